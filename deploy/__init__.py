@@ -1,0 +1,1 @@
+"""What runs the ledger: the command line, the embedded servers, the deployment files."""
