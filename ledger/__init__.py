@@ -1,0 +1,1 @@
+"""The referral ledger: its rules, its log and its books."""

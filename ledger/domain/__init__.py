@@ -1,0 +1,1 @@
+"""The rules of the ledger: pure functions over values. No clock, no random, no input or output."""

@@ -1,0 +1,233 @@
+"""The words that specs are made of: given these events, when this is asked for, then that is recorded.
+
+Every event a spec ends in is also proved to post a balanced entry, to lead to a state, to survive being
+stored (event, state and command are read back from JSON), and to be recorded once: the same command again
+records nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import Any, Final, Self, TypeVar, Union, get_args
+
+import msgspec
+import pytest
+
+from ledger.domain.catalog import KINDS, LAPSES, OPERATIONS, Kind
+from ledger.domain.entry import Leg
+from ledger.domain.policy import DEFAULT_POLICY, Context, Policy
+from ledger.domain.posting import entry_of
+from ledger.domain.refusals import AlreadyExists, Bug, Fact, Refusal, Unknown, WrongState
+from ledger.domain.values import Account, Command, Creation, Event, Lapse, State, tag_of
+
+NOW: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+MOMENT: Final = timedelta(microseconds=1)
+LATER: Final = NOW + timedelta(days=90)  # Every deadline that was running at NOW is due.
+
+KIND_OF_COMMAND: Final[Mapping[type[Command | Lapse], Kind]] = {
+    **{operation.command: operation.kind for operation in OPERATIONS.values()},
+    **{lapse: KINDS[kind] for kind, lapse in LAPSES.items()},
+}
+
+T = TypeVar("T")
+
+
+def days(count: int) -> timedelta:
+    return timedelta(days=count)
+
+
+def fold(kind: Kind, history: Iterable[Event]) -> State | None:
+    """The state that the events lead to."""
+    nothing: State | None = None
+    return reduce(kind.evolve, history, nothing)
+
+
+def stored(value: T, as_type: Any) -> T:
+    """`value`, written as JSON and read back as one of `as_type`."""
+    read: T = msgspec.json.decode(msgspec.json.encode(value), type=as_type)
+    return read
+
+
+# What an entry says, in the words of the page
+
+
+def owes(payer: str, points: int, *, to: str, account: Account = "main") -> tuple[Leg, ...]:
+    """`payer -> to`, and the gross tallies of both."""
+    return (Leg(payer, account, -points, to, received=points), Leg(to, "main", points, payer, given=points))
+
+
+def gives_up(payer: str, points: int, *, to: str) -> tuple[Leg, ...]:
+    """`payer -> to` on `main` only."""
+    return (Leg(payer, "main", -points, to), Leg(to, "main", points, payer))
+
+
+def puts_at_risk(member: str, points: int) -> tuple[Leg, ...]:
+    """The member's `main -> stake`."""
+    return (Leg(member, "main", -points, None), Leg(member, "stake", points, None))
+
+
+def gets_back(member: str, points: int) -> tuple[Leg, ...]:
+    """The member's `stake -> main`."""
+    return (Leg(member, "stake", -points, None), Leg(member, "main", points, None))
+
+
+# Given, when, then
+
+
+@dataclass(frozen=True)
+class Then:
+    """What was recorded, and what came of it."""
+
+    event: Event
+    state: State
+
+    def posting(self, *entry: tuple[Leg, ...]) -> Self:
+        posted, expected = entry_of(self.event).legs, [leg for legs in entry for leg in legs]
+        assert Counter(posted) == Counter(expected), f"posted {posted}, not {expected}"
+        return self
+
+    def posting_nothing(self) -> Self:
+        return self.posting()
+
+    def leaving(self, state: str, **fields: Any) -> Self:
+        """The state it is in now, by its tag, and some of what that state knows."""
+        found = {name: getattr(self.state, name) for name in fields}
+        assert (tag_of(self.state), found) == (state, fields), f"left {self.state}"
+        return self
+
+
+@dataclass(frozen=True)
+class When:
+    """A command, on its way to a decision."""
+
+    kind: Kind
+    state: State | None
+    command: Command | Lapse
+    context: Context
+
+    def then(self, expected: Event) -> Then:
+        recorded = self.then_recorded(tag_of(expected))
+        assert recorded.event == expected, f"recorded {recorded.event}, not {expected}"
+        return recorded
+
+    def then_recorded(self, tag: str) -> Then:
+        """Like `then`, for specs that care which event it is and not what it says."""
+        event = self.kind.decide(self.command, self.state, self.context)
+        assert event is not None, "recorded nothing"
+        assert tag_of(event) == tag, f"recorded {event}, not {tag}"
+        assert sum(leg.points for leg in entry_of(event).legs) == 0
+        state = self.kind.evolve(self.state, event)
+        assert stored(event, Union[self.kind.events]) == event  # noqa: UP007 - made from a tuple.
+        assert stored(state, self.kind.states) == state
+        assert stored(self.command, type(self.command)) == self.command
+        again = When(self.kind, state, self.command, self.context)
+        if isinstance(self.command, Creation):
+            again.then_refused(AlreadyExists, kind=self.kind.name)
+        else:
+            again.then_nothing()
+        return Then(event, state)
+
+    def then_nothing(self) -> None:
+        event = self.kind.decide(self.command, self.state, self.context)
+        assert event is None, f"recorded {event}"
+
+    def then_refused(self, refusal: type[Refusal], **facts: Fact) -> None:
+        """Refused for this and no other reason, with all of these facts and no others."""
+        with pytest.raises(Refusal) as refused:
+            self.kind.decide(self.command, self.state, self.context)
+        assert refused.type is refusal, f"refused as {refused.value!r}"
+        assert refused.value.facts == facts, f"refused with {refused.value.facts}, not {facts}"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What has happened to one aggregate so far."""
+
+    history: tuple[Event, ...]
+
+    def when(
+        self,
+        command: Command | Lapse,
+        *,
+        at: datetime = NOW,
+        policy: Policy = DEFAULT_POLICY,
+        related: State | None = None,
+    ) -> When:
+        kind = KIND_OF_COMMAND[type(command)]
+        context = Context(now=at, policy=policy, related=related)
+        return When(kind, fold(kind, self.history), command, context)
+
+
+def given(*history: Event) -> Given:
+    return Given(history)
+
+
+# A whole lifecycle, as a table
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """A table of what every command comes to after every event, with an example of each.
+
+    A cell of the table is the event recorded, `-` for nothing, `!` for a wrong state, or another refusal.
+    """
+
+    kind: Kind
+    after: Mapping[str, tuple[Event, ...]]  # Row: the history, named for its last event.
+    asked_to: Mapping[str, Command | Lapse]  # Column: the command, by one who may.
+    possible_when: Mapping[str, str]  # Column: what a wrong state should have been.
+    table: str
+
+    @property
+    def cells(self) -> list[tuple[str, str, str]]:
+        header, *rows = (line.split() for line in self.table.strip().splitlines())
+        return [
+            (after, command, outcome)
+            for after, *outcomes in rows
+            for command, outcome in zip(header, outcomes, strict=True)
+        ]
+
+    def prove(self, after: str, command: str, outcome: str) -> None:
+        when = given(*self.after[after]).when(self.asked_to[command], at=LATER)
+        match outcome:
+            case "-":
+                when.then_nothing()
+            case "!":
+                assert when.state is not None
+                when.then_refused(WrongState, expected=self.possible_when[command], found=tag_of(when.state))
+            case "exists":
+                when.then_refused(AlreadyExists, kind=self.kind.name)
+            case "unknown":
+                when.then_refused(Unknown, kind=self.kind.name)
+            case event:
+                when.then_recorded(f"{self.kind.name}.{event}")
+
+    def prove_whole(self) -> None:
+        """Every row has a column for every command, and no state, command or event was forgotten."""
+        expected = [(after, command) for after in self.after for command in self.asked_to]
+        assert [(after, command) for after, command, _ in self.cells] == expected
+
+    def prove_nothing_else_can_happen(self) -> None:
+        """The events that can follow a history are those of its row; any other one is corrupt history."""
+        examples = {tag_of(event): event for history in self.after.values() for event in history}
+        for after, history in self.after.items():
+            state = fold(self.kind, history)
+            row = {f"{self.kind.name}.{outcome}" for name, _, outcome in self.cells if name == after}
+            for tag, event in examples.items():
+                if tag in row:
+                    self.kind.evolve(state, event)
+                else:
+                    with pytest.raises(Bug, match=f"^{tag} after {state and tag_of(state)}$"):
+                        self.kind.evolve(state, event)
+
+
+def prove_nothing_forgotten(*lifecycles: Lifecycle) -> None:
+    """Between them, the lifecycles of a kind show every state, event and command there is."""
+    (kind,) = {life.kind.name: life.kind for life in lifecycles}.values()
+    histories = [history for life in lifecycles for history in life.after.values()]
+    commands = {type(command) for life in lifecycles for command in life.asked_to.values()}
+    assert {type(fold(kind, history)) for history in histories if history} == set(get_args(kind.states))
+    assert {type(event) for history in histories for event in history} == set(kind.events)
+    assert commands == {command for command, of in KIND_OF_COMMAND.items() if of.name == kind.name}

@@ -1,0 +1,401 @@
+"""Any commands, by anybody, in any order: a random machine looks for the story that breaks the books."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from ledger.domain.catalog import LAPSES, OPERATIONS, AnyEvent, Kind, Operation, related_id
+from ledger.domain.entry import NOTHING
+from ledger.domain.favour import RecordFavour, RefuseFavour
+from ledger.domain.intro import (
+    AcceptIntro,
+    ConsentIntro,
+    DeclineIntro,
+    Fault,
+    Outcome,
+    ProposeIntro,
+    RefuseIntro,
+    WithdrawIntro,
+)
+from ledger.domain.policy import Context
+from ledger.domain.posting import entry_of
+from ledger.domain.referral import (
+    Disqualification,
+    DisqualifyReferral,
+    GiveReferral,
+    LoseReferral,
+    QualifyReferral,
+    WinReferral,
+)
+from ledger.domain.refusals import Refusal
+from ledger.domain.values import Band, Command, Creation, Event, Lapse, Level, Size, State, tag_of
+from tests.domain.arbitrary import CAST, PROSPECTS, arbitrary, arbitrary_field, members
+from tests.domain.spec import KIND_OF_COMMAND, NOW, days, fold
+
+Account = tuple[str, str]  # A member, and `main`, `stake`, `given` or `received`.
+Books = Counter[Account]
+
+# What the page says, written by hand: no number of an event and no posting rule is used here.
+
+SIZES: Final[Mapping[Size, int]] = {"small": 60, "medium": 120, "large": 240}
+LEVELS: Final[Mapping[Level, int]] = {1: 30, 2: 60, 3: 120, 4: 240, 5: 360}
+BANDS: Final[Mapping[Band, int]] = {"S": 60, "M": 120, "L": 240, "XL": 480}
+NUMBERS: Final = {"points", "stake", "penalty", "parent_points"}
+SILENT: Final = {"declined", "refused", "expired", "lapsed", "withdrawn", "disqualified", "lost"}
+
+
+def pays(payer: str, payee: str, points: int, account: str = "main") -> Books:
+    legs = {(payer, account): -points, (payer, "received"): points}
+    return Books({**legs, (payee, "main"): points, (payee, "given"): points})
+
+
+def moves(member: str, source: str, target: str, points: int) -> Books:
+    return Books({(member, source): -points, (member, target): points})
+
+
+def total(*parts: Books) -> Books:
+    """The sum; unlike `+`, it keeps what is negative."""
+    books = Books()
+    for part in parts:
+        books.update(part)
+    return books
+
+
+def at_risk(about: Mapping[str, Any]) -> int:
+    return LEVELS[about["level"]] // 2 if about["level"] >= 3 else 0
+
+
+def page(event: str, about: Mapping[str, Any]) -> Books:
+    """What the page says that an event posts, from all that is known about its aggregate."""
+    match event:
+        case "favour.thanked" | "favour.confirmed":
+            return pays(about["receiver"], about["giver"], SIZES[about["size"]])
+        case "favour.forgiven":
+            points = SIZES[about["size"]]
+            return Books({(about["giver"], "main"): -points, (about["receiver"], "main"): points})
+        case "referral.qualified":
+            return pays(about["recipient"], about["referrer"], LEVELS[about["level"]])
+        case "referral.won":
+            owed, first = pays(about["recipient"], about["referrer"], BANDS[about["band"]]), about["first"]
+            shared = first not in {None, about["recipient"]}
+            return total(owed, pays(about["recipient"], first, 60)) if shared else owed
+        case _ if event.startswith("intro."):
+            return page_of_intros(event, about["asker"], about["connector"], about["target"], about)
+        case _:
+            return Books()
+
+
+def page_of_intros(event: str, asker: str, connector: str, target: str, about: Mapping[str, Any]) -> Books:
+    matched = about["began"] == "intro.offered"
+    match event, about.get("fault"):
+        case "intro.made", _:
+            points = LEVELS[about["level"]]
+            half = total(pays(asker, connector, points // 2), pays(target, connector, points // 2))
+            paid = half if matched else pays(asker, connector, points)
+            return total(paid, moves(connector, "main", "stake", at_risk(about)))
+        case "intro.met", _:
+            return Books() if matched else pays(asker, target, 30)
+        case "intro.closed", "none":
+            return moves(connector, "stake", "main", at_risk(about))
+        case "intro.closed", "asker":
+            owned_up = total(pays(asker, target, 60), pays(asker, connector, 60))
+            return total(owned_up, moves(connector, "stake", "main", at_risk(about)))
+        case "intro.closed", "connector":
+            payers, let_down = ([asker, target],) * 2 if matched else ([asker], [target])
+            repaid = [pays(connector, m, LEVELS[about["level"]] // len(payers)) for m in payers]
+            staked = [pays(connector, m, at_risk(about) // len(let_down), "stake") for m in let_down]
+            return total(*repaid, *staked)
+        case _:
+            return Books()
+
+
+# What the project says
+
+
+def posted(event: Event) -> Books:
+    books = Books()
+    for leg in entry_of(event).legs:
+        books[leg.member, leg.account] += leg.points
+        books[leg.member, "given"] += leg.given
+        books[leg.member, "received"] += leg.received
+    return books
+
+
+def without_zeros(books: Books) -> dict[Account, int]:
+    return {account: points for account, points in books.items() if points}
+
+
+@dataclass
+class Life:
+    """One aggregate: what is stored of it, what the page needs to know about it, and who has spoken in it."""
+
+    kind: Kind
+    state: State | None = None
+    stored: list[bytes] = field(default_factory=list[bytes])
+    about: dict[str, Any] = field(default_factory=dict[str, Any])
+    voices: set[str] = field(default_factory=set[str])
+
+    @property
+    def stage(self) -> str:
+        return tag_of(self.state) if self.state else "nothing"
+
+    def retold(self) -> State | None:
+        return fold(self.kind, (msgspec.json.decode(event, type=AnyEvent) for event in self.stored))
+
+
+Key = tuple[str, UUID]  # Kind and id.
+Words = dict[str, Any]
+# Everything a step may say; each command takes the words it knows.
+WORDS: Final = st.fixed_dictionaries(
+    {
+        "level": arbitrary_field(Level),
+        "band": arbitrary_field(Band),
+        "reason": arbitrary_field(Disqualification),
+        "outcome": arbitrary_field(Outcome),
+        "fault": arbitrary_field(Fault),
+        "tell_now": st.booleans(),
+    }
+)
+SAYING_NO: Final = (
+    RefuseFavour,
+    DisqualifyReferral,
+    LoseReferral,
+    DeclineIntro,
+    WithdrawIntro,
+    RefuseIntro,
+)
+LIVES_MAX: Final = 7
+casts = st.permutations(CAST)
+
+
+def few(community: "Community") -> bool:
+    """Few enough aggregates for their stories to get somewhere."""
+    return len(community.known) < LIVES_MAX
+
+
+class Community(RuleBasedStateMachine):
+    """A small cast, a moving clock, and books kept twice: by the posting rules, and by the page."""
+
+    lives: Bundle[Key] = Bundle("lives")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.known: dict[Key, Life] = {}
+        self.log: list[bytes] = []
+        self.books = Books()
+        self.by_the_page = Books()
+
+    @initialize(target=lives, cast=casts, words=WORDS)
+    def a_past(self, cast: list[str], words: Words) -> MultipleResults[Key]:
+        """A referral that was won, for others to grow out of, and two introductions that only have to be made."""
+        one, two, three, _ = cast
+        level = words["level"]
+        won = self.begin(
+            GiveReferral(actor=one, referrer=one, recipient=two, prospect=PROSPECTS[0], level=level),
+            QualifyReferral(actor=two),
+            WinReferral(actor=two, band=words["band"]),
+        )
+        matched = self.begin(
+            ProposeIntro(actor=two, asker=one, connector=two, target=three, level=level),
+            ConsentIntro(actor=three),
+            ConsentIntro(actor=one),
+        )
+        asked = self.begin(
+            ProposeIntro(actor=three, asker=three, connector=one, target=two),
+            AcceptIntro(actor=one, level=level),
+            ConsentIntro(actor=two),
+        )
+        return multiple(*won, *matched, *asked)
+
+    # What may happen
+
+    @precondition(few)
+    @rule(target=lives, cast=casts, size=arbitrary_field(Size), claimed=st.booleans())
+    def favour(self, cast: list[str], size: Size, claimed: bool) -> MultipleResults[Key]:
+        giver, receiver, *_ = cast
+        actor = giver if claimed else receiver
+        return multiple(*self.begin(RecordFavour(actor=actor, giver=giver, receiver=receiver, size=size)))
+
+    @precondition(few)
+    @rule(target=lives, cast=casts, prospect=st.sampled_from(PROSPECTS), words=WORDS, data=st.data())
+    def referral(self, cast: list[str], prospect: str, words: Words, data: st.DataObject) -> MultipleResults[Key]:
+        referrer, recipient, *_ = cast
+        won = [own for (_, own), life in self.known.items() if life.stage == "won"]
+        command = GiveReferral(
+            actor=referrer,
+            referrer=referrer,
+            recipient=recipient,
+            prospect=prospect,
+            level=words["level"],
+            parent=data.draw(st.sampled_from([*won, None])),
+        )
+        return multiple(*self.begin(command))
+
+    @precondition(few)
+    @rule(target=lives, cast=casts, words=WORDS, offered=st.booleans())
+    def intro(self, cast: list[str], words: Words, offered: bool) -> MultipleResults[Key]:
+        asker, connector, target, *_ = cast
+        command = ProposeIntro(
+            actor=connector if offered else asker,
+            asker=asker,
+            connector=connector,
+            target=target,
+            level=words["level"] if offered else None,
+        )
+        return multiple(*self.begin(command))
+
+    @precondition(few)
+    @rule(
+        target=lives,
+        operation=st.sampled_from([op for op in OPERATIONS.values() if op.creates]),
+        data=st.data(),
+    )
+    def anything_new(self, operation: Operation, data: st.DataObject) -> MultipleResults[Key]:
+        """Anybody says that anything began, mostly wrongly."""
+        command = data.draw(arbitrary(operation.command, actor=members))
+        assert isinstance(command, Creation)
+        return multiple(*self.begin(command))
+
+    @rule(key=lives, words=WORDS, count=st.integers(1, 5), willing=st.booleans(), data=st.data())
+    def a_story_goes_on(self, key: Key, words: Words, count: int, willing: bool, data: st.DataObject) -> None:
+        """Steps that somebody may take now; the willing never say no, so that some stories end well."""
+        for _ in range(count):
+            steps = [step for step in self.steps(key, words) if self.decided(self.known[key], step)]
+            steps = [step for step in steps if not (willing and isinstance(step, SAYING_NO))]
+            if not steps:
+                break
+            self.submit(self.known[key], data.draw(st.sampled_from(steps)))
+
+    @rule(key=lives, data=st.data())
+    def any_step(self, key: Key, data: st.DataObject) -> None:
+        """Anybody asks for anything, right or wrong."""
+        of_this_kind = [op.command for op in OPERATIONS.values() if op.kind is self.known[key].kind]
+        command = data.draw(st.sampled_from(of_this_kind).flatmap(lambda wish: arbitrary(wish, actor=members)))
+        self.submit(self.known[key], command)
+
+    @rule(key=lives)
+    def silence(self, key: Key) -> None:
+        self.submit(self.known[key], LAPSES[key[0]]())
+
+    @rule(count=st.sampled_from([1, 10, 14, 90]))
+    def time_passes(self, count: int) -> None:
+        self.now += days(count)
+
+    @rule(batch_max=st.integers(1, 7))
+    def replay(self, batch_max: int) -> None:
+        """From zero, in batches of any size, the books are the same."""
+        books = Books()
+        for start in range(0, len(self.log), batch_max):
+            batch = self.log[start : start + batch_max]
+            books.update(total(*(posted(msgspec.json.decode(event, type=AnyEvent)) for event in batch)))
+        assert books == self.books
+
+    # What it comes to
+
+    def begin(self, command: Creation, *steps: Command) -> list[Key]:
+        """The key of what began, and then took these steps; none, if nothing began."""
+        kind = KIND_OF_COMMAND[type(command)]
+        key = kind.name, command.own_id("acme") or UUID(int=len(self.known))
+        life = self.known.get(key, Life(kind))
+        for said in (command, *steps):
+            self.submit(life, said)
+        if key in self.known or life.state is None:
+            return []
+        self.known[key] = life
+        return [key]
+
+    def steps(self, key: Key, words: Words) -> Iterable[Command]:
+        for operation in OPERATIONS.values():
+            if operation.kind is self.known[key].kind and not operation.creates:
+                said = {word: words[word] for word in operation.command.__struct_fields__ if word in words}
+                for actor in CAST:
+                    yield operation.command(actor=actor, **said)
+
+    def decided(self, life: Life, command: Command | Lapse) -> Event | None:
+        """What the command comes to; a refusal, like a repeat, comes to nothing."""
+        other = related_id(command)
+        parent = self.known.get(("referral", other)) if other else None
+        context = Context(now=self.now, related=parent.state if parent else None)
+        try:
+            event: Event | None = life.kind.decide(command, life.state, context)
+        except Refusal:
+            return None
+        return event
+
+    def submit(self, life: Life, command: Command | Lapse) -> None:
+        event = self.decided(life, command)
+        if event is not None:
+            self.record(life, command.actor, event)
+            assert self.decided(life, command) is None, "A repeat recorded something new."
+        assert life.retold() == life.state
+
+    def record(self, life: Life, actor: str, event: Event) -> None:
+        tag = tag_of(event)
+        life.state = life.kind.evolve(life.state, event)
+        life.stored.append(msgspec.json.encode(event))
+        life.voices.add(actor)
+        self.learn(life, tag, event)
+        entry = posted(event)
+        assert without_zeros(entry) == without_zeros(page(tag, life.about))
+        self.agreed(life, actor, tag, entry)
+        self.log.append(life.stored[-1])
+        self.books.update(entry)
+        self.by_the_page.update(page(tag, life.about))
+        if tag.partition(".")[2] in SILENT:
+            assert entry_of(event) == NOTHING
+
+    def learn(self, life: Life, tag: str, event: Event) -> None:
+        """Keep who and what, as the page would; of numbers, none."""
+        facts: dict[str, Any] = msgspec.to_builtins(event)
+        life.about.setdefault("began", tag)
+        life.about |= {name: fact for name, fact in facts.items() if name not in NUMBERS}
+        if tag == "referral.given":
+            parent = facts.get("parent")
+            life.about["first"] = self.known["referral", UUID(parent)].about["referrer"] if parent else None
+
+    def agreed(self, life: Life, actor: str, tag: str, entry: Books) -> None:
+        """Nobody pays without having said so: now, or, when an introduction is made, before."""
+        debited = {member for (member, account), points in entry.items() if account == "main" and points < 0}
+        assert debited <= (life.voices if tag == "intro.made" else {actor})
+        for member in CAST:
+            assert entry[member, "given"] >= 0
+            assert entry[member, "received"] >= 0
+
+    # What always holds
+
+    @invariant()
+    def all_accounts_sum_to_zero(self) -> None:
+        assert sum(points for (_, account), points in self.books.items() if account in {"main", "stake"}) == 0
+
+    @invariant()
+    def the_books_are_those_of_the_page(self) -> None:
+        assert without_zeros(self.books) == without_zeros(self.by_the_page)
+
+    @invariant()
+    def at_stake_is_what_open_introductions_put_at_risk(self) -> None:
+        expected = Counter[str]()
+        for life in self.known.values():
+            if life.stage in {"made", "met"}:
+                expected[life.about["connector"]] += at_risk(life.about)
+        assert {member: self.books[member, "stake"] for member in CAST} == {m: expected[m] for m in CAST}
+
+
+Community.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
+TestTheBooksOfACommunity = Community.TestCase

@@ -1,0 +1,137 @@
+"""Posting: what every event is worth, leg by leg, and that no entry can be out of balance."""
+
+from collections import Counter
+from typing import Any, TypedDict, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from ledger.domain.catalog import EVENTS
+from ledger.domain.entry import NOTHING, Entry, Leg, gift, transfer, within
+from ledger.domain.intro import Fault, IntroClosed, IntroMade
+from ledger.domain.posting import MOVES_NOTHING, RULES, entry_of
+from ledger.domain.refusals import Bug
+from ledger.domain.values import Account, Event
+from tests.domain.arbitrary import arbitrary
+from tests.domain.spec import NOW
+
+events = st.one_of([arbitrary(event) for event in EVENTS.values()])
+
+
+def test_every_event_is_accounted_for_exactly_once() -> None:
+    assert RULES.keys() | MOVES_NOTHING == set(EVENTS.values())
+    assert not RULES.keys() & MOVES_NOTHING
+
+
+def test_an_unbalanced_entry_cannot_exist() -> None:
+    with pytest.raises(Bug, match=r"^unbalanced entry: "):
+        Entry((Leg("ada", "main", 120, "bob"), Leg("bob", "main", -119, "ada")))
+
+
+def test_a_transfer_takes_from_one_who_received_and_counts_in_the_tallies_of_both() -> None:
+    assert transfer("bob", "ada", 120).legs == (
+        Leg(member="bob", account="main", points=-120, counterparty="ada", given=0, received=120),
+        Leg(member="ada", account="main", points=120, counterparty="bob", given=120, received=0),
+    )
+
+
+def test_a_stake_can_be_paid_from_as_well() -> None:
+    assert transfer("bob", "ada", 60, payer_account="stake").legs == (
+        Leg(member="bob", account="stake", points=-60, counterparty="ada", given=0, received=60),
+        Leg(member="ada", account="main", points=60, counterparty="bob", given=60, received=0),
+    )
+
+
+def test_a_gift_leaves_the_tallies_alone() -> None:
+    assert gift("ada", "bob", 120).legs == (
+        Leg(member="ada", account="main", points=-120, counterparty="bob", given=0, received=0),
+        Leg(member="bob", account="main", points=120, counterparty="ada", given=0, received=0),
+    )
+
+
+def test_points_that_change_account_have_no_counterparty() -> None:
+    assert within("bob", "main", "stake", 60).legs == (
+        Leg(member="bob", account="main", points=-60, counterparty=None, given=0, received=0),
+        Leg(member="bob", account="stake", points=60, counterparty=None, given=0, received=0),
+    )
+
+
+def test_no_points_that_change_account_are_no_entry() -> None:
+    assert within("bob", "main", "stake", 0) == NOTHING
+
+
+def test_entries_add_up_leg_after_leg() -> None:
+    first, second = transfer("bob", "ada", 120), within("ada", "main", "stake", 60)
+    assert (first + second).legs == first.legs + second.legs
+    assert first + NOTHING == NOTHING + first == first
+
+
+@given(event=events)
+def test_every_entry_sums_to_zero_and_counts_what_is_given_once_on_each_side(event: Event) -> None:
+    legs = entry_of(event).legs
+    assert sum(leg.points for leg in legs) == 0
+    assert sum(leg.given for leg in legs) == sum(leg.received for leg in legs)
+    assert all(leg.given >= 0 and leg.received >= 0 for leg in legs)
+    if type(event) in MOVES_NOTHING:
+        assert not legs
+
+
+# An intro from made to closed, whatever it was worth
+
+
+class Parties(TypedDict):
+    asker: str
+    connector: str
+    target: str
+
+
+PARTIES = Parties(asker="ada", connector="bob", target="cyd")
+made_intros = arbitrary(IntroMade, asker=st.just("ada"), connector=st.just("bob"), target=st.just("cyd"))
+faults = st.sampled_from(get_args(Fault))
+
+
+def closing(made: IntroMade, fault: Fault) -> IntroClosed:
+    return IntroClosed(
+        **PARTIES,
+        outcome="no_result",
+        fault=fault,
+        points=made.points,
+        stake=made.stake,
+        penalty=60 if fault == "asker" else 0,
+        matchmade=made.matchmade,
+    )
+
+
+def balances(*story: Event) -> Counter[tuple[str, Account]]:
+    books = Counter[tuple[str, Account]]()
+    for event in story:
+        for leg in entry_of(event).legs:
+            books[leg.member, leg.account] += leg.points
+    return books
+
+
+@given(made=made_intros.filter(lambda made: made.stake % 2 == 0), fault=faults)
+def test_closing_leaves_nothing_at_risk(made: IntroMade, fault: Fault) -> None:
+    assert balances(made)["bob", "stake"] == made.stake
+    assert balances(made, closing(made, fault))["bob", "stake"] == 0
+
+
+def test_closing_leaves_nothing_at_risk_of_an_odd_stake_either() -> None:
+    made = IntroMade(**PARTIES, points=130, stake=65, lapses_at=NOW, matchmade=True)
+    assert balances(made, closing(made, "connector"))["bob", "stake"] == 0
+
+
+def test_a_fault_that_no_rule_knows_is_not_passed_over() -> None:
+    made = IntroMade(**PARTIES, points=120, stake=60, lapses_at=NOW)
+    nobodys: Any = "nobody's"  # As a stored event might say one day.
+    with pytest.raises((Bug, AssertionError)):
+        entry_of(closing(made, nobodys))
+
+
+@given(made=made_intros)
+def test_a_connector_at_fault_gives_everybody_back_what_they_paid(made: IntroMade) -> None:
+    unstaked = replace(made, stake=0)
+    after = balances(unstaked, closing(unstaked, "connector"))
+    assert not any(after.values())
