@@ -1,0 +1,101 @@
+"""One connection to NATS that comes back by itself, and the requests made over it."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, Self
+
+import msgspec
+import nats
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from ledger.log.event_log import LogUnavailable
+
+REQUEST_TIMEOUT_S: Final = 5.0
+RECONNECT_WAIT_S: Final = 0.25
+
+_log = structlog.get_logger()
+
+
+class Connection:
+    """Opens in the background and for ever: a process may start before its log does."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.client: Final = Client()
+        self._url = url
+        self._name = name
+        self._opening: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._opening = asyncio.create_task(self._open())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._opening is None:
+            return
+        opened = self._opening.done()
+        self._opening.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._opening
+        if opened and not self.client.is_closed:  # One that never stood cannot be closed.
+            await self.client.close()
+
+    async def ready(self) -> None:
+        """Wait until the first connection stands."""
+        if self._opening is None:
+            raise LogUnavailable("the connection was not entered")
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        await self.client.connect(
+            self._url,
+            name=self._name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Seconds; the annotation says int.
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            pending_size=16 * 1024 * 1024,
+        )
+
+    async def _on_error(self, error: Exception) -> None:
+        if not isinstance(error, OSError | nats.errors.Error):
+            _log.error("nats error", error=repr(error))
+
+    async def _on_disconnected(self) -> None:
+        if not self.client.is_closed:
+            _log.warning("nats disconnected", url=self._url)
+
+    async def _on_reconnected(self) -> None:
+        _log.info("nats reconnected", url=self._url)
+
+    def require(self) -> Client:
+        """The client, when it stands.
+
+        Raises: LogUnavailable, instead of queueing what would be sent after the caller has given up.
+        """
+        if not self.client.is_connected:
+            raise LogUnavailable("no connection to NATS")
+        return self.client
+
+    async def request(self, subject: str, body: bytes) -> Msg:
+        """Ask something that records nothing.
+
+        Raises: LogUnavailable.
+        """
+        try:
+            return await self.require().request(subject, body, timeout=REQUEST_TIMEOUT_S)
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise LogUnavailable(f"{subject}: {error!r}") from error
+
+    async def api(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the JetStream API; an answer may carry an `error`, which is the caller's to read.
+
+        Raises: LogUnavailable.
+        """
+        reply = await self.request(f"$JS.API.{subject}", msgspec.json.encode(body) if body else b"")
+        answer: dict[str, Any] = msgspec.json.decode(reply.data)
+        return answer

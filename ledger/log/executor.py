@@ -1,0 +1,326 @@
+"""Carrying out commands: load, decide, append, and again when somebody else was first.
+
+Every command takes this way, whoever sends it. Many at once are loaded by one read and appended as one atomic batch;
+each of them still succeeds or fails alone.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Annotated, Final, Literal
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec import Meta, Struct
+from uuid_utils import uuid7
+
+from ledger.domain.catalog import KINDS, AnyEvent, related_id
+from ledger.domain.policy import DEFAULT_POLICY, Context
+from ledger.domain.refusals import Bug, Refusal, TimeInFuture, TimeTooEarly
+from ledger.domain.values import Command, Creation, Lapse, State
+from ledger.envelope import TYPES, AggregateRef, Envelope, encode
+from ledger.log.aggregate import Aggregate, aggregate_of, snapshot_after
+from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, EventLog, LogUnavailable
+from ledger.log.message import subject_of
+from ledger.runtime.telemetry import COMMANDS
+
+KEY_IDS: Final = UUID("a1a6a9f5-93c8-5b5c-8e0e-3a5b8d6f5b0d")
+AHEAD_MAX: Final = timedelta(minutes=5)
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+ATTEMPTS_MAX: Final = 5
+JITTER_MAX_S: Final = 0.02
+
+How = Literal["recorded", "replayed", "unchanged"]
+IdempotencyKey = Annotated[str, Meta(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,128}$(?!\n)")]
+
+
+class KeyMissing(Refusal):
+    """A creation needs an Idempotency-Key, or an id of its own."""
+
+    code = "idempotency_key_missing"
+
+
+class KeyReused(Refusal):
+    """The Idempotency-Key was used for another request."""
+
+    code = "idempotency_key_reused"
+
+
+class VersionMismatch(Refusal):
+    """It has changed since you read it: its version is not the one in If-Match."""
+
+    code = "version_mismatch"
+
+
+class Contended(Refusal):
+    """Others change it at the same time, again and again. Try again."""
+
+    code = "contended"
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """A command on its way: who asks for what, of which aggregate, and how it is told apart from another."""
+
+    community: str
+    operation: str
+    kind: str
+    command: Command | Lapse
+    id: UUID | None = None
+    key: str | None = None
+    if_match: int | None = None
+    correlation_id: str | None = None
+    traceparent: str | None = None
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of a command. `position` is that of its event; of one that was already so, the last one's."""
+
+    ref: AggregateRef
+    state: State
+    version: int
+    position: int
+    how: How
+
+
+class _Pending(Struct, kw_only=True):
+    """A submission and everything about it that does not change from one attempt to the next."""
+
+    submission: Submission
+    ref: AggregateRef
+    event_id: str
+    command_id: str
+    fingerprint: str
+    now: datetime
+
+
+class Executor:
+    """Carries out commands against a log. `now` is the ledger's clock."""
+
+    def __init__(self, log: EventLog, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._log = log
+        self._now = now
+
+    async def execute(self, submission: Submission) -> Outcome:
+        """Carry out one command. A caller that goes away does not stop it halfway.
+
+        Raises: Refusal or LogUnavailable, with nothing recorded; AppendUncertain, with either.
+        """
+        (result,) = await self.execute_all([submission])
+        if isinstance(result, Refusal):
+            raise result
+        return result
+
+    async def execute_all(self, submissions: Sequence[Submission]) -> list[Outcome | Refusal]:
+        """Carry out many, in order where they meet in one aggregate; each succeeds or is refused alone.
+
+        Raises: LogUnavailable or AppendUncertain: some may be recorded, and repeating all of them is harmless.
+        """
+        results = await asyncio.shield(asyncio.ensure_future(self._execute_all(submissions)))
+        for submission, result in zip(submissions, results, strict=True):
+            outcome = result.code if isinstance(result, Refusal) else result.how
+            COMMANDS.labels(submission.operation, outcome).inc()
+        return results
+
+    async def _execute_all(self, submissions: Sequence[Submission]) -> list[Outcome | Refusal]:
+        results: dict[int, Outcome | Refusal] = {}
+        waiting: list[tuple[int, _Pending]] = []
+        for index, submission in enumerate(submissions):
+            try:
+                waiting.append((index, self._prepare(submission)))
+            except Refusal as refusal:
+                results[index] = refusal
+        while waiting:
+            # An atomic batch may hold one event an aggregate: the next one waits for the next round.
+            turn: dict[AggregateRef, tuple[int, _Pending]] = {}
+            later: list[tuple[int, _Pending]] = []
+            for item in waiting:
+                if item[1].ref in turn or len(turn) == APPEND_MAX:
+                    later.append(item)
+                else:
+                    turn[item[1].ref] = item
+            indices = [index for index, _ in turn.values()]
+            outcomes = await self._retry([pending for _, pending in turn.values()])
+            results.update(zip(indices, outcomes, strict=True))
+            waiting = later
+        return [results[index] for index in range(len(submissions))]
+
+    def _prepare(self, submission: Submission) -> _Pending:
+        command = submission.command
+        now = self._now()
+        if command.occurred_at is not None:
+            if command.occurred_at > now + AHEAD_MAX:
+                raise TimeInFuture(field="occurred_at", latest=now + AHEAD_MAX)
+            if command.occurred_at < EARLIEST:
+                raise TimeTooEarly(field="occurred_at", earliest=EARLIEST)
+        event_id = str(uuid7())
+        aggregate_id = submission.id
+        if isinstance(command, Creation):
+            aggregate_id = command.own_id(submission.community)
+            if aggregate_id is None and submission.key is not None:
+                aggregate_id = uuid5(KEY_IDS, f"{submission.community}/{submission.key}")
+        if aggregate_id is None:
+            raise KeyMissing
+        fingerprint = fingerprint_of(submission)
+        return _Pending(
+            submission=submission,
+            ref=AggregateRef(submission.community, submission.kind, str(aggregate_id)),
+            event_id=event_id,
+            # Without a key, the same creation again is the same command; the same step again is another one.
+            command_id=submission.key or (fingerprint if isinstance(command, Creation) else event_id),
+            fingerprint=fingerprint,
+            now=now,
+        )
+
+    async def _retry(self, turn: Sequence[_Pending], *, uncertain: bool = False) -> list[Outcome | Refusal]:
+        """One attempt after the other. Many that meet a conflict part in two, so that it stays with its own."""
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                return await self._attempt(turn)
+            except Conflict:
+                if len(turn) > 1:
+                    middle = len(turn) // 2
+                    halves = (turn[:middle], turn[middle:])
+                    return [result for half in halves for result in await self._retry(half, uncertain=uncertain)]
+                await asyncio.sleep(random.uniform(0, JITTER_MAX_S))  # noqa: S311  Spread, not secrecy.
+            except AppendUncertain:
+                if uncertain:
+                    raise
+                uncertain = True  # Once more: if it was recorded, it is met again.
+            except LogUnavailable as error:
+                if uncertain:  # By an earlier attempt it may be recorded all the same.
+                    raise AppendUncertain(str(error)) from error
+                raise
+        if uncertain:
+            raise AppendUncertain("others were first, again and again")
+        return [Contended(kind=pending.submission.kind, id=pending.ref.id) for pending in turn]
+
+    async def _attempt(self, turn: Sequence[_Pending], *, fresh: bool = False) -> list[Outcome | Refusal]:
+        """One read, one decision each, one append.
+
+        What records nothing is decided once more on a fresh read, for no append would tell that the first was stale;
+        but a creation that is refused on nothing stays refused, whatever is there.
+        """
+        loaded = await self._log.last([pending.ref for pending in turn], fresh=fresh)
+        results: list[Outcome | Refusal] = []
+        appends: list[tuple[int, Outcome, Append]] = []
+        for pending, last in zip(turn, loaded, strict=True):
+            try:
+                aggregate = aggregate_of(last) if last is not None else None
+                result: Outcome | Refusal | None = await self._replay(pending, aggregate)
+                if result is None:
+                    result, append = await self._decide(pending, aggregate, fresh=fresh)
+                    if append is not None:
+                        appends.append((len(results), result, append))
+                results.append(result)
+            except Refusal as refusal:
+                results.append(refusal)
+        if appends:
+            positions = await self._log.append([append for _, _, append in appends])
+            for (index, outcome, _), position in zip(appends, positions, strict=True):
+                results[index] = msgspec.structs.replace(outcome, position=position)
+        if not fresh:
+            doubtful = [
+                n
+                for n, result in enumerate(results)
+                if (isinstance(result, Refusal) or result.how == "unchanged")
+                and not (loaded[n] is None and is_settled_on_nothing(turn[n].submission.command))
+            ]
+            if doubtful:
+                again = await self._attempt([turn[n] for n in doubtful], fresh=True)
+                for n, result in zip(doubtful, again, strict=True):
+                    results[n] = result
+        return results
+
+    async def _replay(self, pending: _Pending, aggregate: Aggregate | None) -> Outcome | None:
+        """The answer of the first time, when this command is already recorded. None, when it is not.
+
+        Raises: KeyReused, when the same key came with another request.
+        """
+        if aggregate is None:
+            return None
+        mark = next((mark for mark in aggregate.commands if mark.id == pending.command_id), None)
+        if mark is None:
+            return None
+        if mark.fingerprint != pending.fingerprint:
+            raise KeyReused(kind=pending.ref.kind, id=pending.ref.id)
+        then = aggregate
+        if mark.position != aggregate.position:
+            message = await self._log.at(mark.position)
+            if message is None:
+                raise LogUnavailable(f"position {mark.position} is not to be read yet")
+            then = aggregate_of(message)
+        ours = then.event_id == pending.event_id  # It was recorded by an attempt that heard no answer.
+        return outcome_of(pending.ref, then, "recorded" if ours else "replayed")
+
+    async def _decide(
+        self, pending: _Pending, aggregate: Aggregate | None, *, fresh: bool
+    ) -> tuple[Outcome, Append | None]:
+        """What the command comes to, and what to append: nothing, when it is already so."""
+        submission, command, ref = pending.submission, pending.submission.command, pending.ref
+        if submission.if_match is not None and submission.if_match != (aggregate.version if aggregate else 0):
+            raise VersionMismatch(if_match=submission.if_match, version=aggregate.version if aggregate else 0)
+        kind = KINDS[ref.kind]
+        context = Context(
+            now=pending.now, policy=DEFAULT_POLICY, related=await self._related(ref, related_id(command), fresh=fresh)
+        )
+        event = kind.decide(command, aggregate.state if aggregate else None, context)
+        if event is None:
+            if aggregate is None:
+                raise Bug(f"{submission.operation} is already so on nothing")
+            return outcome_of(ref, aggregate, "unchanged"), None
+        state = kind.evolve(aggregate.state if aggregate else None, event)
+        append = Append(
+            ref=ref,
+            subject=subject_of(ref, event),
+            body=encode(envelope_of(pending, event)),
+            snapshot=snapshot_after(aggregate, state) if aggregate else None,
+            expected=aggregate.position if aggregate else 0,
+        )
+        version = aggregate.version + 1 if aggregate else 1
+        return Outcome(ref=ref, state=state, version=version, position=0, how="recorded"), append
+
+    async def _related(self, ref: AggregateRef, related: UUID | None, *, fresh: bool) -> State | None:
+        if related is None:
+            return None
+        (last,) = await self._log.last([AggregateRef(ref.community, ref.kind, str(related))], fresh=fresh)
+        return aggregate_of(last).state if last is not None else None
+
+
+def is_settled_on_nothing(command: Command | Lapse) -> bool:
+    """Whether the command is decided without reading anything, when its aggregate is not there yet."""
+    return isinstance(command, Creation) and related_id(command) is None
+
+
+def outcome_of(ref: AggregateRef, aggregate: Aggregate, how: How) -> Outcome:
+    return Outcome(ref=ref, state=aggregate.state, version=aggregate.version, position=aggregate.position, how=how)
+
+
+def envelope_of(pending: _Pending, event: AnyEvent) -> Envelope:
+    submission, command, ref = pending.submission, pending.submission.command, pending.ref
+    return Envelope(
+        specversion="1.0",
+        id=pending.event_id,
+        source=f"/communities/{ref.community}",
+        type=TYPES[type(event)],
+        subject=f"{ref.kind}/{ref.id}",
+        time=command.occurred_at or pending.now,
+        datacontenttype="application/json",
+        actor=command.actor,
+        commandid=pending.command_id,
+        fingerprint=pending.fingerprint,
+        policyversion=DEFAULT_POLICY.version,
+        data=event,
+        correlationid=submission.correlation_id,
+        traceparent=submission.traceparent,
+    )
+
+
+def fingerprint_of(submission: Submission) -> str:
+    """The first 128 bits of SHA-256 over operation, community, aggregate and body, in lower-case hex.
+
+    The body is the command as understood: the order of its fields and white space make no difference.
+    """
+    head = f"{submission.operation}\n{submission.community}\n{submission.id or ''}\n".encode()
+    return sha256(head + msgspec.json.encode(submission.command)).hexdigest()[:32]

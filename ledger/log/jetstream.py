@@ -1,0 +1,175 @@
+"""The log on JetStream: load, append one or many, and where reading begins."""
+
+import asyncio
+import uuid
+from base64 import b64decode
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from email.parser import BytesParser
+from typing import Any, Final
+
+import msgspec
+import nats.errors
+from nats.aio.msg import Msg
+
+from ledger.domain.refusals import Bug
+from ledger.envelope import AggregateRef, Recorded
+from ledger.log.connection import REQUEST_TIMEOUT_S, Connection
+from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, LogUnavailable
+from ledger.log.message import SNAPSHOT_HEADER, every_event_of, understood
+from ledger.log.reader import read_from
+from ledger.log.stream import STREAM
+
+DIRECT_GET: Final = f"$JS.API.DIRECT.GET.{STREAM}"
+LAST_MAX: Final = 1_000
+NO_MESSAGE: Final = 10037
+CONFLICTS: Final = frozenset({10071, 10164})  # Wrong last sequence, with and without saying which.
+
+
+class JetStreamLog:
+    """Keeps the promises of `EventLog`, as durably as the server fsyncs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
+        if fresh:
+            return [await self._get_from_leader(ref) for ref in refs]
+        if len(refs) == 1:
+            return [await self._get({"last_by_subj": every_event_of(refs[0])})]
+        found: dict[AggregateRef, Recorded] = {}
+        for start in range(0, len(refs), LAST_MAX):
+            await self._get_many(refs[start : start + LAST_MAX], found)
+        return [found.get(ref) for ref in refs]
+
+    async def at(self, position: int) -> Recorded | None:
+        return await self._get({"seq": position}) if position >= 1 else None
+
+    async def end(self) -> int:
+        answer = await self._connection.api(f"STREAM.INFO.{STREAM}")
+        if "error" in answer:
+            raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
+        return int(answer["state"]["last_seq"])
+
+    def read_from(
+        self, position: int, *, batch_max: int = 1_000, linger_ms: int = 10
+    ) -> AsyncGenerator[list[Recorded], None]:
+        return read_from(self._connection, position, batch_max=batch_max, linger_ms=linger_ms)
+
+    async def _get(self, request: dict[str, Any]) -> Recorded | None:
+        reply = await self._connection.request(DIRECT_GET, msgspec.json.encode(request))
+        status = (reply.headers or {}).get("Status")
+        if status == "404":
+            return None
+        if status:
+            raise LogUnavailable(f"direct get answered {status}")
+        return from_direct_get(reply)
+
+    async def _get_from_leader(self, ref: AggregateRef) -> Recorded | None:
+        """Never stale: the leader has applied whatever it acknowledged."""
+        answer = await self._connection.api(f"STREAM.MSG.GET.{STREAM}", {"last_by_subj": every_event_of(ref)})
+        if "error" in answer:
+            if answer["error"].get("err_code") == NO_MESSAGE:
+                return None
+            raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
+        message = answer["message"]
+        headers = BytesParser().parsebytes(b64decode(message.get("hdrs", "")).partition(b"\r\n")[2])
+        recorded_at = datetime.fromisoformat(message["time"])
+        return understood(
+            int(message["seq"]),
+            round(recorded_at.timestamp() * 1_000_000),
+            message["subject"],
+            b64decode(message.get("data", "")),
+            headers.get(SNAPSHOT_HEADER),
+        )
+
+    async def _get_many(self, refs: Sequence[AggregateRef], found: dict[AggregateRef, Recorded]) -> None:
+        """Adds the last event of each to `found`, by one read; by two of half the size if it answers too much."""
+        client = self._connection.require()
+        inbox = client.new_inbox()
+        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await client.subscribe(inbox, cb=answers.put)
+        request = {"multi_last": [every_event_of(ref) for ref in refs], "batch": 1024}
+        try:
+            await client.publish(DIRECT_GET, msgspec.json.encode(request), reply=inbox)
+            while True:
+                reply = await asyncio.wait_for(answers.get(), REQUEST_TIMEOUT_S)
+                status = (reply.headers or {}).get("Status")
+                if status:
+                    break
+                message = from_direct_get(reply)
+                # One answer a subject, that is an event's name: the last of them is the aggregate's.
+                previous = found.get(message.ref)
+                if previous is None or previous.position < message.position:
+                    found[message.ref] = message
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise LogUnavailable(f"multi_last: {error!r}") from error
+        finally:
+            if client.is_connected:
+                await subscription.unsubscribe()
+        if status == "413" and len(refs) > 1:
+            middle = len(refs) // 2
+            await self._get_many(refs[:middle], found)
+            await self._get_many(refs[middle:], found)
+        elif status not in ("204", "404"):
+            raise LogUnavailable(f"multi_last answered {status}")
+
+    async def append(self, events: Sequence[Append]) -> list[int]:
+        if len(events) > APPEND_MAX or len({event.ref for event in events}) < len(events):
+            raise Bug(f"an append of {len(events)} events must be smaller, and of different aggregates")
+        if not events:
+            return []
+        client = self._connection.require()
+        *before, commit = [(event, headers_of(event)) for event in events]
+        if before:
+            batch = uuid.uuid4().hex
+            for number, (_, headers) in enumerate([*before, commit], start=1):
+                headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            commit[1]["Nats-Batch-Commit"] = "1"
+        try:
+            for event, headers in before:
+                await client.publish(event.subject, event.body, headers=headers)
+            reply = await client.request(
+                commit[0].subject, commit[0].body, headers=commit[1], timeout=REQUEST_TIMEOUT_S
+            )
+        except (nats.errors.NoRespondersError, nats.errors.MaxPayloadError) as error:
+            raise LogUnavailable(f"no stream takes {commit[0].subject}: {error}") from error
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise AppendUncertain(repr(error)) from error
+        return positions_of(msgspec.json.decode(reply.data), len(events))
+
+
+def headers_of(event: Append) -> dict[str, str]:
+    headers = {
+        "Nats-Expected-Last-Subject-Sequence": str(event.expected),
+        "Nats-Expected-Last-Subject-Sequence-Subject": every_event_of(event.ref),
+    }
+    if event.snapshot is not None:
+        headers[SNAPSHOT_HEADER] = event.snapshot.decode()
+    return headers
+
+
+def positions_of(acknowledged: dict[str, Any], count: int) -> list[int]:
+    """The positions that an acknowledgement stands for: an atomic batch is stored in one piece.
+
+    Raises: Conflict or LogUnavailable, when it is a refusal: then nothing was stored.
+    """
+    error = acknowledged.get("error")
+    if error is None:
+        last = int(acknowledged["seq"])
+        return list(range(last - count + 1, last + 1))
+    if error.get("err_code") in CONFLICTS:
+        raise Conflict
+    raise LogUnavailable(f"{error.get('err_code')}: {error.get('description')}")
+
+
+def from_direct_get(reply: Msg) -> Recorded:
+    headers = reply.headers or {}
+    recorded_at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
+    return understood(
+        int(headers["Nats-Sequence"]),
+        round(recorded_at.timestamp() * 1_000_000),
+        headers["Nats-Subject"],
+        reply.data,
+        headers.get(SNAPSHOT_HEADER),
+    )

@@ -1,0 +1,65 @@
+"""A log in memory, for tests: held to the same contract as JetStream."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+
+from ledger.domain.refusals import Bug
+from ledger.envelope import AggregateRef, Poison, Recorded
+from ledger.log.event_log import APPEND_MAX, Append, Conflict
+from ledger.log.message import understood
+
+
+class MemoryLog:
+    """Keeps the promises of `EventLog` but durability."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[int, str, bytes, str | None]] = []
+        self._last: dict[AggregateRef, int] = {}
+        self._grown = asyncio.Condition()
+
+    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
+        return [self._recorded(position) if (position := self._last.get(ref)) else None for ref in refs]
+
+    async def at(self, position: int) -> Recorded | None:
+        return self._recorded(position) if 1 <= position <= len(self._messages) else None
+
+    async def append(self, events: Sequence[Append]) -> list[int]:
+        if len(events) > APPEND_MAX or len({event.ref for event in events}) < len(events):
+            raise Bug(f"an append of {len(events)} events must be smaller, and of different aggregates")
+        if any(self._last.get(event.ref, 0) != event.expected for event in events):
+            raise Conflict
+        for event in events:
+            snapshot = event.snapshot.decode() if event.snapshot is not None else None
+            self._messages.append((time.time_ns() // 1_000, event.subject, event.body, snapshot))
+            self._last[event.ref] = len(self._messages)
+        positions = [self._last[event.ref] for event in events]
+        async with self._grown:
+            self._grown.notify_all()
+        return positions
+
+    async def end(self) -> int:
+        return len(self._messages)
+
+    async def read_from(
+        self, position: int, *, batch_max: int = 1_000, linger_ms: int = 10
+    ) -> AsyncGenerator[list[Recorded], None]:
+        while True:
+            async with self._grown:
+                while len(self._messages) < position:
+                    await self._grown.wait()
+            batch: list[Recorded] = []
+            poison: Poison | None = None
+            try:
+                while position <= len(self._messages) and len(batch) < batch_max:
+                    batch.append(self._recorded(position))
+                    position += 1
+            except Poison as error:
+                poison = error
+            if batch:
+                yield batch
+            if poison is not None:
+                raise poison
+
+    def _recorded(self, position: int) -> Recorded:
+        return understood(position, *self._messages[position - 1])

@@ -1,0 +1,188 @@
+"""Reading the log in order and for ever: a bare pull consumer that is thrown away at the first doubt.
+
+The consumer is ephemeral and acknowledges nothing; what has been read is the reader's own to remember. Several
+pulls are kept in flight, and the consumer's sequences must be contiguous: after a gap, silence or a lost connection
+the next consumer starts where the last batch ended.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from ledger.envelope import Recorded
+from ledger.log.connection import Connection
+from ledger.log.event_log import LogUnavailable
+from ledger.log.message import SNAPSHOT_HEADER, understood
+from ledger.log.stream import STREAM
+
+PULL_MESSAGES: Final = 500
+IN_FLIGHT_MAX_MESSAGES: Final = 2_000  # Asked for and not yet taken: bounds the reader's memory.
+PULL_EXPIRES_S: Final = 30
+HEARTBEAT_S: Final = 1
+SILENCE_MAX_S: Final = 3.5
+RESTART_WAIT_S: Final = 0.2
+NS: Final = 1_000_000_000
+
+_log = structlog.get_logger()
+
+
+class Interrupted(Exception):
+    """The consumer can no longer be trusted; another one takes over."""
+
+
+async def read_from(
+    connection: Connection, position: int, *, batch_max: int, linger_ms: int
+) -> AsyncGenerator[list[Recorded], None]:
+    """See `EventLog.read_from`."""
+    while True:
+        pull = _Pull(connection, position)
+        try:
+            async with asyncio.timeout(PULL_EXPIRES_S):
+                await pull.open()
+            while True:
+                batch = await pull.take(batch_max, linger_ms / 1_000)
+                position = batch[-1].position + 1
+                yield batch
+        except (Interrupted, LogUnavailable, nats.errors.Error, OSError, TimeoutError) as error:
+            _log.info("log reader starts again", position=position, reason=str(error) or repr(error))
+            await asyncio.sleep(RESTART_WAIT_S)
+        finally:
+            await pull.close()
+
+
+class _Pull:
+    """One consumer's life."""
+
+    def __init__(self, connection: Connection, start: int) -> None:
+        self._connection = connection
+        self._start = start
+        self._client: Client | None = None
+        self._consumer = ""
+        self._inbox = ""
+        self._subscription: Subscription | None = None
+        self._buffer: deque[Recorded] = deque()
+        self._requested = 0
+        self._delivered = 0
+        self._failure: Exception | None = None
+        self._arrived = asyncio.Event()
+        self._heard_at = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    async def open(self) -> None:
+        await self._connection.ready()
+        self._client = self._connection.require()
+        config = {
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._start,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": 2 * PULL_EXPIRES_S * NS,
+        }
+        answer = await self._connection.api(f"CONSUMER.CREATE.{STREAM}", {"stream_name": STREAM, "config": config})
+        if "error" in answer:
+            raise Interrupted(answer["error"]["description"])
+        self._consumer = answer["name"]
+        self._inbox = self._client.new_inbox()
+        self._subscription = await self._client.subscribe(self._inbox, cb=self._on_message, pending_bytes_limit=0)
+        self._heard_at = self._loop.time()
+        await self._ask()
+
+    async def close(self) -> None:
+        if self._client is None or self._subscription is None:
+            return
+        with suppress(nats.errors.Error, OSError):
+            await self._subscription.unsubscribe()  # While disconnected too, or it comes back with the connection.
+        if not self._client.is_connected:
+            return
+        with suppress(nats.errors.Error, OSError):
+            await self._client.publish(f"$JS.API.CONSUMER.DELETE.{STREAM}.{self._consumer}")
+
+    async def take(self, batch_max: int, linger_s: float) -> list[Recorded]:
+        """The next batch: as soon as there is something, and `linger_s` later at the latest."""
+        await self._until(1, None)
+        if len(self._buffer) < batch_max and linger_s:
+            await self._until(batch_max, self._loop.time() + linger_s)
+        batch = [self._buffer.popleft() for _ in range(min(batch_max, len(self._buffer)))]
+        await self._ask()
+        return batch
+
+    async def _until(self, wanted: int, deadline: float | None) -> None:
+        """Wait for `wanted` messages in the buffer, or the deadline. Fails once the buffer is empty."""
+        while len(self._buffer) < wanted:
+            if self._failure is not None:
+                if self._buffer:
+                    return
+                raise self._failure
+            now = self._loop.time()
+            if deadline is not None and now >= deadline:
+                return
+            if now - self._heard_at > SILENCE_MAX_S:
+                raise Interrupted("the server is silent")
+            until = min(deadline or now + HEARTBEAT_S, now + HEARTBEAT_S)
+            self._arrived.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._arrived.wait()
+
+    async def _ask(self) -> None:
+        """Keep pulls in flight, as far as the buffer has room."""
+        if self._client is None:
+            raise Interrupted("the consumer was not opened")
+        request = msgspec.json.encode(
+            {"batch": PULL_MESSAGES, "expires": PULL_EXPIRES_S * NS, "idle_heartbeat": HEARTBEAT_S * NS}
+        )
+        while self._requested + len(self._buffer) + PULL_MESSAGES <= IN_FLIGHT_MAX_MESSAGES:
+            self._requested += PULL_MESSAGES
+            await self._client.publish(
+                f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{self._consumer}", request, reply=self._inbox
+            )
+
+    async def _on_message(self, message: Msg) -> None:
+        self._heard_at = self._loop.time()
+        if self._failure is not None:
+            return
+        headers = message.headers or {}
+        if not message.reply:
+            await self._on_status(headers)
+            return
+        # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>
+        tokens = message.reply.split(".")
+        offset = 0 if len(tokens) == 9 else 2
+        position, sequence, at_ns = (int(tokens[offset + n]) for n in (5, 6, 7))
+        self._requested -= 1
+        self._delivered += 1
+        if sequence != self._delivered or position != self._start + self._delivered - 1:
+            self._fail(Interrupted(f"gap before position {position}"))
+            return
+        snapshot = headers.get(SNAPSHOT_HEADER)
+        try:
+            self._buffer.append(understood(position, at_ns // 1_000, message.subject, message.data, snapshot))
+        except Exception as failure:  # noqa: BLE001  Whatever it is, the event must not be passed over.
+            self._fail(failure)
+        self._arrived.set()
+
+    async def _on_status(self, headers: dict[str, str]) -> None:
+        """Heartbeats keep it alive, an expired pull is replaced, everything else ends this consumer."""
+        match headers.get("Status"):
+            case "100":
+                pass
+            case "408":
+                self._requested -= int(headers.get("Nats-Pending-Messages", PULL_MESSAGES))
+                await self._ask()
+            case status:
+                self._fail(Interrupted(f"status {status} {headers.get('Description', '')}"))
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = failure
+        self._arrived.set()

@@ -1,0 +1,100 @@
+"""The definition of the stream `LEDGER`, held against what the server has."""
+
+from typing import Any, Final
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from ledger.log.connection import Connection
+from ledger.log.event_log import LogUnavailable
+from ledger.log.message import ALL_SUBJECTS
+
+STREAM: Final = "LEDGER"
+NOT_FOUND: Final = 10059
+
+
+class StreamDrift(Exception):
+    """The stream is not as defined. Nothing was changed, and nothing is served on it."""
+
+
+def definition(replicas: int) -> dict[str, Any]:
+    """What the ledger relies on. Events are kept for ever: nothing ages, and when it is full it says no."""
+    return {
+        "name": STREAM,
+        "subjects": [ALL_SUBJECTS],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_msgs_per_subject": -1,
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "allow_atomic": True,
+        "deny_purge": True,
+        "deny_delete": True,
+        "allow_rollup_hdrs": False,
+        "allow_msg_ttl": False,
+        "no_ack": False,
+    }
+
+
+def drift(found: dict[str, Any], replicas: int) -> list[str]:
+    """What the server has otherwise than defined, one sentence each."""
+    wanted = definition(replicas)
+    sentences = [
+        f"{field} is {found.get(field, type(want)())!r} and must be {want!r}"
+        for field, want in wanted.items()
+        if found.get(field, type(want)()) != want
+    ]
+    if found.get("persist_mode", "default") != "default":
+        sentences.append(f"persist_mode is {found['persist_mode']!r}: it acknowledges what it may lose")
+    return sentences + [
+        f"{field} is set: the stream must hold what is published to it, and only that"
+        for field in ("mirror", "sources", "subject_transform", "republish", "sealed")
+        if found.get(field)
+    ]
+
+
+async def provision(connection: Connection, replicas: int) -> bool:
+    """Create the stream when it is missing; answers whether it was.
+
+    Raises: StreamDrift, saying what differs; LogUnavailable.
+    """
+    answer = await connection.api(f"STREAM.INFO.{STREAM}")
+    created: bool = answer.get("error", {}).get("err_code") == NOT_FOUND
+    if created:
+        answer = await connection.api(f"STREAM.CREATE.{STREAM}", definition(replicas))
+    if "error" in answer:
+        raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
+    if differences := drift(answer["config"], replicas):
+        raise StreamDrift(f"stream {STREAM} is not as the ledger needs it: " + "; ".join(differences))
+    return created
+
+
+class _JszConfig(Struct, frozen=True):
+    sync_always: bool = False
+
+
+class _Jsz(Struct, frozen=True):
+    config: _JszConfig = _JszConfig()
+
+
+async def fsyncs(monitor_url: str) -> bool:
+    """Whether the server syncs to disk before it acknowledges (`sync_interval: always`).
+
+    Raises: LogUnavailable, when the monitor does not answer.
+    """
+    try:
+        async with httpx.AsyncClient(timeout=2.0) as client:
+            response = await client.get(f"{monitor_url}/jsz", params={"config": "1"})
+            response.raise_for_status()
+    except httpx.HTTPError as error:
+        raise LogUnavailable(f"{monitor_url}/jsz: {error!r}") from error
+    try:
+        answer = msgspec.json.decode(response.content, type=_Jsz)
+    except msgspec.MsgspecError as error:
+        raise LogUnavailable(f"{monitor_url}/jsz: {error}") from error
+    return answer.config.sync_always

@@ -1,0 +1,1 @@
+"""What every process needs around the work: settings, telemetry, signals."""

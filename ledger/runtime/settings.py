@@ -1,0 +1,53 @@
+"""The one reader of the environment: variables named `LEDGER_...`, a misspelt one is refused."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX: Final = "LEDGER_"
+
+
+class SettingsError(Exception):
+    """The environment says something that the ledger does not understand. Nothing was started."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Field `x` is the variable `LEDGER_X`. Units are in the names."""
+
+    postgres_dsn: str = "postgresql://postgres@127.0.0.1:5432/postgres"
+    postgres_schema: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = "books"
+    postgres_pool_max: Annotated[int, Meta(ge=1, le=500)] = 8
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_monitor_url: str = "http://127.0.0.1:8222"
+    log_replicas: Literal[1, 3, 5] = 1
+    unsafe_log: bool = False
+    """Serve although the log does not say that it fsyncs before it acknowledges. Data may be lost."""
+    api_key: Annotated[str, Meta(min_length=16)] | None = None
+    """Guards everything but health. Without one, only loopback addresses are served."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8080
+    projector_batch_max_events: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+    projector_linger_ms: Annotated[int, Meta(ge=0, le=1_000)] = 10
+    projector_metrics_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    log_format: Literal["console", "json"] = "console"
+
+
+def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Raises: SettingsError, naming the variable."""
+    given = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and value != ""
+    }
+    unknown = sorted(given.keys() - set(Settings.__struct_fields__))
+    if unknown:
+        known = ", ".join(PREFIX + field.upper() for field in Settings.__struct_fields__)
+        raise SettingsError(f"unknown variable {PREFIX}{unknown[0].upper()}; known are {known}")
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$.")
+        raise SettingsError(f"{PREFIX}{path.rstrip('`').upper()}: {what}") from None

@@ -1,0 +1,44 @@
+"""Logs for people or machines, and the counters that every process shows at /metrics."""
+
+import logging
+import sys
+from typing import Final, Literal
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS: Final = Counter(
+    "ledger_http_requests", "Requests answered, by route template.", ["method", "route", "status"]
+)
+REQUEST_SECONDS: Final = Histogram(
+    "ledger_http_request_seconds",
+    "Time to answer, by route template.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+COMMANDS: Final = Counter("ledger_commands", "Commands decided, by outcome.", ["operation", "outcome"])
+PROJECTED: Final = Counter("ledger_projected_events", "Events written to the books.")
+PROJECTED_BATCHES: Final = Counter("ledger_projected_batches", "Transactions that wrote them.")
+POSITION: Final = Gauge("ledger_position", "Position in the log that the books show.")
+LAG: Final = Gauge("ledger_lag_seconds", "Age of the newest event when it was written to the books.")
+
+
+def configure_logs(form: Literal["console", "json"]) -> None:
+    """Log lines go to standard error, so that standard output stays a program's own."""
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

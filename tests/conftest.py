@@ -1,0 +1,100 @@
+"""Real servers for every test that asks: started once a session, a fresh schema and stream a test."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from deploy.embedded import Cluster, EmbeddedNats, EmbeddedPostgres, free_port
+from ledger.books.schema import migrate
+from ledger.log.connection import Connection
+from ledger.log.stream import STREAM, provision
+from ledger.runtime.settings import Settings
+
+CLUSTER_NODES: Final = 3
+_schemas = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedNats]:
+    server = EmbeddedNats(tmp_path_factory.mktemp("nats"), free_port(), free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EmbeddedNats]]:
+    """Three nodes, for streams with three replicas."""
+    routes = tuple(free_port() for _ in range(CLUSTER_NODES))
+    servers = [
+        EmbeddedNats(
+            tmp_path_factory.mktemp(f"node{number}"),
+            free_port(),
+            free_port(),
+            cluster=Cluster(name="ledger", node=f"node{number}", cluster_port=port, routes=routes),
+        )
+        for number, port in enumerate(routes)
+    ]
+    for server in servers:
+        server.launch()
+    for server in servers:
+        server.await_ready()
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+async def fresh_stream(server: EmbeddedNats, replicas: int) -> None:
+    """An empty stream: the last test's is dropped."""
+    async with Connection(server.url, "test") as connection:
+        await connection.ready()
+        await connection.api(f"STREAM.DELETE.{STREAM}")
+        await provision(connection, replicas)
+
+
+@pytest.fixture
+def schema() -> str:
+    """A name for the books that no other test has."""
+    return f"books_{next(_schemas)}"
+
+
+@pytest.fixture
+async def settings(postgres: EmbeddedPostgres, nats_server: EmbeddedNats, schema: str) -> Settings:
+    """Settings of a ledger of one's own: an empty stream, and empty books."""
+    await migrate(postgres.dsn, schema)
+    await fresh_stream(nats_server, replicas=1)
+    return Settings(
+        postgres_dsn=postgres.dsn,
+        postgres_schema=schema,
+        nats_url=nats_server.url,
+        nats_monitor_url=nats_server.monitor_url,
+    )
+
+
+@pytest.fixture
+async def connection(settings: Settings) -> AsyncIterator[Connection]:
+    async with Connection(settings.nats_url, "test") as connection:
+        await connection.ready()
+        yield connection
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """An empty folder."""
+    return tmp_path / "data"

@@ -1,0 +1,38 @@
+"""The log, as each of those that keep it: an empty one for every test."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.embedded import EmbeddedNats
+from ledger.log.connection import Connection
+from ledger.log.event_log import EventLog
+from ledger.log.jetstream import JetStreamLog
+from ledger.log.memory import MemoryLog
+from tests.conftest import fresh_stream
+
+
+@pytest.fixture(params=["memory", "jetstream_r1", "jetstream_r3"])
+async def log(request: pytest.FixtureRequest) -> AsyncIterator[EventLog]:
+    if request.param == "memory":
+        yield MemoryLog()
+        return
+    if request.param == "jetstream_r1":
+        server: EmbeddedNats = request.getfixturevalue("nats_server")
+        replicas = 1
+    else:
+        server, *_ = request.getfixturevalue("nats_cluster")
+        replicas = 3
+    await fresh_stream(server, replicas)
+    async with Connection(server.url, "test") as connection:
+        await connection.ready()
+        yield JetStreamLog(connection)
+
+
+@pytest.fixture
+async def nats_connection(nats_server: EmbeddedNats) -> AsyncIterator[Connection]:
+    """To the session's server, with an empty stream on it."""
+    await fresh_stream(nats_server, replicas=1)
+    async with Connection(nats_server.url, "test") as connection:
+        await connection.ready()
+        yield connection

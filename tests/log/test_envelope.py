@@ -1,0 +1,243 @@
+"""The envelope: any CloudEvents reader can read it, and what was once stored is read for ever."""
+
+import re
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+from zlib import crc32
+
+import msgspec
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+
+from ledger.domain.catalog import EVENTS, KIND_OF_EVENT, KINDS
+from ledger.domain.favour import Posted
+from ledger.domain.values import tag_of
+from ledger.envelope import TYPES, AggregateRef, Envelope, Poison, Recorded, decode, decode_state, encode, encode_state
+from ledger.log.message import ALL_SUBJECTS, BUCKETS, bucket, every_event_of, subject_of, understood
+from tests.log.story import CLAIMED, GOLDEN, NOW, altered, envelope_of, first, golden
+
+every_golden = pytest.mark.parametrize("event_type", GOLDEN)
+EXTENSIONS: Final = {
+    "actor",
+    "commandid",
+    "fingerprint",
+    "policyversion",
+    "correlationid",
+    "causationid",
+    "traceparent",
+}
+ADA_ALONE: Final = {"event": "favour.claimed", "giver": "ada"}
+
+
+def subject_that_fits(envelope: Envelope) -> str:
+    return subject_of(envelope.ref, envelope.data)
+
+
+# What was stored
+
+
+def test_there_is_a_golden_sample_of_every_event() -> None:
+    assert set(GOLDEN) == set(TYPES.values()) == {f"referral-ledger.{tag}.v1" for tag in EVENTS}
+
+
+@every_golden
+def test_a_stored_event_is_read_and_written_again_to_the_byte(event_type: str) -> None:
+    envelope = golden(event_type)
+    assert envelope.type == event_type == TYPES[type(envelope.data)]
+    assert encode(envelope) == GOLDEN[event_type]
+
+
+@every_golden
+def test_a_golden_sample_shows_every_field_there_is(event_type: str) -> None:
+    stored = msgspec.json.decode(GOLDEN[event_type])
+    assert list(stored) == list(Envelope.__struct_fields__)
+    event = type(golden(event_type).data)
+    assert list(stored["data"]) == ["event", *event.__struct_fields__]
+    assert stored["data"]["event"] == tag_of(event)
+
+
+@every_golden
+def test_what_a_golden_sample_may_leave_out_is_not_missed(event_type: str) -> None:
+    envelope = golden(event_type)
+    fields = msgspec.structs.fields(type(envelope.data))
+    optional = {field.name: field.default for field in fields if not field.required}
+    spare = msgspec.structs.replace(
+        envelope,
+        data=msgspec.structs.replace(envelope.data, **optional),
+        correlationid=None,
+        causationid=None,
+        traceparent=None,
+    )
+    stored = msgspec.json.decode(encode(spare))
+    assert not (optional | dict.fromkeys(["correlationid", "causationid", "traceparent"])).keys() & (
+        stored.keys() | stored["data"].keys()
+    )
+    assert decode(encode(spare)) == spare
+
+
+# What others read
+
+
+@every_golden
+def test_the_cloudevents_sdk_reads_what_is_written(event_type: str) -> None:
+    envelope = golden(event_type)
+    event = JSONFormat().read(CloudEvent, encode(envelope))
+    assert event.get_specversion() == "1.0"
+    assert event.get_id() == envelope.id
+    assert event.get_source() == "/communities/acme"
+    assert event.get_type() == event_type
+    assert event.get_subject() == envelope.subject
+    assert event.get_time() == envelope.time
+    assert event.get_datacontenttype() == "application/json"
+    assert event.get_dataschema() is None
+    assert {name for name in event.get_attributes() if event.get_extension(name) is not None} >= EXTENSIONS
+    assert {name: event.get_extension(name) for name in EXTENSIONS} == {
+        name: getattr(envelope, name) for name in EXTENSIONS
+    }
+    assert event.get_data() == msgspec.json.decode(msgspec.json.encode(envelope.data))
+
+
+@every_golden
+def test_what_the_cloudevents_sdk_writes_is_read(event_type: str) -> None:
+    envelope = golden(event_type)
+    written = JSONFormat().write(JSONFormat().read(None, encode(envelope)))
+    assert decode(written) == envelope
+
+
+def test_it_can_be_posted_as_it_is() -> None:
+    event_type, body = next(iter(GOLDEN.items()))
+    event = from_http_event(HTTPMessage({"content-type": JSONFormat.CONTENT_TYPE}, body))
+    assert event.get_type() == event_type
+
+
+def test_attribute_names_are_those_that_cloudevents_allow() -> None:
+    names = [name for name in Envelope.__struct_fields__ if name != "data"]
+    assert all(re.fullmatch(r"[a-z0-9]{1,20}", name) for name in names)
+
+
+def test_an_envelope_knows_its_aggregate() -> None:
+    ref = AggregateRef("acme", "favour", str(UUID(int=7)))
+    assert envelope_of(ref, CLAIMED).ref == ref
+
+
+# Subjects
+
+
+@every_golden
+def test_a_subject_says_bucket_community_kind_aggregate_and_event(event_type: str) -> None:
+    envelope = golden(event_type)
+    ref, event = envelope.ref, envelope.data
+    ledger, digits, community, kind, aggregate_id, word = subject_of(ref, event).split(".")
+    assert (ledger, community, kind, aggregate_id) == ("ledger", "acme", KIND_OF_EVENT[type(event)].name, ref.id)
+    assert digits == f"{crc32(b'acme') % 64:02d}" == "62"
+    assert event_type == f"referral-ledger.{kind}.{word}.v1"
+    assert every_event_of(ref) == f"ledger.62.acme.{kind}.{ref.id}.*"
+    assert len(ALL_SUBJECTS.split(".")) == 6
+
+
+def test_a_bucket_has_two_digits_and_never_changes() -> None:
+    communities = [f"community-{number}" for number in range(2_000)]
+    buckets = {community: bucket(community) for community in communities}
+    assert set(buckets.values()) == {f"{number:02d}" for number in range(BUCKETS)}
+    assert (BUCKETS, bucket("acme"), bucket("umbrella"), bucket("chapter-7")) == (64, "62", "22", "49")
+
+
+@every_golden
+def test_nobody_is_named_in_a_subject(event_type: str) -> None:
+    envelope = golden(event_type)
+    data = msgspec.json.decode(msgspec.json.encode(envelope.data))
+    members = {value for value in data.values() if isinstance(value, str)} & {"ada", "bob", "cyd", "dee"}
+    assert members
+    assert not members & set(subject_of(envelope.ref, envelope.data).split("."))
+
+
+# What is not ours
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"garbage",
+        *(altered(first(), **{name: None}).body for name in Envelope.__struct_fields__[:12]),
+        altered(first(), policyversion="1").body,
+        altered(first(), time="yesterday").body,
+        altered(first(), data=ADA_ALONE).body,
+        altered(first(), data={**ADA_ALONE, "event": "favour.sold"}).body,
+        altered(first(), data=msgspec.json.decode(msgspec.json.encode(CLAIMED)) | {"giver": "ada lovelace"}).body,
+        altered(first(), data=msgspec.json.decode(msgspec.json.encode(CLAIMED)) | {"points": 1.5}).body,
+    ],
+)
+def test_what_is_no_envelope_of_ours_is_not_decoded(body: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode(body)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"specversion": "0.3"},
+        {"id": "7"},
+        {"time": "2026-03-02T09:30:00"},  # Of which time zone?
+        {"source": "acme"},
+        {"source": "/communities/ACME"},
+        {"datacontenttype": "text/plain"},
+        {"subject": "favour/7"},
+        {"subject": f"favour/{str(UUID(int=0xA)).upper()}"},
+        {"actor": "ada lovelace"},
+        {"type": "com.example.claimed"},
+    ],
+    ids=str,
+)
+def test_an_event_that_no_ledger_writes_is_poison(fields: dict[str, Any]) -> None:
+    append = altered(first(), **fields)
+    envelope = decode_whatever_it_is(append.body)
+    with pytest.raises(Poison, match="position 7") as raised:
+        understood(7, 0, subject_that_fits(envelope) if envelope else append.subject, append.body, None)
+    assert raised.value.position == 7
+
+
+def decode_whatever_it_is(body: bytes) -> Envelope | None:
+    """None when it is refused already here: the sooner the better."""
+    try:
+        return decode(body)
+    except msgspec.MsgspecError:
+        return None
+
+
+def test_a_message_on_another_subject_than_its_event_is_poison() -> None:
+    event = first()
+    subject = event.subject.removesuffix("claimed")
+    for wrong in (subject + "thanked", subject + "confirmed", event.subject.replace("acme", "umbrella"), "ledger"):
+        with pytest.raises(Poison, match="subject"):
+            understood(7, 0, wrong, event.body, None)
+
+
+def test_a_message_is_understood_whole() -> None:
+    event = first()
+    recorded = understood(7, 1_000_001, event.subject, event.body, '{"version":2}')
+    assert recorded == Recorded(7, 1_000_001, event.body, b'{"version":2}', decode(event.body), event.ref)
+    assert recorded.kind is KINDS["favour"]
+
+
+# States
+
+
+def test_a_state_survives_being_stored_and_is_read_as_its_own_kind_alone() -> None:
+    state = Posted(giver="ada", receiver="bob", size="small", points=60)
+    stored = encode_state(state)
+    assert decode_state("favour", stored) == decode_state("favour", msgspec.Raw(stored)) == state
+    with pytest.raises(msgspec.MsgspecError):
+        decode_state("referral", stored)
+
+
+def test_a_time_is_written_in_utc_with_its_z() -> None:
+    stored = msgspec.json.decode(encode(envelope_of(first().ref, CLAIMED)))
+    assert stored["time"] == NOW.isoformat().replace("+00:00", "Z")
+    assert datetime.fromisoformat(stored["time"]) == NOW

@@ -1,0 +1,236 @@
+"""JetStream when it is away, silent or refuses: what is said of it, and what may be recorded."""
+
+import os
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import nats.errors
+import pytest
+from nats.aio.msg import Msg
+
+from deploy.embedded import EmbeddedNats, free_port
+from ledger.log import connection as connection_module
+from ledger.log import jetstream
+from ledger.log.connection import Connection
+from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, LogUnavailable
+from ledger.log.executor import Executor
+from ledger.log.jetstream import DIRECT_GET, JetStreamLog
+from ledger.log.stream import STREAM, definition, provision
+from tests.log.story import NOW, a_favour, claims, first, until
+
+Ask = Callable[[JetStreamLog], Coroutine[Any, Any, object]]
+
+READS: Final[dict[str, Ask]] = {
+    "one last": lambda log: log.last([a_favour()]),
+    "many lasts": lambda log: log.last([a_favour(), a_favour()]),
+    "at": lambda log: log.at(1),
+    "end": lambda log: log.end(),
+}
+APPENDS: Final[dict[str, Ask]] = {
+    "one append": lambda log: log.append([first()]),
+    "many appends": lambda log: log.append([first() for _ in range(APPEND_MAX)]),
+}
+every_ask = pytest.mark.parametrize("ask", [*READS.values(), *APPENDS.values()], ids=[*READS, *APPENDS])
+every_append = pytest.mark.parametrize("ask", APPENDS.values(), ids=APPENDS)
+
+
+@pytest.fixture
+async def streamless(nats_connection: Connection) -> Connection:
+    """A server with no stream on it: its answers are the test's."""
+    await nats_connection.api(f"STREAM.DELETE.{STREAM}")
+    return nats_connection
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jetstream, "REQUEST_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection_module, "REQUEST_TIMEOUT_S", 0.05)
+
+
+async def answer(connection: Connection, subject: str, status: str = "") -> list[Msg]:
+    """From now on this is what comes back from the subject, or nothing at all; gives what was asked."""
+    asked: list[Msg] = []
+
+    async def reply(message: Msg) -> None:
+        asked.append(message)
+        if status and message.reply:
+            await connection.client.publish(message.reply, headers={"Status": status})
+
+    await connection.client.subscribe(subject, cb=reply)
+    return asked
+
+
+# Away
+
+
+@every_ask
+async def test_a_stream_that_is_not_there_is_a_log_that_is_away(streamless: Connection, ask: Ask) -> None:
+    with pytest.raises(LogUnavailable):
+        await ask(JetStreamLog(streamless))
+
+
+@every_ask
+async def test_a_server_that_is_not_there_is_a_log_that_is_away(ask: Ask) -> None:
+    async with Connection(f"nats://127.0.0.1:{free_port()}", "test") as connection:
+        with pytest.raises(LogUnavailable, match="no connection"):
+            await ask(JetStreamLog(connection))
+
+
+async def test_a_connection_stands_once_it_is_entered() -> None:
+    with pytest.raises(LogUnavailable, match="not entered"):
+        await Connection("nats://127.0.0.1:4222", "test").ready()
+
+
+async def test_a_connection_that_was_never_entered_can_be_left() -> None:
+    await Connection("nats://127.0.0.1:4222", "test").__aexit__()
+
+
+async def test_a_connection_that_was_closed_is_left_like_any_other(nats_server: EmbeddedNats) -> None:
+    async with Connection(nats_server.url, "test") as connection:
+        await connection.ready()
+        await connection.client.close()
+    assert connection.client.is_closed
+
+
+async def test_a_connection_comes_back_by_itself_and_queues_nothing_meanwhile(tmp_path: Path) -> None:
+    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
+    server.start()
+    try:
+        async with Connection(server.url, "test") as connection:
+            await connection.ready()
+            await provision(connection, 1)
+            log = JetStreamLog(connection)
+            await log.append([first()])
+            server.kill()
+
+            async def away() -> bool:
+                return not connection.client.is_connected
+
+            await until(away)
+            with pytest.raises(LogUnavailable):
+                await log.append([first()])
+            server.start()
+
+            async def back() -> bool:
+                return connection.client.is_connected
+
+            await until(back)
+            assert await log.end() == 1
+            assert await log.append([first()]) == [2]
+    finally:
+        server.stop()
+
+
+async def test_only_errors_that_are_not_of_the_network_are_told_about(
+    nats_connection: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await nats_connection._on_error(nats.errors.TimeoutError())
+    await nats_connection._on_error(ConnectionResetError())
+    assert "nats error" not in capsys.readouterr().out
+    await nats_connection._on_error(ZeroDivisionError("seven"))
+    assert "seven" in capsys.readouterr().out
+
+
+# Silent
+
+
+@pytest.mark.parametrize("ask", list(READS.values())[:3], ids=list(READS)[:3])
+async def test_a_read_that_nobody_answers_ends(streamless: Connection, impatient: None, ask: Ask) -> None:
+    asked = await answer(streamless, DIRECT_GET)
+    with pytest.raises(LogUnavailable):
+        await ask(JetStreamLog(streamless))
+    assert len(asked) == 1
+
+
+@every_append
+async def test_an_append_that_nobody_answers_is_uncertain(streamless: Connection, impatient: None, ask: Ask) -> None:
+    await answer(streamless, "ledger.>")
+    with pytest.raises(AppendUncertain):
+        await ask(JetStreamLog(streamless))
+
+
+async def test_a_command_that_a_stalled_server_takes_in_the_end_is_recorded_once(
+    tmp_path: Path, impatient: None
+) -> None:
+    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
+    server.start()
+    try:
+        async with Connection(server.url, "test") as connection:
+            await connection.ready()
+            await provision(connection, 1)
+            log = JetStreamLog(connection)
+            executor = Executor(Stalling(log, server), lambda: NOW)
+            with pytest.raises(AppendUncertain):
+                await executor.execute(claims(key="k-1"))
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGCONT)
+
+            async def recorded() -> bool:
+                try:
+                    return await log.end() == 1
+                except LogUnavailable:
+                    return False
+
+            await until(recorded)
+            assert (await Executor(log, lambda: NOW).execute(claims(key="k-1"))).how == "replayed"
+    finally:
+        server.kill()
+
+
+class Stalling(JetStreamLog):
+    """Its server stops answering, without hanging up, right before something is appended."""
+
+    def __init__(self, log: JetStreamLog, server: EmbeddedNats) -> None:
+        super().__init__(log._connection)
+        self._server = server
+
+    async def append(self, events: Sequence[Append]) -> list[int]:
+        assert self._server.pid is not None
+        os.kill(self._server.pid, signal.SIGSTOP)
+        return await super().append(events)
+
+
+# Refusing
+
+
+@pytest.mark.parametrize("status", ["408", "503"])
+@pytest.mark.parametrize("ask", list(READS.values())[:3], ids=list(READS)[:3])
+async def test_a_read_that_is_answered_with_a_failure_finds_nothing_out(
+    streamless: Connection, ask: Ask, status: str
+) -> None:
+    await answer(streamless, DIRECT_GET, status)
+    with pytest.raises(LogUnavailable):
+        await ask(JetStreamLog(streamless))
+
+
+async def test_a_read_of_too_much_is_halved_until_it_is_one_aggregate_each(streamless: Connection) -> None:
+    asked = await answer(streamless, DIRECT_GET, "413")
+    with pytest.raises(LogUnavailable, match="413"):
+        await JetStreamLog(streamless).last([a_favour() for _ in range(8)])
+    sizes = [len(msgspec.json.decode(message.data)["multi_last"]) for message in asked]
+    assert sizes == [8, 4, 2, 1]
+
+
+@every_append
+async def test_a_full_stream_records_nothing(nats_connection: Connection, ask: Ask) -> None:
+    full = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", definition(1) | {"max_msgs": 2})
+    assert "error" not in full
+    log = JetStreamLog(nats_connection)
+    await log.append([first(), first()])
+    with pytest.raises(LogUnavailable, match="maximum"):
+        await ask(log)
+    assert await log.end() == 2
+
+
+async def test_an_event_that_is_too_large_is_not_recorded(nats_connection: Connection) -> None:
+    log = JetStreamLog(nats_connection)
+    large = msgspec.structs.replace(first(), body=b" " * (nats_connection.client.max_payload + 1))
+    with pytest.raises(LogUnavailable):
+        await log.append([large])
+    with pytest.raises(LogUnavailable):
+        await log.append([first(), large, first()])
+    assert await log.end() == 0
+    assert await log.append([first()]) == [1]
