@@ -38,7 +38,9 @@ NOTHING = Entry(())
 
 
 def transfer(payer: MemberId, payee: MemberId, points: Points, *, payer_account: Account = "main") -> Entry:
-    """`points` go from one who received to one who gave, and count in the gross tallies of both."""
+    """`points` go from one who received to one who gave, and count in the gross tallies of both. None: nothing."""
+    if not points:
+        return NOTHING
     return Entry(
         (
             Leg(payer, payer_account, -points, payee, received=points),
@@ -48,7 +50,9 @@ def transfer(payer: MemberId, payee: MemberId, points: Points, *, payer_account:
 
 
 def gift(payer: MemberId, payee: MemberId, points: Points) -> Entry:
-    """`points` go over on `main` only: the gross tallies stay."""
+    """`points` go over on `main` only: the gross tallies stay. None: nothing."""
+    if not points:
+        return NOTHING
     return Entry((Leg(payer, "main", -points, payee), Leg(payee, "main", points, payer)))
 
 

@@ -9,13 +9,13 @@ from uuid import UUID
 from ledger.domain.policy import Context, only_if_due
 from ledger.domain.refusals import AlreadyExists, Bug, NotYours, SelfDealing, Unknown, WrongState
 from ledger.domain.values import (
+    Amount,
     Command,
     Creation,
     Event,
     Instant,
     Lapse,
     MemberId,
-    Points,
     Size,
     State,
     become,
@@ -29,7 +29,7 @@ class FavourState(State, frozen=True, kw_only=True):
     giver: MemberId
     receiver: MemberId
     size: Size
-    points: Points
+    points: Amount
     gathering: UUID | None = None
 
 
@@ -66,7 +66,7 @@ class FavourThanked(Event, frozen=True, kw_only=True, tag="favour.thanked"):
     giver: MemberId
     receiver: MemberId
     size: Size
-    points: Points
+    points: Amount
     gathering: UUID | None = None
 
 
@@ -76,7 +76,7 @@ class FavourClaimed(Event, frozen=True, kw_only=True, tag="favour.claimed"):
     giver: MemberId
     receiver: MemberId
     size: Size
-    points: Points
+    points: Amount
     lapses_at: Instant
     gathering: UUID | None = None
 
@@ -86,7 +86,7 @@ class FavourConfirmed(Event, frozen=True, kw_only=True, tag="favour.confirmed"):
 
     giver: MemberId
     receiver: MemberId
-    points: Points
+    points: Amount
 
 
 class FavourRefused(Event, frozen=True, kw_only=True, tag="favour.refused"):
@@ -108,7 +108,7 @@ class FavourForgiven(Event, frozen=True, kw_only=True, tag="favour.forgiven"):
 
     giver: MemberId
     receiver: MemberId
-    points: Points
+    points: Amount
 
 
 FavourEvent = FavourThanked | FavourClaimed | FavourConfirmed | FavourRefused | FavourLapsed | FavourForgiven

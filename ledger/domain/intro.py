@@ -20,6 +20,7 @@ from ledger.domain.refusals import (
     WrongState,
 )
 from ledger.domain.values import (
+    Amount,
     Command,
     Creation,
     Event,
@@ -27,7 +28,6 @@ from ledger.domain.values import (
     Lapse,
     Level,
     MemberId,
-    Points,
     State,
     Tags,
     become,
@@ -59,7 +59,7 @@ class LevelledState(IntroState, frozen=True, kw_only=True):
     """The connector has said how far they vouch."""
 
     level: Level
-    points: Points
+    points: Amount
 
 
 class Offered(LevelledState, frozen=True, kw_only=True, tag="offered"):
@@ -82,14 +82,14 @@ class Consented(LevelledState, frozen=True, kw_only=True, tag="consented"):
 class Made(LevelledState, frozen=True, kw_only=True, tag="made"):
     """They are introduced; `stake` points of the connector are at risk until it is closed."""
 
-    stake: Points
+    stake: Amount
     lapses_at: Instant
 
 
 class Met(LevelledState, frozen=True, kw_only=True, tag="met"):
     """They have met; `stake` points of the connector are at risk until it is closed."""
 
-    stake: Points
+    stake: Amount
     lapses_at: Instant
 
 
@@ -147,7 +147,7 @@ class IntroOffered(IntroEventBase, frozen=True, kw_only=True, tag="intro.offered
     """Matchmaking: the connector would introduce two members who did not ask."""
 
     level: Level
-    points: Points
+    points: Amount
     lapses_at: Instant
     tags: Tags = ()
     gathering: UUID | None = None
@@ -157,7 +157,7 @@ class IntroAccepted(IntroEventBase, frozen=True, kw_only=True, tag="intro.accept
     """The connector is willing, and vouches this far."""
 
     level: Level
-    points: Points
+    points: Amount
     lapses_at: Instant
 
 
@@ -191,8 +191,8 @@ class IntroExpired(IntroEventBase, frozen=True, kw_only=True, tag="intro.expired
 class IntroMade(IntroEventBase, frozen=True, kw_only=True, tag="intro.made"):
     """They are introduced. `points` is what it is worth in all, `stake` what the connector puts at risk."""
 
-    points: Points
-    stake: Points
+    points: Amount
+    stake: Amount
     lapses_at: Instant
     matchmade: bool = False
 
@@ -200,7 +200,7 @@ class IntroMade(IntroEventBase, frozen=True, kw_only=True, tag="intro.made"):
 class IntroMet(IntroEventBase, frozen=True, kw_only=True, tag="intro.met"):
     """They have met: the asker owes the target `points` for the hour, none when nobody asked."""
 
-    points: Points
+    points: Amount
 
 
 class IntroClosed(IntroEventBase, frozen=True, kw_only=True, tag="intro.closed"):
@@ -211,9 +211,9 @@ class IntroClosed(IntroEventBase, frozen=True, kw_only=True, tag="intro.closed")
 
     outcome: Outcome
     fault: Fault
-    points: Points
-    stake: Points
-    penalty: Points = 0
+    points: Amount
+    stake: Amount
+    penalty: Amount = 0
     matchmade: bool = False
 
 

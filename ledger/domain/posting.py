@@ -28,7 +28,7 @@ def paid_to_connector(event: intro.IntroMade) -> Entry:
 
 
 def intro_met(event: intro.IntroMet) -> Entry:
-    return transfer(event.asker, event.target, event.points) if event.points else NOTHING
+    return transfer(event.asker, event.target, event.points)
 
 
 def intro_closed(event: intro.IntroClosed) -> Entry:
@@ -59,8 +59,7 @@ def made_good(event: intro.IntroClosed) -> Entry:
     for member, points in repaid:
         entry += transfer(event.connector, member, points)
     for member, points in staked:
-        if points:
-            entry += transfer(event.connector, member, points, payer_account="stake")
+        entry += transfer(event.connector, member, points, payer_account="stake")
     return entry
 
 

@@ -17,6 +17,7 @@ from ledger.domain.refusals import (
     WrongState,
 )
 from ledger.domain.values import (
+    Amount,
     Band,
     Command,
     Creation,
@@ -25,7 +26,6 @@ from ledger.domain.values import (
     Lapse,
     Level,
     MemberId,
-    Points,
     ProspectId,
     State,
     Tags,
@@ -45,7 +45,7 @@ class ReferralState(State, frozen=True, kw_only=True):
     recipient: MemberId
     prospect: ProspectId
     level: Level
-    points: Points
+    points: Amount
     tags: Tags = ()
     gathering: UUID | None = None
     parent: UUID | None = None
@@ -102,7 +102,7 @@ class ReferralGiven(Event, frozen=True, kw_only=True, tag="referral.given"):
     recipient: MemberId
     prospect: ProspectId
     level: Level
-    points: Points
+    points: Amount
     lapses_at: Instant
     tags: Tags = ()
     gathering: UUID | None = None
@@ -115,7 +115,7 @@ class ReferralQualified(Event, frozen=True, kw_only=True, tag="referral.qualifie
 
     referrer: MemberId
     recipient: MemberId
-    points: Points
+    points: Amount
     lapses_at: Instant
 
 
@@ -141,9 +141,9 @@ class ReferralWon(Event, frozen=True, kw_only=True, tag="referral.won"):
     referrer: MemberId
     recipient: MemberId
     band: Band
-    points: Points
+    points: Amount
     parent_referrer: MemberId | None = None
-    parent_points: Points = 0
+    parent_points: Amount = 0
 
 
 class ReferralLost(Event, frozen=True, kw_only=True, tag="referral.lost"):

@@ -36,6 +36,9 @@ Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offs
 Points = int
 """Signed, whole; one ordinary favour is 120. Never money, and below 2^53 so that JavaScript can read it."""
 
+Amount = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Points, whole; 120 is one ordinary favour.")]
+"""Points without a sign, as events and states carry them."""
+
 Size = Literal["small", "medium", "large"]
 Level = Literal[1, 2, 3, 4, 5]
 Band = Literal["S", "M", "L", "XL"]

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, get_args, get_type_hints
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from ledger.domain.values import Instant, MemberId, Points, ProspectId, Tags
+from ledger.domain.values import Amount, Instant, MemberId, ProspectId, Tags
 from tests.domain.spec import NOW
 
 CAST: Final = ("ada", "bob", "cyd", "dee")
@@ -25,7 +25,7 @@ KNOWN: Final[list[tuple[Any, st.SearchStrategy[Any]]]] = [
     (ProspectId, st.sampled_from(PROSPECTS)),
     (Tags, st.lists(st.sampled_from(["law", "tax"]), max_size=2, unique=True).map(tuple)),
     (Instant, instants),
-    (Points, st.integers(0, MOST_POINTS)),
+    (Amount, st.integers(0, MOST_POINTS)),
 ]
 
 
