@@ -34,7 +34,7 @@ _MISSING: Final = "{what} is not installed here: pip install 'referral-ledger[em
 POSTGRES_SETTINGS: Final = {
     "shared_buffers": "128MB",
     "max_connections": "50",
-    "max_wal_size": "512MB",
+    "max_wal_size": "2GB",
     "unix_socket_directories": "",  # TCP alone: a socket's path may be no longer than 103 bytes.
     "listen_addresses": HOST,
     "timezone": "UTC",

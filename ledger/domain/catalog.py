@@ -20,7 +20,6 @@ class Kind(Struct, frozen=True, kw_only=True):
     name: str
     states: Any  # The union; msgspec decodes with it.
     events: tuple[type[Event], ...]
-    beginnings: frozenset[type[Event]]  # The events that begin an aggregate.
     decide: Callable[[Any, Any, Context], Any]  # An event of the kind, or None.
     evolve: Callable[[Any, Any], State]
 
@@ -29,7 +28,6 @@ FAVOUR: Final = Kind(
     name="favour",
     states=favour.Favour,
     events=get_args(favour.FavourEvent),
-    beginnings=frozenset({favour.FavourThanked, favour.FavourClaimed}),
     decide=favour.decide,
     evolve=favour.evolve,
 )
@@ -37,7 +35,6 @@ REFERRAL: Final = Kind(
     name="referral",
     states=referral.Referral,
     events=get_args(referral.ReferralEvent),
-    beginnings=frozenset({referral.ReferralGiven}),
     decide=referral.decide,
     evolve=referral.evolve,
 )
@@ -45,7 +42,6 @@ INTRO: Final = Kind(
     name="intro",
     states=intro.Intro,
     events=get_args(intro.IntroEvent),
-    beginnings=frozenset({intro.IntroAsked, intro.IntroOffered}),
     decide=intro.decide,
     evolve=intro.evolve,
 )

@@ -6,7 +6,7 @@ from ledger.domain.refusals import Bug
 from ledger.domain.values import Account, MemberId, Points
 
 
-class Leg(Struct, frozen=True):
+class Leg(Struct, frozen=True, gc=False):
     """One account moves by `points`: up when the member has given, down when they have received.
 
     `counterparty` is the member on the other side, or None when a member's own accounts move.
@@ -21,7 +21,7 @@ class Leg(Struct, frozen=True):
     received: Points = 0
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """Legs that sum to zero. Positive: the member has given; negative: has received."""
 
     legs: tuple[Leg, ...]

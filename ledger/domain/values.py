@@ -45,11 +45,11 @@ Band = Literal["S", "M", "L", "XL"]
 Account = Literal["main", "stake"]
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", gc=False):
     """Base of every fact. Fields carry every party and number a posting rule needs."""
 
 
-class State(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="state"):
+class State(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="state", gc=False):
     """Base of every named state an aggregate can be in."""
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final, Self
 
 import msgspec
@@ -20,11 +19,20 @@ RECONNECT_WAIT_S: Final = 0.25
 _log = structlog.get_logger()
 
 
+class _Client(Client):
+    """nats-py's client, but for headers: its own parser looks at every character of every name, a tenth of all work."""
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        lines = (line.partition(":") for line in raw.decode("utf-8", "replace").split("\r\n") if line)
+        return {name.strip(): value.strip() for name, _, value in lines}
+
+
 class Connection:
     """Opens in the background and for ever: a process may start before its log does."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.client: Final = Client()
+        self.client: Final[Client] = _Client()
         self._url = url
         self._name = name
         self._opening: asyncio.Task[None] | None = None
@@ -37,9 +45,9 @@ class Connection:
         if self._opening is None:
             return
         opened = self._opening.done()
-        self._opening.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._opening
+        while not self._opening.done():  # A connection attempt may swallow one cancellation.
+            self._opening.cancel()
+            await asyncio.wait([self._opening], timeout=RECONNECT_WAIT_S)
         if opened and not self.client.is_closed:  # One that never stood cannot be closed.
             await self.client.close()
 

@@ -27,6 +27,10 @@ class Conflict(Exception):
     """Somebody appended to one of these aggregates first; nothing was recorded. Load and decide again."""
 
 
+class ForeignLog(Exception):
+    """The log is not the one that was read before: it was wiped, or restored from an older copy."""
+
+
 class Append(Struct, frozen=True):
     """One event for one aggregate, whose last event must still be at `expected` (0: it has none)."""
 
@@ -75,6 +79,6 @@ class EventLog(Protocol):
         """Everything from `position` on, in order and without gaps, for ever; waits at the end.
 
         Once there is something, a batch waits at most `linger_ms` to fill up. Lost connections are its own business.
-        Raises: Poison, after everything before it was given.
+        Raises: Poison, after everything before it was given; ForeignLog, when it is wiped under the reader.
         """
         ...

@@ -31,6 +31,7 @@ class JetStreamLog:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.unfit: str | None = None  # Why nothing must be appended: the stream is not as it must be.
 
     async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
         if fresh:
@@ -119,6 +120,8 @@ class JetStreamLog:
             raise Bug(f"an append of {len(events)} events must be smaller, and of different aggregates")
         if not events:
             return []
+        if self.unfit is not None:
+            raise LogUnavailable(self.unfit)
         client = self._connection.require()
         *before, commit = [(event, headers_of(event)) for event in events]
         if before:

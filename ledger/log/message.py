@@ -40,6 +40,7 @@ def understood(position: int, recorded_at_us: int, subject: str, body: bytes, sn
     Raises: Poison, when the body is no envelope of ours, or says another thing than its subject.
     """
     try:
+        body.decode()  # All of it is text, also what nobody reads.
         envelope = decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Poison(position, str(error)) from error

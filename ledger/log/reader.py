@@ -20,12 +20,12 @@ from nats.aio.subscription import Subscription
 
 from ledger.envelope import Recorded
 from ledger.log.connection import Connection
-from ledger.log.event_log import LogUnavailable
+from ledger.log.event_log import ForeignLog, LogUnavailable
 from ledger.log.message import SNAPSHOT_HEADER, understood
 from ledger.log.stream import STREAM
 
-PULL_MESSAGES: Final = 500
-IN_FLIGHT_MAX_MESSAGES: Final = 2_000  # Asked for and not yet taken: bounds the reader's memory.
+PULL_MESSAGES: Final = 1_000
+IN_FLIGHT_MAX_MESSAGES: Final = 4_000  # Asked for and not yet taken: bounds the reader's memory.
 PULL_EXPIRES_S: Final = 30
 HEARTBEAT_S: Final = 1
 SILENCE_MAX_S: Final = 3.5
@@ -43,17 +43,21 @@ async def read_from(
     connection: Connection, position: int, *, batch_max: int, linger_ms: int
 ) -> AsyncGenerator[list[Recorded], None]:
     """See `EventLog.read_from`."""
+    last: Recorded | None = None
     while True:
-        pull = _Pull(connection, position)
+        pull = _Pull(connection, last.position if last else position)
         try:
             async with asyncio.timeout(PULL_EXPIRES_S):
                 await pull.open()
+                if last is not None:
+                    await pull.begin_with(last)
             while True:
                 batch = await pull.take(batch_max, linger_ms / 1_000)
-                position = batch[-1].position + 1
+                last = batch[-1]
                 yield batch
         except (Interrupted, LogUnavailable, nats.errors.Error, OSError, TimeoutError) as error:
-            _log.info("log reader starts again", position=position, reason=str(error) or repr(error))
+            where = last.position + 1 if last else position
+            _log.info("log reader starts again", position=where, reason=str(error) or repr(error))
             await asyncio.sleep(RESTART_WAIT_S)
         finally:
             await pull.close()
@@ -97,6 +101,20 @@ class _Pull:
         self._subscription = await self._client.subscribe(self._inbox, cb=self._on_message, pending_bytes_limit=0)
         self._heard_at = self._loop.time()
         await self._ask()
+
+    async def begin_with(self, last: Recorded) -> None:
+        """Take the event that was read last once more: it must be the same.
+
+        Raises: ForeignLog.
+        """
+        info = await self._connection.api(f"STREAM.INFO.{STREAM}")
+        if "error" in info:
+            raise Interrupted(info["error"]["description"])
+        if info["state"]["last_seq"] < last.position:
+            raise ForeignLog(f"position {last.position} was read, and now the log ends at {info['state']['last_seq']}")
+        (found,) = await self.take(1, 0)
+        if found.envelope.id != last.envelope.id:
+            raise ForeignLog(f"position {last.position} held event {last.envelope.id}, and now {found.envelope.id}")
 
     async def close(self) -> None:
         if self._client is None or self._subscription is None:

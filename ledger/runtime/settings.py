@@ -18,7 +18,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Field `x` is the variable `LEDGER_X`. Units are in the names."""
 
     postgres_dsn: str = "postgresql://postgres@127.0.0.1:5432/postgres"
-    postgres_schema: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = "books"
+    postgres_schema: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$(?!\n)")] = "books"
     postgres_pool_max: Annotated[int, Meta(ge=1, le=500)] = 8
     nats_url: str = "nats://127.0.0.1:4222"
     nats_monitor_url: str = "http://127.0.0.1:8222"
@@ -26,7 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unsafe_log: bool = False
     """Serve although the log does not say that it fsyncs before it acknowledges. Data may be lost."""
     api_key: Annotated[str, Meta(min_length=16)] | None = None
-    """Guards everything but health. Without one, only loopback addresses are served."""
+    """Guards everything but health and documentation. Without one, only loopback addresses are served."""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     projector_batch_max_events: Annotated[int, Meta(ge=1, le=10_000)] = 1_000

@@ -16,14 +16,28 @@ async def until_stopped(work: Coroutine[Any, Any, None], *, with_parent: bool = 
     """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        told = True
+        task.cancel()
+
+    def on_parent() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin)  # An ended pipe is readable for ever: once is enough.
+            stop()
+
     for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, task.cancel)
+        loop.add_signal_handler(signum, stop)
+
     if with_parent:
-        loop.add_reader(sys.stdin, lambda: os.read(sys.stdin.fileno(), 4096) or task.cancel())
+        loop.add_reader(sys.stdin, on_parent)
     try:
         await task
     except asyncio.CancelledError:
-        if not task.cancelled():
+        if not told:
+            task.cancel()
             raise
     finally:
         for signum in (signal.SIGINT, signal.SIGTERM):

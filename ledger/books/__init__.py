@@ -1,0 +1,1 @@
+"""The books, in Postgres: derived from the log, and derivable again at any time."""

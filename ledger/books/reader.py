@@ -1,0 +1,190 @@
+"""The readers of the books, and the watermark that tells them how far the books have come."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, Self
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from ledger.books.queries import named
+from ledger.books.schema import (
+    BooksUnavailable,
+    SchemaMissing,
+    connected,
+    connection_options,
+    reaching,
+    require_schema,
+)
+from ledger.domain.refusals import Bug
+from ledger.domain.values import State
+from ledger.envelope import decode_state
+from ledger.runtime.unavailable import Unavailable
+
+QUERIES: Final = named("reader")
+WAIT_MAX_S: Final = 2.0
+RECONNECT_WAIT_S: Final = 0.5
+KEEPALIVE_S: Final = 5.0
+
+
+class BooksBehind(Unavailable):
+    """The books do not show that position yet. Try again."""
+
+    code = "books_behind"
+
+
+class Tally(Struct, frozen=True):
+    """What one member has given and received, gross, in points."""
+
+    given: int
+    received: int
+
+
+class MemberBalance(Struct, frozen=True):
+    member: str
+    main: int
+    stake: int
+    given: int
+    received: int
+
+
+class HeldAggregate(Struct, frozen=True):
+    version: int
+    position: int
+    state: State
+
+
+class Summary(Struct, frozen=True):
+    """Totals over a community. `states`: how many of each kind are in each state, as JSON."""
+
+    members: int
+    main: int
+    stake: int
+    given: int
+    received: int
+    states: dict[str, str]
+
+
+class Reader:
+    """Reads the books. Each answer comes with the position it shows.
+
+    Every method raises BooksUnavailable when Postgres does not answer, and SchemaMissing before it is set up.
+    """
+
+    def __init__(self, dsn: str, schema: str, pool_max: int) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._pool_max = pool_max
+        self._position = 0
+        self._moved = asyncio.Event()
+        self._listening: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        # No connection is made before it is needed: a process may start before its books do.
+        self._pool = await asyncpg.create_pool(
+            self._dsn, min_size=0, max_size=self._pool_max, **connection_options(self._schema, "reader")
+        )
+        self._listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listening
+        self._pool.terminate()
+
+    async def reach(self, position: int) -> None:
+        """Wait until the books show `position`, for 2 s at most. Woken by the writer, not by polling.
+
+        Raises: BooksBehind.
+        """
+        if position <= self._position:
+            return
+        self._show(await self.position())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_MAX_S):
+                while self._position < position:
+                    await self._moved.wait()
+                return
+        self._show(await self.position())  # Its word may have got lost.
+        if self._position >= position:
+            return
+        raise BooksBehind(f"position {position} is asked for, {self._position} is shown")
+
+    async def position(self) -> int:
+        return int((await self._rows("position"))[0]["position"])
+
+    async def balance(self, community: str, member: str) -> tuple[int, MemberBalance]:
+        (row,) = await self._rows("balance", community, member)
+        return row["position"], MemberBalance(member, row["main"], row["stake"], row["given"], row["received"])
+
+    async def balances(self, community: str, after: str, limit: int) -> tuple[int, list[MemberBalance]]:
+        """Members in order of their ids, after this one."""
+        rows = await self._rows("balances", community, after, limit)
+        return rows[0]["position"], [MemberBalance(*row[1:]) for row in map(tuple, rows) if row[1] is not None]
+
+    async def pair(self, community: str, member: str, other: str) -> tuple[int, Tally]:
+        (row,) = await self._rows("pair", community, member, other)
+        return row["position"], Tally(row["given"], row["received"])
+
+    async def pairs(self, community: str, member: str, after: str, limit: int) -> tuple[int, list[tuple[str, Tally]]]:
+        """Everybody the member has exchanged something with, in order of their ids, after this one."""
+        rows = await self._rows("pairs", community, member, after, limit)
+        return rows[0]["position"], [
+            (row["other"], Tally(row["given"], row["received"])) for row in rows if row["other"] is not None
+        ]
+
+    async def aggregate(self, kind: str, community: str, aggregate_id: UUID) -> tuple[int, HeldAggregate | None]:
+        (row,) = await self._rows(kind, community, aggregate_id)
+        if row["facts"] is None:
+            return row["shown"], None
+        return row["shown"], HeldAggregate(row["version"], row["position"], decode_state(kind, row["facts"]))
+
+    async def summary(self, community: str) -> tuple[int, Summary]:
+        (row,) = await self._rows("summary", community)
+        states = {kind: row[f"{kind}s"] for kind in ("favour", "referral", "intro")}
+        return row["position"], Summary(
+            row["members"], row["main"], row["stake"], row["given"], row["received"], states
+        )
+
+    async def check(self) -> None:
+        """Raises: BooksUnavailable or SchemaMissing, when reads would fail."""
+        with reaching():
+            async with self._pool.acquire(timeout=WAIT_MAX_S) as connection:
+                await require_schema(connection, self._schema)
+
+    async def _rows(self, query: str, *arguments: object) -> Sequence[Any]:
+        with reaching():
+            rows = await self._pool.fetch(QUERIES[query], *arguments)
+        if not rows:
+            raise Bug(f"{query} answered nothing: the books have no checkpoint")
+        return rows
+
+    async def _listen(self) -> None:
+        """Hear of every commit of the writer, for ever."""
+        while True:
+            with suppress(BooksUnavailable, SchemaMissing):
+                async with connected(self._dsn, self._schema, "watermark") as connection:
+                    with reaching():
+                        await connection.add_listener(f"ledger_{self._schema}", self._on_notice)
+                        while True:
+                            # What was committed before we listened, and a sign of life of the connection. Books that
+                            # were made anew are further back.
+                            position = int(await connection.fetchval(QUERIES["position"]) or 0)
+                            self._position = min(self._position, position)
+                            self._show(position)
+                            await asyncio.sleep(KEEPALIVE_S)
+            await asyncio.sleep(RECONNECT_WAIT_S)
+
+    def _on_notice(self, _connection: object, _pid: int, _channel: str, position: object) -> None:
+        self._show(int(str(position)))
+
+    def _show(self, position: int) -> None:
+        """Wake whoever waits: each looks for itself whether that is far enough."""
+        if position > self._position:
+            self._position = position
+            self._moved.set()
+            self._moved = asyncio.Event()

@@ -1,0 +1,149 @@
+"""The schema of the books: forward migrations, and connections that see it."""
+
+import logging
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import as_file, files
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+import asyncpg
+from pogo_core.util import migrate as pogo
+from pogo_core.util import sql as pogo_sql
+
+from ledger.runtime.unavailable import Unavailable
+
+SILENT: Final = logging.getLogger("ledger.migrations")  # What was applied, `migrate` answers.
+SILENT.addHandler(logging.NullHandler())
+MIGRATING: Final = 7_105_214_309  # The advisory lock of whoever migrates.
+COMMAND_TIMEOUT_S: Final = 30.0
+MIGRATE_TIMEOUT_S: Final = 3_600.0  # Others may be migrating, or a table be large.
+BEGUN: Final = "SELECT to_regclass(quote_ident($1) || '.checkpoint') IS NOT NULL"
+NO_HINTS: Final[Mapping[str, str]] = MappingProxyType({})
+CONNECT_TIMEOUT_S: Final = 5.0
+
+UNREACHABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidCatalogNameError,  # A database, a login or a right may be given while we wait.
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InternalClientError,  # How a connection ends that was cut in the middle of an answer.
+)
+
+
+class BooksUnavailable(Unavailable):
+    """The books cannot be reached. Try again."""
+
+    code = "books_unavailable"
+
+
+class SchemaMissing(Exception):
+    """The books are not set up as this version needs them. Run `referral-ledger migrate`."""
+
+    code: ClassVar[str] = "schema_missing"
+
+
+def connection_options(
+    schema: str, name: str, timeout_s: float = COMMAND_TIMEOUT_S, planner: Mapping[str, str] = NO_HINTS
+) -> dict[str, Any]:
+    """How every connection to the books is made. A dead peer is noticed within about a minute."""
+    return {
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": timeout_s,
+        "server_settings": {
+            "search_path": schema,
+            "application_name": f"referral-ledger {name}",
+            "idle_in_transaction_session_timeout": "60s",
+            "tcp_keepalives_idle": "30",
+            "tcp_keepalives_interval": "10",
+            "tcp_keepalives_count": "3",
+            **planner,
+        },
+    }
+
+
+@contextmanager
+def reaching() -> Generator[None, None, None]:
+    """Around whatever talks to Postgres: what goes wrong there is said in the words of the books."""
+    try:
+        yield
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError) as error:
+        raise SchemaMissing(f"the books are not what they must be: {error}: run `referral-ledger migrate`") from error
+    except UNREACHABLE as error:
+        raise BooksUnavailable(repr(error)) from error
+
+
+@asynccontextmanager
+async def connected(
+    dsn: str,
+    schema: str,
+    name: str,
+    timeout_s: float = COMMAND_TIMEOUT_S,
+    planner: Mapping[str, str] = NO_HINTS,
+) -> AsyncGenerator["asyncpg.Connection[Any]", None]:
+    """One connection of one's own.
+
+    Raises: BooksUnavailable.
+    """
+    with reaching():
+        connection = await asyncpg.connect(dsn, **connection_options(schema, name, timeout_s, planner))
+    try:
+        yield connection
+    finally:
+        await close(connection)
+
+
+async def close(connection: "asyncpg.Connection[Any]") -> None:
+    """Close politely, and without waiting for a server that no longer answers."""
+    try:
+        await connection.close(timeout=1.0)
+    except UNREACHABLE:
+        connection.terminate()
+
+
+async def migrate(dsn: str, schema: str) -> list[str]:
+    """Bring the schema up to date; answers the migrations that were applied. Several at once wait for each other.
+
+    Raises: BooksUnavailable.
+    """
+    async with connected(dsn, schema, "migrate", timeout_s=MIGRATE_TIMEOUT_S) as connection:
+        with reaching():
+            await connection.execute("SELECT pg_advisory_lock($1)", MIGRATING)
+            await create(connection, schema)
+            before = await applied(connection, schema)
+            with as_file(files("ledger.books") / "migrations") as folder:
+                await pogo.apply(connection, folder, schema_name=schema, logger=SILENT)
+            return sorted(await applied(connection, schema) - before)
+
+
+async def create(connection: "asyncpg.Connection[Any]", schema: str) -> None:
+    """Create the schema. One that was dropped by hand begins anew, whatever the migration tool remembers of it."""
+    await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+    if not await connection.fetchval(BEGUN, schema):
+        for migration in await applied(connection, schema):
+            await pogo_sql.migration_unapplied(connection, migration, schema_name=schema)
+
+
+async def applied(connection: "asyncpg.Connection[Any]", schema: str) -> set[str]:
+    """The ids of the migrations that the schema has seen."""
+    await pogo_sql.ensure_pogo_sync(connection)
+    return set(await pogo_sql.get_applied_migrations(connection, schema_name=schema))
+
+
+async def require_schema(connection: Any, schema: str) -> None:
+    """Raises: SchemaMissing, naming the migrations that were not applied yet, or that this version does not know."""
+    with reaching():
+        known = {path.name.removesuffix(".sql") for path in (files("ledger.books") / "migrations").iterdir()}
+        begun = await connection.fetchval(BEGUN, schema)
+        seen = set(await pogo_sql.get_applied_migrations(connection, schema_name=schema)) if begun else set[str]()
+    if missing := sorted(known - seen):
+        raise SchemaMissing(f"schema {schema!r} lacks {', '.join(missing)}: run `referral-ledger migrate`")
+    if unknown := sorted(seen - known):
+        raise SchemaMissing(f"schema {schema!r} is newer than this version: it has {', '.join(unknown)}")

@@ -1,0 +1,386 @@
+"""The readers: every question is answered as of a position, and a position can be waited for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from deploy.embedded import EmbeddedPostgres, free_port
+from ledger.books import reader as reader_module
+from ledger.books.reader import BooksBehind, HeldAggregate, MemberBalance, Reader, Summary, Tally
+from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate
+from ledger.domain.favour import ConfirmFavour, RecordFavour
+from ledger.domain.intro import AcceptIntro, ConsentIntro, MakeIntro, ProposeIntro
+from ledger.domain.referral import GiveReferral
+from ledger.domain.refusals import Bug
+from tests.books.shown import Books, until
+from tests.books.telling import ACME, Chronicle, number
+
+MANY: Final = 25
+NOTHING: Final = Tally(0, 0)
+
+
+@pytest.fixture
+def chronicle() -> Chronicle:
+    return Chronicle()
+
+
+@pytest.fixture
+async def reader(books: Books) -> AsyncIterator[Reader]:
+    async with books.reader() as reader:
+        yield reader
+
+
+async def holds(promise: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+    """Whether the books answer."""
+    try:
+        await promise()
+    except BooksUnavailable:
+        return False
+    return True
+
+
+# Answers
+
+
+async def test_what_was_never_heard_of_is_zero(reader: Reader) -> None:
+    assert await reader.position() == 0
+    assert await reader.balance(ACME, "nobody") == (0, MemberBalance("nobody", 0, 0, 0, 0))
+    assert await reader.pair(ACME, "nobody", "noone") == (0, NOTHING)
+    assert await reader.balances(ACME, "", 10) == (0, [])
+    assert await reader.pairs(ACME, "nobody", "", 10) == (0, [])
+    assert await reader.summary(ACME) == (
+        0,
+        Summary(0, 0, 0, 0, 0, {"favour": "{}", "referral": "{}", "intro": "{}"}),
+    )
+
+
+@pytest.mark.parametrize("kind", ["favour", "referral", "intro"])
+async def test_an_aggregate_that_was_never_heard_of_is_none(reader: Reader, kind: str) -> None:
+    assert await reader.aggregate(kind, ACME, number(404)) == (0, None)
+
+
+async def test_every_answer_carries_the_position_that_it_shows(
+    books: Books, reader: Reader, chronicle: Chronicle
+) -> None:
+    await chronicle.thanks(3)
+    await books.write(await chronicle.events())
+    answers = [
+        await reader.balance(ACME, "ada"),
+        await reader.balances(ACME, "", 10),
+        await reader.balances(ACME, "zed", 10),
+        await reader.pair(ACME, "ada", "bob"),
+        await reader.pairs(ACME, "ada", "", 10),
+        await reader.pairs(ACME, "ada", "zed", 10),
+        await reader.aggregate("favour", ACME, number(1)),
+        await reader.aggregate("favour", ACME, number(404)),
+        await reader.summary(ACME),
+        await reader.summary("nowhere"),
+    ]
+    assert [position for position, _ in answers] == [3] * len(answers)
+    assert await reader.position() == 3
+
+
+async def test_balances_and_pairs_of_members(books: Books, reader: Reader, chronicle: Chronicle) -> None:
+    await chronicle.thank("ada", "bob", own=number(1))
+    await chronicle.thank("bob", "ada", own=number(2), size="small")
+    await chronicle.thank("ada", "cyd", own=number(3), size="large")
+    await books.write(await chronicle.events())
+    assert await reader.balance(ACME, "ada") == (3, MemberBalance("ada", 300, 0, 360, 60))
+    assert await reader.balance(ACME, "cyd") == (3, MemberBalance("cyd", -240, 0, 0, 240))
+    assert await reader.balance("bolt", "ada") == (3, MemberBalance("ada", 0, 0, 0, 0))
+    assert await reader.pair(ACME, "ada", "bob") == (3, Tally(120, 60))
+    assert await reader.pair(ACME, "bob", "ada") == (3, Tally(60, 120))
+    assert await reader.pair(ACME, "bob", "cyd") == (3, NOTHING)
+    assert await reader.pairs(ACME, "ada", "", 10) == (3, [("bob", Tally(120, 60)), ("cyd", Tally(240, 0))])
+
+
+async def test_an_aggregate_is_shown_with_its_version_and_whole_state(
+    books: Books, reader: Reader, chronicle: Chronicle
+) -> None:
+    favour = await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(1)))
+    given = GiveReferral(actor="ada", referrer="ada", recipient="cyd", prospect="prospect-7", level=5)
+    referral = await chronicle.say(given)
+    intro = await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(3)))
+    favour = await chronicle.say(ConfirmFavour(actor="bob"), number(1))
+    await books.write(await chronicle.events())
+    for outcome in (favour, referral, intro):
+        ref = outcome.ref
+        assert await reader.aggregate(ref.kind, ACME, UUID(ref.id)) == (
+            4,
+            HeldAggregate(outcome.version, outcome.position, outcome.state),
+        )
+        assert await reader.aggregate(ref.kind, "bolt", UUID(ref.id)) == (4, None)
+
+
+async def test_the_summary_adds_up_one_community(books: Books, reader: Reader, chronicle: Chronicle) -> None:
+    await chronicle.thank("ada", "bob", own=number(1))
+    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(2)))
+    await chronicle.thank("ada", "bob", own=number(3), community="bolt")
+    await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(4)))
+    await chronicle.say(AcceptIntro(actor="ada", level=3), number(4))
+    await chronicle.say(ConsentIntro(actor="dee"), number(4))
+    await chronicle.say(MakeIntro(actor="ada"), number(4))
+    await books.write(await chronicle.events())
+    position, summary = await reader.summary(ACME)
+    assert position == 7
+    assert (summary.members, summary.main, summary.stake, summary.given, summary.received) == (2, -60, 60, 240, 240)
+    assert summary.main + summary.stake == 0
+    assert summary.states == {"favour": '{ "claimed" : 1, "posted" : 1 }', "referral": "{}", "intro": '{ "made" : 1 }'}
+
+
+@pytest.mark.parametrize("limit", [1, 7, MANY, MANY + 1])
+async def test_pages_of_balances_are_complete_and_repeat_nobody(
+    books: Books, reader: Reader, chronicle: Chronicle, limit: int
+) -> None:
+    members = [f"m{n}" for n in range(MANY - 1)]
+    for n, member in enumerate(members):
+        await chronicle.thank("ada", member, own=number(n))
+    await chronicle.thank("ada", "in-another-community", own=number(1), community="bolt")
+    await books.write(await chronicle.events())
+    found: list[MemberBalance] = []
+    after = ""
+    while (page := (await reader.balances(ACME, after, limit))[1]) and len(found) <= MANY:
+        assert len(page) <= limit
+        found += page
+        after = page[-1].member
+    assert [balance.member for balance in found] == sorted(["ada", *members])
+    assert sum(balance.main for balance in found) == 0
+
+
+@pytest.mark.parametrize("limit", [1, 7, MANY, MANY + 1])
+async def test_pages_of_pairs_are_complete_and_repeat_nobody(
+    books: Books, reader: Reader, chronicle: Chronicle, limit: int
+) -> None:
+    others = [f"m{n}" for n in range(MANY)]
+    for n, other in enumerate(others):
+        await chronicle.thank("ada", other, own=number(n))
+    await chronicle.thank("m1", "m2", own=number(MANY))
+    await books.write(await chronicle.events())
+    found: list[tuple[str, Tally]] = []
+    after = ""
+    while (page := (await reader.pairs(ACME, "ada", after, limit))[1]) and len(found) <= MANY:
+        assert len(page) <= limit
+        found += page
+        after = page[-1][0]
+    assert found == [(other, Tally(120, 0)) for other in sorted(others)]
+
+
+async def test_books_without_a_checkpoint_are_a_bug(books: Books, reader: Reader) -> None:
+    await books.execute("DELETE FROM checkpoint")
+    with pytest.raises(Bug, match="no checkpoint"):
+        await reader.position()
+
+
+# Waiting for a position
+
+
+async def test_a_position_that_is_shown_already_is_not_waited_for(
+    books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.0)
+    await chronicle.thanks(3)
+    await books.write(await chronicle.events())
+    await reader.reach(3)
+    await books.execute("DROP TABLE checkpoint")
+    await reader.reach(3)  # Known by now: Postgres is not even asked.
+    await reader.reach(0)
+
+
+async def test_a_position_is_waited_for_until_a_commit_shows_it(
+    books: Books, reader: Reader, chronicle: Chronicle
+) -> None:
+    await chronicle.thanks(3)
+    waiting = [asyncio.create_task(reader.reach(position)) for position in (1, 2, 3)]
+    events = await chronicle.events()
+    async with books.writer() as writer:
+        for event in events:
+            await writer.apply([event])
+    async with asyncio.timeout(2):
+        await asyncio.gather(*waiting)
+    assert await reader.balance(ACME, "bob") == (3, MemberBalance("bob", 360, 0, 360, 0))
+
+
+async def test_a_commit_wakes_the_waiting_long_before_their_time_is_over(
+    books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notice alone can do it: nothing else would look again within the minute."""
+    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 60.0)
+    monkeypatch.setattr(reader_module, "KEEPALIVE_S", 60.0)
+    listening = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'referral-ledger watermark')"
+    await chronicle.thanks(1)
+    async with books.reader() as patient:
+        await until(lambda: books.value(listening))
+        waiting = asyncio.create_task(patient.reach(1))
+        await books.write(await chronicle.events())
+        async with asyncio.timeout(5):
+            await waiting
+
+
+async def test_books_that_do_not_get_there_in_time_are_behind(
+    books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.05)
+    await chronicle.thanks(3)
+    await books.write(await chronicle.events())
+    with pytest.raises(BooksBehind, match="position 4 is asked for, 3 is shown"):
+        await reader.reach(4)
+
+
+def test_nobody_is_kept_waiting_for_more_than_two_seconds() -> None:
+    assert reader_module.WAIT_MAX_S == 2
+
+
+async def test_what_was_committed_before_anybody_listened_is_seen(
+    books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is committed while the connection that listens is gone."""
+    monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.05)
+    monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
+    await chronicle.thanks(2)
+    await books.write((await chronicle.events())[:1])
+    async with books.reader() as reader:
+        await reader.reach(1)
+        waiting = asyncio.create_task(reader.reach(2))
+        await books.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'referral-ledger watermark'"
+        )
+        await books.write(await chronicle.events(2))
+        async with asyncio.timeout(2):
+            await waiting
+
+
+async def test_a_commit_whose_notice_got_lost_is_found_when_the_time_is_over(
+    books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.5)
+    await chronicle.thanks(1)
+    assert reader._listening is not None
+    reader._listening.cancel()
+    await asyncio.wait([reader._listening])
+    waiting = asyncio.create_task(reader.reach(1))
+    await books.write(await chronicle.events())
+    async with asyncio.timeout(2):
+        await waiting
+
+
+async def behind(reader: Reader, position: int) -> bool:
+    try:
+        await reader.reach(position)
+    except BooksBehind:
+        return True
+    return False
+
+
+async def test_books_that_begin_anew_are_waited_for_again(
+    books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader outlives the schema that it reads: what was shown before shows nothing now."""
+    monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.02)
+    monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.02)
+    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.1)
+    await chronicle.thanks(5)
+    await books.write(await chronicle.events())
+
+    async with books.reader() as reader:
+        await reader.reach(5)
+        await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
+        await migrate(books.dsn, books.schema)
+        assert await reader.balance(ACME, "ada") == (0, MemberBalance("ada", 0, 0, 0, 0))
+        await until(lambda: behind(reader, 5), within_s=3)
+
+
+# When there is no answer
+
+
+async def test_a_schema_that_is_not_there_is_missing(postgres: EmbeddedPostgres, schema: str) -> None:
+    async with Books(postgres.dsn, schema).reader() as reader:
+        for ask in (reader.position, reader.check, lambda: reader.reach(1), lambda: reader.balances(ACME, "", 1)):
+            with pytest.raises(SchemaMissing):
+                await ask()
+
+
+async def test_reading_begins_once_the_schema_is_there(
+    postgres: EmbeddedPostgres, schema: str, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
+    books = Books(postgres.dsn, schema)
+    await chronicle.thanks(1)
+    looked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'referral-ledger watermark')"
+    async with books.reader() as reader:
+        await until(lambda: books.value(looked))
+        await migrate(books.dsn, schema)
+        await reader.check()
+        waiting = asyncio.create_task(reader.reach(1))
+        await books.write(await chronicle.events())
+        async with asyncio.timeout(5):
+            await waiting
+
+
+async def test_the_check_is_content_with_a_schema_that_is_up_to_date(reader: Reader) -> None:
+    await reader.check()
+
+
+async def test_the_check_finds_a_schema_that_was_dropped(books: Books, reader: Reader) -> None:
+    await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
+    with pytest.raises(SchemaMissing):
+        await reader.position()
+    with pytest.raises(SchemaMissing):
+        await reader.check()
+
+
+async def test_the_check_gives_up_when_every_connection_is_taken(
+    books: Books, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.05)
+    taken = [await reader._pool.acquire() for _ in range(2)]
+    with pytest.raises(BooksUnavailable):
+        await reader.check()
+    for connection in taken:
+        await reader._pool.release(connection)
+    await reader.check()
+
+
+async def test_a_reader_that_never_began_ends_quietly(books: Books) -> None:
+    reader = Reader(books.dsn, books.schema, 1)
+    reader._pool = await asyncpg.create_pool(books.dsn, min_size=0, max_size=1)
+    await reader.__aexit__()
+
+
+async def test_postgres_may_stop_and_come_back(
+    tmp_path: Path, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
+    monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.05)
+    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
+    books = Books(server.dsn, "books")
+    await chronicle.thanks(2)
+    events = await chronicle.events()
+    async with books.reader() as reader:
+        with pytest.raises(BooksUnavailable):
+            await reader.position()  # Not started yet.
+        server.start()
+        try:
+            await migrate(books.dsn, "books")
+            await books.write(events[:1])
+            await reader.reach(1)
+            for end in (server.stop, server.kill):
+                end()
+                for ask in (reader.position, reader.check, lambda: reader.reach(99)):
+                    with pytest.raises(BooksUnavailable):
+                        await ask()
+                await reader.reach(1)  # Known already: it does not take Postgres.
+                server.start()
+                await until(lambda: holds(reader.check))
+                assert await reader.position() == 1
+            waiting = asyncio.create_task(reader.reach(2))
+            await books.write(events[1:])
+            async with asyncio.timeout(2):
+                await waiting
+        finally:
+            server.stop()

@@ -1,0 +1,120 @@
+"""Settings: read from the environment by name, with a word for whoever gets one wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from ledger.runtime.settings import PREFIX, Settings, SettingsError, settings_from
+
+ALL = {
+    "LEDGER_POSTGRES_DSN": "postgresql://books.example/ledger",
+    "LEDGER_POSTGRES_SCHEMA": "books_2",
+    "LEDGER_POSTGRES_POOL_MAX": "20",
+    "LEDGER_NATS_URL": "nats://log.example:4222",
+    "LEDGER_NATS_MONITOR_URL": "http://log.example:8222",
+    "LEDGER_LOG_REPLICAS": "3",
+    "LEDGER_UNSAFE_LOG": "1",
+    "LEDGER_API_KEY": "0123456789abcdef",
+    "LEDGER_HOST": "::1",
+    "LEDGER_PORT": "65535",
+    "LEDGER_PROJECTOR_BATCH_MAX_EVENTS": "10000",
+    "LEDGER_PROJECTOR_LINGER_MS": "0",
+    "LEDGER_PROJECTOR_METRICS_PORT": "9100",
+    "LEDGER_LOG_FORMAT": "json",
+}
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert settings_from({}) == Settings()
+    assert settings_from({"PATH": "/bin", "LEDGERS": "2", "XLEDGER_PORT": "1"}) == Settings()
+
+
+def test_the_defaults_serve_this_machine_alone_on_a_log_that_must_fsync() -> None:
+    settings = Settings()
+    assert (settings.host, settings.api_key, settings.unsafe_log) == ("127.0.0.1", None, False)
+
+
+def test_every_setting_is_read() -> None:
+    assert {name.removeprefix(PREFIX).lower() for name in ALL} == set(Settings.__struct_fields__)
+    assert settings_from(ALL) == Settings(
+        postgres_dsn="postgresql://books.example/ledger",
+        postgres_schema="books_2",
+        postgres_pool_max=20,
+        nats_url="nats://log.example:4222",
+        nats_monitor_url="http://log.example:8222",
+        log_replicas=3,
+        unsafe_log=True,
+        api_key="0123456789abcdef",
+        host="::1",
+        port=65535,
+        projector_batch_max_events=10_000,
+        projector_linger_ms=0,
+        projector_metrics_port=9100,
+        log_format="json",
+    )
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    assert settings_from(dict.fromkeys(ALL, "")) == Settings()
+
+
+@pytest.mark.parametrize("name", ["LEDGER_PROT", "LEDGER_", "LEDGER_POSTGRES_DSN_", "LEDGER_API_KEYS"])
+def test_a_misspelt_variable_is_refused_by_name_with_those_that_exist(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^unknown variable {name}; known are LEDGER_POSTGRES_DSN, ") as refused:
+        settings_from({**ALL, name: "1"})
+    assert all(known in str(refused.value) for known in ALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LEDGER_POSTGRES_SCHEMA", "Books"),
+        ("LEDGER_POSTGRES_SCHEMA", "books; DROP"),
+        ("LEDGER_POSTGRES_SCHEMA", "b" * 41),
+        ("LEDGER_POSTGRES_POOL_MAX", "0"),
+        ("LEDGER_POSTGRES_POOL_MAX", "501"),
+        ("LEDGER_LOG_REPLICAS", "2"),
+        ("LEDGER_UNSAFE_LOG", "perhaps"),
+        ("LEDGER_API_KEY", "too short"),
+        ("LEDGER_API_KEY", "null"),
+        ("LEDGER_PORT", "0"),
+        ("LEDGER_PORT", "65536"),
+        ("LEDGER_PORT", "http"),
+        ("LEDGER_PROJECTOR_BATCH_MAX_EVENTS", "0"),
+        ("LEDGER_PROJECTOR_LINGER_MS", "-1"),
+        ("LEDGER_PROJECTOR_METRICS_PORT", "99999"),
+        ("LEDGER_LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name}: .+"):
+        settings_from({**ALL, name: value})
+
+
+def test_a_refused_key_is_not_said_aloud() -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings_from({"LEDGER_API_KEY": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_schema_whose_name_ends_in_a_line_break_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"^LEDGER_POSTGRES_SCHEMA: "):
+        settings_from({"LEDGER_POSTGRES_SCHEMA": "books\n"})
+
+
+def test_the_environment_of_the_process_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ALL:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LEDGER_PORT", "4711")
+    assert settings_from() == Settings(port=4711)
+
+
+def test_nothing_else_reads_the_environment() -> None:
+    root = Path(__file__).parents[2]
+    readers = {
+        str(path.relative_to(root))
+        for package in ("ledger", "services", "workers")
+        for path in (root / package).rglob("*.py")
+        if "environ" in path.read_text() or "getenv" in path.read_text()
+    }
+    assert readers == {"ledger/runtime/settings.py"}

@@ -1,0 +1,99 @@
+"""Run until told to stop: by the work's own end, or by a signal, which is a clean one."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+
+from ledger.runtime.signals import until_stopped
+
+
+class Work:
+    """Goes on until it is cancelled, and then tidies up."""
+
+    def __init__(self) -> None:
+        self.under_way = asyncio.Event()
+        self.tidied_up = False
+
+    async def run(self) -> None:
+        try:
+            self.under_way.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            self.tidied_up = True
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_work_cleanly(signum: signal.Signals) -> None:
+    before = signal.getsignal(signum)
+    work = Work()
+    running = asyncio.create_task(until_stopped(work.run()))
+    await work.under_way.wait()
+    os.kill(os.getpid(), signum)
+    async with asyncio.timeout(5):
+        await running
+    assert work.tidied_up
+    assert signal.getsignal(signum) is before
+
+
+async def test_work_that_ends_by_itself_ends_it() -> None:
+    async def briefly() -> None:
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(5):
+        await until_stopped(briefly())
+
+
+async def test_what_the_work_raises_is_raised() -> None:
+    async def broken() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await until_stopped(broken())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+async def test_what_the_work_raises_while_it_is_stopped_is_raised() -> None:
+    under_way = asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            under_way.set()
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("not tidied up")
+
+    running = asyncio.create_task(until_stopped(stubborn()))
+    await under_way.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(ValueError, match="not tidied up"):
+        await running
+
+
+async def test_a_cancellation_that_is_no_signal_stays_one() -> None:
+    work = Work()
+    running = asyncio.create_task(until_stopped(work.run()))
+    await work.under_way.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert work.tidied_up
+
+
+async def test_a_parent_that_is_gone_takes_the_work_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        work = Work()
+        running = asyncio.create_task(until_stopped(work.run(), with_parent=True))
+        await work.under_way.wait()
+        os.write(writing, b"still here")
+        done, _ = await asyncio.wait([running], timeout=0.05)
+        assert not done
+        os.close(writing)
+        async with asyncio.timeout(5):
+            await running
+    assert work.tidied_up

@@ -1,0 +1,566 @@
+"""The projector: what is in the log comes into the books, once, whatever is killed meanwhile."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+from prometheus_client import REGISTRY
+
+from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
+from ledger.books.schema import UNREACHABLE, BooksUnavailable, migrate
+from ledger.books.writer import Writer, the_writer
+from ledger.domain.catalog import AnyEvent
+from ledger.domain.favour import ConfirmFavour, FavourConfirmed, FavourThanked, RecordFavour
+from ledger.envelope import AggregateRef, Poison, Recorded, encode
+from ledger.log.connection import Connection
+from ledger.log.event_log import AppendUncertain, ForeignLog, LogUnavailable
+from ledger.log.jetstream import JetStreamLog
+from ledger.log.memory import MemoryLog
+from ledger.log.message import subject_of
+from ledger.log.stream import STREAM, provision
+from ledger.runtime import telemetry
+from ledger.runtime.settings import Settings
+from tests.books.page import PageBooks, held_against_the_page
+from tests.books.shown import Books, one_stands_by, until
+from tests.books.telling import ACME, Chronicle, RandomHistory, envelope_of, number
+from workers.projector import project
+
+ROOT: Final = Path(__file__).parents[2]
+TAKE_OVER_MAX_S: Final = 5
+
+# What a projector in a process of its own does: its settings are in the environment, as ever.
+A_PROJECTOR: Final = """
+import asyncio
+from ledger.log.connection import Connection
+from ledger.log.event_log import AppendUncertain, LogUnavailable
+from ledger.log.jetstream import JetStreamLog
+from ledger.runtime.settings import settings_from
+from workers.projector import project
+
+async def main():
+    settings = settings_from()
+    async with Connection(settings.nats_url, "projector") as connection:
+        await project(JetStreamLog(connection), settings)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def books(settings: Settings) -> Books:
+    return Books(settings.postgres_dsn, settings.postgres_schema)
+
+
+@pytest.fixture
+def chronicle(connection: Connection) -> Chronicle:
+    return Chronicle(JetStreamLog(connection))
+
+
+@asynccontextmanager
+async def projecting(settings: Settings) -> AsyncGenerator[asyncio.Task[None], None]:
+    """A projector at work, with connections of its own."""
+    async with Connection(settings.nats_url, "projector") as connection:
+        task = asyncio.create_task(project(JetStreamLog(connection), settings))
+        try:
+            yield task
+        finally:
+            await stopped(task)
+
+
+async def stopped(task: asyncio.Task[None]) -> None:
+    """The task is told to stop, and has. What it ended with by itself is its holder's to look at."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def reaches(books: Books, position: int, *tasks: asyncio.Task[None], within_s: float = 15) -> None:
+    """Wait until the books are there. A projector that fails meanwhile fails the test."""
+
+    async def there() -> bool:
+        for task in tasks:
+            if task.done():
+                task.result()
+        return await books.position() >= position
+
+    await until(there, within_s)
+
+
+async def ends(task: asyncio.Task[None]) -> Exception:
+    """What the projector ends with by itself."""
+    await asyncio.wait([task], timeout=10)
+    assert task.done(), "it works on"
+    error = task.exception()
+    assert isinstance(error, Exception)
+    return error
+
+
+async def held_against_the_log(books: Books, chronicle: Chronicle) -> None:
+    await held_against_the_page(books, PageBooks().record(await chronicle.events()))
+
+
+def counted(metric: str) -> float:
+    return REGISTRY.get_sample_value(f"ledger_{metric}") or 0.0
+
+
+# The log comes into the books
+
+
+async def test_what_the_executor_appends_becomes_balances(
+    settings: Settings, books: Books, chronicle: Chronicle
+) -> None:
+    async with projecting(settings) as task:
+        await chronicle.thank("ada", "bob", own=number(1))
+        await reaches(books, 1, task)
+        assert await books.balances() == {"ada": (120, 0, 120, 0), "bob": (-120, 0, 0, 120)}
+        await chronicle.thank("bob", "ada", own=number(2), size="small")
+        await reaches(books, 2, task)
+        assert await books.balances() == {"ada": (60, 0, 120, 60), "bob": (-60, 0, 60, 120)}
+
+
+async def test_any_history_becomes_the_books_of_the_page(
+    settings: Settings, books: Books, chronicle: Chronicle
+) -> None:
+    settings = msgspec.structs.replace(settings, projector_batch_max_events=50, projector_linger_ms=0)
+    async with projecting(settings) as task:
+        events = await RandomHistory(11, chronicle.log).tell(300)
+        await reaches(books, len(events), task)
+    await held_against_the_log(books, chronicle)
+
+
+async def test_a_projector_goes_on_from_the_checkpoint(settings: Settings, books: Books, chronicle: Chronicle) -> None:
+    before = counted("projected_events_total")
+    for _ in range(3):
+        await chronicle.thanks(20, begin=await chronicle.log.end() + 1)
+        async with projecting(settings) as task:
+            await reaches(books, await chronicle.log.end(), task)
+    assert counted("projected_events_total") - before == 60
+    await held_against_the_log(books, chronicle)
+
+
+async def test_the_counters_tell_what_was_written(settings: Settings, books: Books, chronicle: Chronicle) -> None:
+    settings = msgspec.structs.replace(settings, projector_batch_max_events=10)
+    events, batches = counted("projected_events_total"), counted("projected_batches_total")
+    await chronicle.thanks(25)
+    async with projecting(settings) as task:
+        await reaches(books, 25, task)
+        await until(lambda: holds(lambda: counted("position") == 25))
+    assert counted("projected_events_total") - events == 25
+    assert counted("projected_batches_total") - batches >= 3
+    assert 0 <= counted("lag_seconds") < 60
+
+
+async def holds(promise: Callable[[], bool]) -> bool:
+    return promise()
+
+
+async def test_a_projector_that_starts_says_where_the_books_stand(
+    settings: Settings, books: Books, chronicle: Chronicle
+) -> None:
+    await chronicle.thanks(4)
+    await books.write(await chronicle.events())
+    telemetry.POSITION.set(0)
+    async with projecting(settings):
+        await until(lambda: holds(lambda: counted("position") == 4))
+
+
+# Several projectors
+
+
+async def test_the_second_of_two_projectors_waits_and_takes_over_when_the_first_is_stopped(
+    settings: Settings, books: Books, chronicle: Chronicle
+) -> None:
+    before = counted("projected_events_total")
+    async with projecting(settings) as first:
+        await chronicle.thanks(10)
+        await reaches(books, 10, first)
+        async with projecting(settings) as second:
+            await until(lambda: one_stands_by(books))
+            await chronicle.thanks(10, begin=11)
+            await reaches(books, 20, first, second)
+            await stopped(first)
+            await chronicle.thanks(10, begin=21)
+            await reaches(books, 30, second, within_s=TAKE_OVER_MAX_S)
+    assert counted("projected_events_total") - before == 30
+    await held_against_the_log(books, chronicle)
+
+
+async def test_another_projector_takes_over_from_one_that_was_killed(
+    settings: Settings, books: Books, chronicle: Chronicle
+) -> None:
+    environment = {
+        "LEDGER_POSTGRES_DSN": settings.postgres_dsn,
+        "LEDGER_POSTGRES_SCHEMA": settings.postgres_schema,
+        "LEDGER_NATS_URL": settings.nats_url,
+        "LEDGER_PROJECTOR_BATCH_MAX_EVENTS": "20",
+    }
+    process = subprocess.Popen(  # noqa: ASYNC220 - Starting one takes no time worth awaiting.
+        [sys.executable, "-c", A_PROJECTOR],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        await chronicle.thanks(10)
+        await reaches(books, 10, within_s=30)
+        async with projecting(settings) as second:
+            await until(lambda: one_stands_by(books))
+            await chronicle.thanks(1_000, begin=11)
+            await reaches(books, 11, second)
+            process.kill()
+            await reaches(books, 1_010, second, within_s=TAKE_OVER_MAX_S)
+    finally:
+        process.kill()
+        process.wait()
+    await held_against_the_log(books, chronicle)
+
+
+async def test_a_projector_that_was_overtaken_goes_on_from_where_the_books_are(
+    settings: Settings, books: Books
+) -> None:
+    class Overtaken(MemoryLog):
+        """Somebody else writes the second event, just before it is given."""
+
+        done = False
+
+        async def read_from(
+            self, position: int, *, batch_max: int = 1_000, linger_ms: int = 10
+        ) -> AsyncGenerator[list[Recorded], None]:
+            async for batch in super().read_from(position, batch_max=batch_max, linger_ms=linger_ms):
+                if batch[0].position == 2 and not self.done:
+                    self.done = True
+                    await reaches(books, 1)
+                    async with books.connection() as connection:
+                        await Writer(connection).apply(batch)
+                yield batch
+
+    chronicle = Chronicle(Overtaken())
+    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(99)))
+    await chronicle.say(ConfirmFavour(actor="bob"), number(99))
+    await chronicle.thanks(3)
+    task = asyncio.create_task(project(chronicle.log, msgspec.structs.replace(settings, projector_batch_max_events=1)))
+    try:
+        await reaches(books, 5, task)
+    finally:
+        await stopped(task)
+    await held_against_the_log(books, chronicle)
+
+
+# Another log than the books were written from
+
+
+async def begin_anew(connection: Connection) -> None:
+    """The stream is wiped and made again."""
+    await connection.api(f"STREAM.DELETE.{STREAM}")
+    await provision(connection, 1)
+
+
+async def refuses_this_log(settings: Settings, books: Books) -> str:
+    before = await books.everything()
+    async with projecting(settings) as task:
+        error = await ends(task)
+    assert isinstance(error, ForeignLog)
+    assert await books.everything() == before
+    return str(error)
+
+
+async def written(settings: Settings, books: Books, chronicle: Chronicle, count: int) -> None:
+    await chronicle.thanks(count)
+    async with projecting(settings) as task:
+        await reaches(books, count, task)
+
+
+async def test_a_log_that_was_wiped_stops_the_projector_and_it_says_what_to_do(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+) -> None:
+    await written(settings, books, chronicle, 5)
+    (last,) = await chronicle.events(5)
+    await begin_anew(connection)
+    message = await refuses_this_log(settings, books)
+    assert f"the books stand at position 5, event {last.envelope.id}, but the log ends at 0" in message
+    assert "drop the books' schema and run `referral-ledger migrate`" in message
+    assert "restore the log" in message
+
+
+async def test_a_log_that_is_shorter_than_the_books_stops_the_projector(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+) -> None:
+    await written(settings, books, chronicle, 5)
+    await begin_anew(connection)
+    await chronicle.thanks(4)
+    assert "but the log ends at 4" in await refuses_this_log(settings, books)
+
+
+async def test_a_log_that_holds_another_event_there_stops_the_projector(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+) -> None:
+    await written(settings, books, chronicle, 5)
+    await begin_anew(connection)
+    await chronicle.thanks(9)
+    other = await chronicle.log.at(5)
+    assert other is not None
+    assert f"but the log holds event {other.envelope.id}" in await refuses_this_log(settings, books)
+
+
+async def test_doing_as_it_says_derives_the_books_from_the_new_log(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+) -> None:
+    await written(settings, books, chronicle, 5)
+    await begin_anew(connection)
+    await chronicle.thank("cyd", "dee", own=number(1))
+    await refuses_this_log(settings, books)
+    await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
+    await migrate(books.dsn, books.schema)
+    async with projecting(settings) as task:
+        await reaches(books, 1, task)
+    assert await books.balances() == {"cyd": (120, 0, 120, 0), "dee": (-120, 0, 0, 120)}
+
+
+async def test_a_log_that_is_wiped_under_a_projector_at_work_is_not_mixed_into_its_books(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+) -> None:
+    await chronicle.thanks(3)
+    async with projecting(settings) as task:
+        await reaches(books, 3, task)
+        before = await books.everything()
+        await begin_anew(connection)
+        await chronicle.thanks(6, begin=101)
+        await until(lambda: ended_or_moved(task, books, 3))
+        assert await books.everything() == before
+        assert isinstance(await ends(task), ForeignLog)
+
+
+async def ended_or_moved(task: asyncio.Task[None], books: Books, position: int) -> bool:
+    return task.done() or await books.position() > position
+
+
+# Poison
+
+GOOD: Final = FavourThanked(giver="ada", receiver="bob", size="medium", points=120)
+
+
+def thanked(points: int) -> FavourThanked:
+    return FavourThanked(giver="ada", receiver="bob", size="medium", points=points)
+
+
+def message(event: AnyEvent = GOOD, *, of: str = str(number(9)), own: str = str(number(99))) -> tuple[str, bytes]:
+    """The event as the executor would publish it: subject and body."""
+    ref = AggregateRef(ACME, "favour", of)
+    envelope = msgspec.structs.replace(envelope_of(ref, event, own=number(99)), id=own)
+    return subject_of(ref, event), encode(envelope)
+
+
+def with_more(more: bytes) -> tuple[str, bytes]:
+    """A good event with one more attribute, which CloudEvents allows."""
+    subject, body = message()
+    return subject, body.removesuffix(b"}") + b',"more":' + more + b"}"
+
+
+SUBJECT, BODY = message()
+POISON: Final[dict[str, tuple[str, bytes]]] = {
+    "no JSON": (SUBJECT, b"{"),
+    "no envelope": (SUBJECT, b"{}"),
+    "another type than its data": (SUBJECT, BODY.replace(b".thanked.v1", b".claimed.v1")),
+    "an event that nobody knows": (SUBJECT, BODY.replace(b"favour.thanked", b"favour.hoped")),
+    "another aggregate than its subject": (SUBJECT.replace(str(number(9)), str(number(8))), BODY),
+    "a member that cannot be": (SUBJECT, BODY.replace(b'"giver":"ada"', b'"giver":"clock"')),
+    "a step of nothing": message(FavourConfirmed(giver="ada", receiver="bob", points=120)),
+    "a step that cannot follow": message(FavourConfirmed(giver="ada", receiver="bob", points=120), of=str(number(1))),
+    "a beginning of what is there": message(of=str(number(1))),
+    "points below zero": message(thanked(-120)),
+    "more points than fit": message(thanked(2**63)),
+    "an id that is none": message(own="one"),
+    "an id that is written otherwise": message(own=f"{{{number(99)}}}"),
+    "an aggregate whose id is none": message(of="one"),
+    "bytes that are no UTF-8": with_more(b'"\xff"'),
+    "lists in lists in lists": with_more(b"[" * 20_000 + b"]" * 20_000),
+}
+
+
+@pytest.mark.parametrize("what", POISON)
+async def test_poison_stops_the_projector_at_its_position_with_everything_before_it_written(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle, what: str
+) -> None:
+    await chronicle.thanks(3)
+    sound = PageBooks().record(await chronicle.events())
+    acknowledged = msgspec.json.decode((await connection.request(*POISON[what])).data)
+    assert acknowledged["seq"] == 4
+    await chronicle.thanks(2, begin=4)
+    async with projecting(settings) as task:
+        error = await ends(task)
+    assert isinstance(error, Poison), repr(error)
+    assert error.position == 4
+    assert "position 4" in str(error)
+    await held_against_the_page(books, sound)
+
+
+@pytest.mark.parametrize("what", ["no JSON", "a step of nothing", "a beginning of what is there"])
+async def test_poison_in_a_batch_of_its_own_is_found_too(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle, what: str
+) -> None:
+    await chronicle.thanks(3)
+    sound = PageBooks().record(await chronicle.events())
+    async with projecting(settings) as task:
+        await reaches(books, 3, task)
+        await connection.request(*POISON[what])
+        error = await ends(task)
+    assert isinstance(error, Poison), repr(error)
+    assert error.position == 4
+    await held_against_the_page(books, sound)
+
+
+async def test_poison_is_met_again_by_the_next_projector(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+) -> None:
+    await connection.request(*POISON["a step of nothing"])
+    for _ in range(2):
+        async with projecting(settings) as task:
+            error = await ends(task)
+        assert isinstance(error, Poison)
+        assert error.position == 1
+    assert await books.position() == 0
+
+
+# What may go away meanwhile
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The schemas that projectors of this process have tried to become the writer of, again and again."""
+    tried: list[str] = []
+
+    def trying(dsn: str, schema: str) -> AbstractAsyncContextManager[Writer]:
+        tried.append(schema)
+        return the_writer(dsn, schema)
+
+    monkeypatch.setattr("workers.projector.the_writer", trying)
+    monkeypatch.setattr("workers.projector.RETRY_WAIT_S", 0.05)
+    return tried
+
+
+@pytest.fixture
+async def broken_connections() -> AsyncGenerator[None, None]:
+    """A connection that breaks in the middle of a COPY leaves a future in asyncpg behind, which nobody can await."""
+    loop = asyncio.get_running_loop()
+    others = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), UNREACHABLE) and others is not None:
+            others(loop, context)
+
+    loop.set_exception_handler(handle)
+    yield
+    gc.collect()
+    loop.set_exception_handler(others)
+
+
+async def test_a_projector_waits_for_its_schema(
+    settings: Settings, books: Books, chronicle: Chronicle, tries: list[str]
+) -> None:
+    later = Books(books.dsn, f"{books.schema}_later")
+    await chronicle.thanks(2)
+    async with projecting(msgspec.structs.replace(settings, postgres_schema=later.schema)) as task:
+        await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+        await migrate(later.dsn, later.schema)
+        await reaches(later, 2, task)
+    await held_against_the_log(later, chronicle)
+
+
+async def test_a_projector_waits_for_a_schema_that_is_dropped_and_made_again(
+    settings: Settings, books: Books, chronicle: Chronicle, tries: list[str]
+) -> None:
+    await chronicle.thanks(2)
+    async with projecting(settings) as task:
+        await reaches(books, 2, task)
+        await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
+        await chronicle.thanks(2, begin=3)
+        await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+        await migrate(books.dsn, books.schema)
+        await reaches(books, 4, task)
+    await held_against_the_log(books, chronicle)
+
+
+async def test_a_connection_that_is_ended_is_made_again(settings: Settings, books: Books, chronicle: Chronicle) -> None:
+    await chronicle.thanks(2)
+    async with projecting(settings) as task:
+        await reaches(books, 2, task)
+        await books.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'referral-ledger writer'"
+        )
+        await chronicle.thanks(2, begin=3)
+        await reaches(books, 4, task)
+    await held_against_the_log(books, chronicle)
+
+
+async def test_postgres_may_be_killed_and_come_back(
+    settings: Settings, chronicle: Chronicle, tmp_path: Path, tries: list[str], broken_connections: None
+) -> None:
+    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
+    own = msgspec.structs.replace(settings, postgres_dsn=server.dsn, postgres_schema="books")
+    books = Books(server.dsn, "books")
+    try:
+        async with projecting(own) as task:
+            await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+            server.start()
+            await migrate(server.dsn, "books")
+            await chronicle.thanks(1_000)
+            await reaches(books, 1, task)
+            for end in (server.kill, server.stop):
+                end()
+                await chronicle.thanks(100, begin=await chronicle.log.end() + 1)
+                server.start()
+                await until(lambda: answers(books))
+                await reaches(books, await chronicle.log.end(), task)
+        await held_against_the_log(books, chronicle)
+    finally:
+        server.stop()
+
+
+async def answers(books: Books) -> bool:
+    with suppress(BooksUnavailable, *UNREACHABLE):
+        return await books.position() >= 0
+    return False
+
+
+async def test_nats_may_be_killed_and_come_back(
+    settings: Settings, books: Books, tmp_path: Path, tries: list[str]
+) -> None:
+    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
+    own = msgspec.structs.replace(settings, nats_url=server.url)
+    server.start()
+    try:
+        async with Connection(server.url, "test") as connection:
+            await connection.ready()
+            await provision(connection, 1)
+            chronicle = Chronicle(JetStreamLog(connection))
+            async with projecting(own) as task:
+                await chronicle.thanks(1_000)
+                await reaches(books, 1, task)
+                server.kill()
+                server.start()
+                await until(lambda: takes_more(chronicle, 1_001))
+                await reaches(books, 1_001, task)
+            server.stop()
+            tries.clear()
+            async with projecting(own) as task:  # Over books that are not empty: it has to ask the log.
+                await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+                server.start()
+                await until(lambda: takes_more(chronicle, 1_002))
+                await reaches(books, 1_002, task)
+            await held_against_the_log(books, chronicle)
+    finally:
+        server.stop()
+
+
+async def takes_more(chronicle: Chronicle, number_of: int) -> bool:
+    """Whether the log answers again; asked twice, it is the same favour."""
+    with suppress(LogUnavailable, AppendUncertain):
+        await chronicle.thanks(1, begin=number_of)
+        return True
+    return False

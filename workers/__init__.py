@@ -1,0 +1,1 @@
+"""Workers: each reads the log and does one thing with it."""

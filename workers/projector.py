@@ -1,0 +1,109 @@
+"""The projector: reads the log in order from the checkpoint and applies it to the books, exactly once."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+
+from ledger.books.fold import Changes
+from ledger.books.schema import BooksUnavailable, SchemaMissing
+from ledger.books.writer import Checkpoint, Displaced, Writer, the_writer
+from ledger.envelope import Poison, Recorded
+from ledger.log.event_log import EventLog, ForeignLog, LogUnavailable
+from ledger.runtime import telemetry
+from ledger.runtime.settings import Settings
+
+RETRY_WAIT_S: Final = 0.5
+FOLDED_MAX: Final = 1
+
+_log = structlog.get_logger()
+
+
+async def project(log: EventLog, settings: Settings) -> None:
+    """Keep the books up with the log, for ever: as the one writer, or waiting to become it.
+
+    A server that goes away is waited for. Raises: Poison or ForeignLog, which need a person.
+    """
+    while True:
+        try:
+            async with the_writer(settings.postgres_dsn, settings.postgres_schema) as writer:
+                _log.info("this projector writes the books")
+                await follow(log, writer, settings)
+        except (BooksUnavailable, LogUnavailable, SchemaMissing, Displaced) as error:
+            _log.warning("projector waits", reason=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(RETRY_WAIT_S)
+
+
+async def follow(log: EventLog, writer: Writer, settings: Settings) -> None:
+    """Apply everything from the checkpoint on. One batch is folded while the one before it is written.
+
+    Raises: ForeignLog at the start; Poison, with everything before it applied; and what the writer raises.
+    """
+    checkpoint = await writer.checkpoint()
+    await require_same_log(log, checkpoint)
+    telemetry.POSITION.set(checkpoint.position)
+    batches = log.read_from(
+        checkpoint.position + 1,
+        batch_max=settings.projector_batch_max_events,
+        linger_ms=settings.projector_linger_ms,
+    )
+    folded: asyncio.Queue[Changes] = asyncio.Queue(maxsize=FOLDED_MAX)
+    async with aclosing(batches):
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fold_all(batches, writer, folded))
+                group.create_task(write_all(writer, folded))
+        except* Exception as errors:  # noqa: BLE001  Raised again, alone.
+            raise errors.exceptions[0] from None
+
+
+async def fold_all(
+    batches: AsyncGenerator[list[Recorded], None], writer: Writer, folded: asyncio.Queue[Changes]
+) -> None:
+    ahead: deque[Changes] = deque(maxlen=FOLDED_MAX + 1)  # Those in the queue, and the one being written.
+    try:
+        async for batch in batches:
+            try:
+                changes = await writer.prepare(batch, ahead)
+            except Poison as poison:
+                if sound := [event for event in batch if event.position < poison.position]:
+                    await folded.put(await writer.prepare(sound, ahead))
+                raise
+            ahead.append(changes)
+            await folded.put(changes)
+    except Poison:
+        await folded.join()  # Everything before it is applied.
+        raise
+
+
+async def write_all(writer: Writer, folded: asyncio.Queue[Changes]) -> None:
+    while True:
+        changes = await folded.get()
+        await writer.write(changes)  # Effects and checkpoint: one transaction, or neither.
+        folded.task_done()
+        telemetry.PROJECTED.inc(len(changes.journal))
+        telemetry.PROJECTED_BATCHES.inc()
+        telemetry.POSITION.set(changes.last)
+        _, newest_recorded_at, _ = changes.journal[-1]
+        telemetry.LAG.set(max(0.0, time.time() - newest_recorded_at.timestamp()))
+
+
+async def require_same_log(log: EventLog, checkpoint: Checkpoint) -> None:
+    """Hold the event at the checkpoint against the log's: after a wiped or restored stream they differ.
+
+    Raises: ForeignLog, saying what to do; LogUnavailable.
+    """
+    if checkpoint.position == 0:
+        return
+    at = await log.at(checkpoint.position)
+    if at is None or at.envelope.id != checkpoint.event_id:
+        found = f"holds event {at.envelope.id}" if at else f"ends at {await log.end()}"
+        raise ForeignLog(
+            f"the books stand at position {checkpoint.position}, event {checkpoint.event_id}, but the log {found}. "
+            "These books were not written from this log. If the log is the right one, drop the books' schema and "
+            "run `referral-ledger migrate`: they are derived again from the beginning. If it is not, restore the log."
+        )
