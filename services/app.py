@@ -1,0 +1,139 @@
+"""The applications: command, query, or both in one process."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Final, Literal
+
+import structlog
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+
+from ledger.books.reader import Reader
+from ledger.domain.catalog import OPERATIONS
+from ledger.log.connection import Connection
+from ledger.log.event_log import LogUnavailable
+from ledger.log.executor import Executor
+from ledger.log.jetstream import JetStreamLog
+from ledger.log.stream import StreamDrift, fsyncs, provision
+from ledger.runtime.settings import Settings
+from services.command.batch import batch_route
+from services.command.routes import command_routes
+from services.http.auth import guard, require_loopback_or_key
+from services.http.body import document_bodies
+from services.http.conventions import BODY_MAX_BYTES
+from services.http.docs import assets, openapi, openapi_json
+from services.http.health import Check, NotDurable, health_routes
+from services.http.metrics import counting, metrics
+from services.http.problems import HANDLERS
+from services.query.routes import query_routes
+
+Part = Literal["command", "query", "all"]
+PROVISION_RETRY_S: Final = 0.5
+PROVISION_WITHIN_S: Final = 5.0
+
+_log = structlog.get_logger()
+
+
+def application(part: Part, settings: Settings) -> Litestar:
+    """An ASGI application. It starts whether or not its servers answer, and says in `/readyz` what is missing.
+
+    Raises: SettingsError, when it would be open to everybody.
+    """
+    require_loopback_or_key(settings)
+    routes: list[HTTPRouteHandler] = []
+    checks: dict[str, Check] = {}
+    lifespan: list[Callable[[Litestar], Any]] = []
+    if part in ("command", "all"):
+        connection = Connection(settings.nats_url, "command")
+        log = JetStreamLog(connection)
+        commands = Executor(log)
+        routes += [*command_routes(commands), batch_route(commands)]
+        checks |= {"log": log_check(connection, log, settings)}
+        lifespan += [open_during(connection), provisioned(connection, log, settings)]
+    if part in ("query", "all"):
+        reader = Reader(settings.postgres_dsn, settings.postgres_schema, settings.postgres_pool_max)
+        routes += query_routes(reader)
+        checks |= {"books": reader.check}
+        lifespan.append(open_during(reader))
+    app = Litestar(
+        route_handlers=[*routes, *health_routes(checks), metrics, openapi_json, assets()],
+        lifespan=lifespan,
+        middleware=[counting],
+        guards=[guard(settings)],
+        exception_handlers=HANDLERS,
+        request_max_body_size=BODY_MAX_BYTES,
+        openapi_config=openapi("Referral ledger" if part == "all" else f"Referral ledger: {part}"),
+        logging_config=None,
+    )
+    if part in ("command", "all"):
+        document_bodies(app, [operation.command for operation in OPERATIONS.values()])
+    return app
+
+
+def open_during(resource: Any) -> Callable[[Litestar], Any]:
+    """A lifespan for what is opened once and closed at the end."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(resource)
+            yield
+
+    return lifespan
+
+
+async def provision_stream(settings: Settings) -> bool:
+    """Make the stream, or check it; answers whether it was made.
+
+    Raises: StreamDrift; LogUnavailable or TimeoutError, when NATS does not answer in time.
+    """
+    async with Connection(settings.nats_url, "provision") as connection:
+        async with asyncio.timeout(PROVISION_WITHIN_S):
+            await connection.ready()
+        return await provision(connection, settings.log_replicas)
+
+
+async def require_stream(settings: Settings) -> None:
+    """Raises: StreamDrift, before anything is served on it. A NATS that is not there yet is no reason not to start."""
+    with suppress(LogUnavailable, TimeoutError):
+        await provision_stream(settings)
+
+
+def provisioned(connection: Connection, log: JetStreamLog, settings: Settings) -> Callable[[Litestar], Any]:
+    """A lifespan that makes the stream, if it is missing, as soon as NATS answers."""
+
+    async def until_made() -> None:
+        while True:
+            try:
+                await connection.ready()
+                await provision(connection, settings.log_replicas)
+            except LogUnavailable:
+                await asyncio.sleep(PROVISION_RETRY_S)
+            except StreamDrift as drift:
+                _log.error("not ready", reason=str(drift))
+                log.unfit = str(drift)
+                return
+            else:
+                return
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
+        task = asyncio.create_task(until_made())
+        yield
+        task.cancel()
+
+    return lifespan
+
+
+def log_check(connection: Connection, log: JetStreamLog, settings: Settings) -> Check:
+    """Ready: NATS answers, the stream is as defined (and made, if missing), and it fsyncs before it acknowledges."""
+
+    async def check() -> None:
+        if await provision(connection, settings.log_replicas):
+            _log.info("stream created")
+        log.unfit = None  # Somebody mended it.
+        if not settings.unsafe_log and not await fsyncs(settings.nats_monitor_url):
+            raise NotDurable("sync_interval is not `always`; LEDGER_UNSAFE_LOG=1 serves on it all the same")
+
+    return check

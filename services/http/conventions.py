@@ -1,0 +1,86 @@
+"""Conventions of every route: how ids, keys, versions and positions are read and said."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+
+from ledger.domain.values import CommunityId, MemberId
+from ledger.log.executor import IdempotencyKey
+from services.http.problems import InvalidField
+
+BODY_MAX_BYTES: Final = 1024 * 1024
+LIMIT_MAX: Final = 500
+LIMIT_DEFAULT: Final = 100
+PREFIX: Final = "/v1/communities/{community:str}"
+
+Community = Annotated[str, PathParameter(description="The community.", pattern=r"^[a-z][a-z0-9-]{1,39}$")]
+Member = Annotated[str, PathParameter(description="A member.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+AggregateId = Annotated[str, PathParameter(description="A UUID.")]
+MinPosition = Annotated[
+    int,
+    QueryParameter(ge=0, description="Wait up to 2 s for the books to show this position of the log."),
+]
+Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="How many at most.")]
+Cursor = Annotated[str | None, QueryParameter(description="`next` of the page before.")]
+Key = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="Repeating a request with its key is harmless, for ever. Required to create without an id.",
+    ),
+]
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", description="The ETag you decided on.")]
+
+ETAG: Final = re.compile(r'^(?:W/)?"([0-9]{1,9})"$')
+TRACEPARENT: Final = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+REQUEST_ID: Final = re.compile(r"^[\x21\x23-\x5b\x5d-\x7e]{1,128}$")
+
+
+def checked(form: Any, field: str, source: str) -> Callable[[str], Any]:
+    """A reader of one value of this form.
+
+    Raises: InvalidField, naming it.
+    """
+
+    def read(value: str) -> Any:
+        try:
+            return msgspec.convert(value, form, strict=False)
+        except msgspec.ValidationError as error:
+            raise InvalidField(field=field, source=source, reason=str(error)) from None
+
+    return read
+
+
+community_of: Final = checked(CommunityId, "community", "path")
+member_of: Final = checked(MemberId, "member", "path")
+other_of: Final = checked(MemberId, "other", "path")
+id_of: Final = checked(UUID, "id", "path")
+_key_of: Final = checked(IdempotencyKey, "Idempotency-Key", "header")
+
+
+def key_of(header: str | None) -> str | None:
+    """The key, quoted (as the draft standard has it) or not."""
+    return None if header is None else _key_of(header.strip().removeprefix('"').removesuffix('"'))
+
+
+def version_of(if_match: str | None) -> int | None:
+    """The version that an If-Match names; None when any will do."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    match = ETAG.fullmatch(if_match.strip())
+    if match is None:
+        raise InvalidField(field="If-Match", source="header", reason='must be one ETag of this API, like "3"')
+    return int(match[1])
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def well_formed(pattern: re.Pattern[str], value: str | None) -> str | None:
+    """A tracing header as it came, or None: a malformed one is ignored, as its standard asks."""
+    return value if value is not None and pattern.fullmatch(value) else None

@@ -1,0 +1,45 @@
+"""`/openapi.json` and `/docs`. The page works offline: its files come from a package."""
+
+from importlib.resources import files
+from typing import Any, Final
+
+from litestar import Request, get
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
+
+ASSETS: Final = "/docs-assets"
+VERSION: Final = "0.1.0"
+
+
+def openapi(title: str) -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title=title,
+        version=VERSION,
+        summary="What members of a community have given and received, and how we know.",
+        use_handler_docstrings=True,
+        security=[{"key": []}],
+        components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
+        path="/docs",
+        render_plugins=[
+            SwaggerRenderPlugin(
+                path="/",
+                js_url=f"{ASSETS}/swagger-ui-bundle.js",
+                css_url=f"{ASSETS}/swagger-ui.css",
+                standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
+                favicon=f'<link rel="icon" href="{ASSETS}/favicon-32x32.png">',
+            ),
+        ],
+    )
+
+
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+def openapi_json(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    return request.app.openapi_schema.to_schema()
+
+
+def assets() -> Any:
+    """Swagger UI's own files."""
+    folder = files("swagger_ui") / "static"
+    return create_static_files_router(path=ASSETS, directories=[str(folder)], include_in_schema=False)

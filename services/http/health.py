@@ -1,0 +1,39 @@
+"""Is it alive, is it ready: `/livez` and `/readyz`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from ledger.books.schema import SchemaMissing
+from ledger.log.stream import StreamDrift
+from ledger.runtime.unavailable import Unavailable
+
+Check = Callable[[], Awaitable[None]]
+
+
+class NotDurable(Exception):
+    """The log acknowledges before it syncs to disk, and may lose what it acknowledged."""
+
+
+def health_routes(checks: Mapping[str, Check]) -> list[HTTPRouteHandler]:
+    @get("/livez", include_in_schema=False, sync_to_thread=False)
+    def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @get("/readyz", include_in_schema=False)
+    async def readyz() -> Response[Any]:
+        found = {name: await verdict(check) for name, check in checks.items()}
+        ready = all(found[name] == "ok" for name in found)
+        return Response({"status": "ok" if ready else "not ready", **found}, status_code=200 if ready else 503)
+
+    return [livez, readyz]
+
+
+async def verdict(check: Check) -> str:
+    try:
+        await check()
+    except (Unavailable, SchemaMissing, StreamDrift, NotDurable) as error:
+        return f"{type(error).__name__}: {error}"
+    return "ok"

@@ -1,0 +1,221 @@
+"""Problems: the one catalogue from what can go wrong to an RFC 9457 `application/problem+json` answer."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Struct
+
+from ledger.books.reader import BooksBehind
+from ledger.books.schema import BooksUnavailable, SchemaMissing
+from ledger.domain import refusals
+from ledger.domain.refusals import Refusal
+from ledger.log import executor
+from ledger.log.event_log import AppendUncertain, LogUnavailable
+from ledger.runtime import telemetry
+from ledger.runtime.unavailable import Unavailable
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 1
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_log = structlog.get_logger()
+
+
+class MalformedJson(Refusal):
+    """The body is not JSON."""
+
+    code = "malformed_json"
+
+
+class NotJson(Refusal):
+    """The body must be said to be JSON: `Content-Type: application/json`."""
+
+    code = "not_json"
+
+
+class InvalidField(Refusal):
+    """A field or parameter is missing, unknown, or not of its form."""
+
+    code = "invalid_field"
+
+
+class Unauthorized(Refusal):
+    """An API key is needed: `Authorization: Bearer <key>`."""
+
+    code = "unauthorized"
+
+
+class NoSuchRoute(Refusal):
+    """There is nothing at this address."""
+
+    code = "no_such_route"
+
+
+class NoSuchMethod(Refusal):
+    """The address does not take this method."""
+
+    code = "no_such_method"
+
+
+class TooLarge(Refusal):
+    """The body is larger than 1 MiB."""
+
+    code = "too_large"
+
+
+class Internal(Exception):
+    """The ledger made a mistake. It is in its log."""
+
+    code: ClassVar[str] = "internal"
+
+
+STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
+    {
+        MalformedJson: 400,
+        InvalidField: 400,
+        executor.KeyMissing: 400,
+        Unauthorized: 401,
+        refusals.NotYours: 403,
+        NoSuchRoute: 404,
+        refusals.Unknown: 404,
+        NoSuchMethod: 405,
+        refusals.AlreadyExists: 409,
+        refusals.WrongState: 409,
+        refusals.NotDue: 409,
+        refusals.ParentNotWon: 409,
+        executor.Contended: 409,
+        executor.VersionMismatch: 412,
+        TooLarge: 413,
+        NotJson: 415,
+        executor.KeyReused: 422,
+        refusals.SelfDealing: 422,
+        refusals.TimeInFuture: 422,
+        refusals.TimeTooEarly: 422,
+        refusals.RespondByOutOfRange: 422,
+        refusals.LevelMisplaced: 422,
+        refusals.NobodyAsked: 422,
+        Internal: 500,
+        LogUnavailable: 503,
+        BooksUnavailable: 503,
+        BooksBehind: 503,
+        SchemaMissing: 503,
+        AppendUncertain: 504,
+    }
+)
+RETRYABLE: Final = frozenset(
+    {executor.Contended, LogUnavailable, BooksUnavailable, BooksBehind, SchemaMissing, AppendUncertain}
+)
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """RFC 9457. Branch on `code`; the facts of the case stand beside it, under names of their own."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    retryable: bool
+    detail: str
+
+
+def problem_of(error: Exception) -> dict[str, Any]:
+    """The problem document of anything in the catalogue."""
+    kind = type(error)
+    title = (kind.__doc__ or "").partition("\n")[0].removesuffix(".")
+    code: str = getattr(error, "code", Internal.code)
+    problem = Problem(
+        type=f"urn:referral-ledger:problem:{code}",
+        title=title,
+        status=STATUS[kind],
+        code=code,
+        retryable=kind in RETRYABLE,
+        detail=detail_of(error, title),
+    )
+    facts = error.facts if isinstance(error, Refusal) else {}
+    return {**msgspec.to_builtins(problem), **facts}
+
+
+def detail_of(error: Exception, title: str) -> str:
+    """One sentence for the person who reads it, with the facts in it."""
+    if not isinstance(error, Refusal) or not error.facts:
+        return f"{title}."
+    facts = ", ".join(
+        f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in error.facts.items()
+        if value is not None
+    )
+    return f"{title} ({facts})."
+
+
+def answer(error: Exception) -> Response[Any]:
+    problem = problem_of(error)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if problem["status"] == 503 else {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(problem, status_code=problem["status"], media_type=MEDIA_TYPE, headers=headers)
+
+
+def on_known(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return answer(error)
+
+
+def on_unavailable(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    _log.warning("unavailable", code=getattr(error, "code", ""), reason=str(error))
+    return answer(error)
+
+
+def on_http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """What Litestar itself found wrong."""
+    match error:
+        case ValidationException(extra=[{"message": str(message), "key": str(key), "source": source}, *_]):
+            return answer(InvalidField(field=key, source=str(getattr(source, "value", source)), reason=message))
+        case HTTPException(status_code=404):
+            return unrouted(request, NoSuchRoute())
+        case HTTPException(status_code=405):
+            return unrouted(request, NoSuchMethod(), dict(error.headers or {}))
+        case HTTPException(status_code=413):
+            return answer(TooLarge())
+        case HTTPException(detail="client disconnected prematurely"):
+            return answer(MalformedJson(reason=error.detail))
+        case _:
+            return on_bug(request, error)
+
+
+def unrouted(request: Request[Any, Any, Any], error: Refusal, headers: dict[str, str] | None = None) -> Response[Any]:
+    """What reaches no route passes no middleware either: it is counted here. Any method could be made up."""
+    response = answer(error)
+    response.headers.update(headers or {})
+    method = request.method if request.method in METHODS else "other"
+    telemetry.REQUESTS.labels(method, "none", str(response.status_code)).inc()
+    return response
+
+
+def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    _log.error("bug", method=request.method, path=request.url.path, exc_info=error)
+    return answer(Internal())
+
+
+HANDLERS: Final[dict[int | type[Exception], Any]] = {
+    Refusal: on_known,
+    Unavailable: on_unavailable,
+    SchemaMissing: on_unavailable,
+    HTTPException: on_http,
+    Exception: on_bug,
+}
+
+
+def documented(*errors: type[Exception]) -> dict[int, ResponseSpec]:
+    """For a handler's OpenAPI: the problems it may answer, by status."""
+    by_status: dict[int, list[str]] = {}
+    for error in errors:
+        by_status.setdefault(STATUS[error], []).append(getattr(error, "code", Internal.code))
+    return {
+        status: ResponseSpec(Problem, description=", ".join(codes), media_type=MEDIA_TYPE, generate_examples=False)
+        for status, codes in by_status.items()
+    }

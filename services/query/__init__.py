@@ -1,0 +1,1 @@
+"""The query service: reads the books."""

@@ -1,0 +1,103 @@
+"""A caller of the HTTP API, how it starts one to call, and how it waits for what must come true."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from ledger.runtime.settings import Settings
+from services.app import Part, application
+from services.http.problems import MEDIA_TYPE
+
+BASE_URL: Final = "http://127.0.0.1"
+FACTS_OF_EVERY_PROBLEM: Final = ("type", "title", "status", "code", "retryable", "detail")
+
+
+async def until(holds: Callable[[], Awaitable[bool]], wait_s: float = 20) -> None:
+    """Returns once it holds.
+
+    Raises: TimeoutError, when it does not within `wait_s`.
+    """
+    async with asyncio.timeout(wait_s):
+        while not await holds():  # noqa: ASYNC110  What is waited for is seen from outside only.
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def started(part: Part, settings: Settings) -> AsyncGenerator[httpx.AsyncClient]:
+    """The application from its start to its end, whether or not its servers answer."""
+    app = application(part, settings)
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's word for the same callable.
+    headers = {"Content-Type": "application/json"}  # Also of a body that is none.
+    async with (
+        app.lifespan(),
+        httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=60, headers=headers) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def serving(part: Part, settings: Settings) -> AsyncGenerator[httpx.AsyncClient]:
+    """The application, from the moment it says that it is ready."""
+    async with started(part, settings) as client:
+
+        async def ready() -> bool:
+            return (await client.get("/readyz")).status_code == 200
+
+        await until(ready)
+        yield client
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Speaks for a community."""
+
+    client: httpx.AsyncClient
+    community: str = "acme"
+
+    def path(self, path: str) -> str:
+        return f"/v1/communities/{self.community}{path}"
+
+    async def post(
+        self, path: str, body: object, *, key: str | None = None, if_match: str | None = None
+    ) -> httpx.Response:
+        headers = {"Idempotency-Key": key, "If-Match": if_match}
+        said = {name: value for name, value in headers.items() if value is not None}
+        return await self.client.post(self.path(path), json=body, headers=said)
+
+    async def get(self, path: str, **query: str | int) -> httpx.Response:
+        return await self.client.get(self.path(path), params=query)
+
+    async def recorded(self, path: str, body: object, *, key: str | None = None) -> dict[str, Any]:
+        """The resource after it, of a command that must be carried out."""
+        answer = await self.post(path, body, key=key)
+        assert answer.status_code in {200, 201}, answer.text
+        view: dict[str, Any] = answer.json()
+        return view
+
+
+def problem_in(answer: httpx.Response) -> dict[str, Any]:
+    """The problem that an answer is, once it is seen to be one in every respect."""
+    assert answer.headers["content-type"] == MEDIA_TYPE, f"{answer.status_code} {answer.text}"
+    problem: dict[str, Any] = answer.json()
+    assert [fact for fact in FACTS_OF_EVERY_PROBLEM if fact not in problem] == []
+    assert problem["status"] == answer.status_code
+    assert problem["type"] == f"urn:referral-ledger:problem:{problem['code']}"
+    assert isinstance(problem["retryable"], bool)
+    assert problem["title"]
+    assert problem["detail"].startswith(problem["title"])
+    return problem
+
+
+def refused(answer: httpx.Response, status: int, code: str, **facts: object) -> None:
+    """The answer is this problem, with these facts among others."""
+    problem = problem_in(answer)
+    assert (answer.status_code, problem["code"]) == (status, code), problem["detail"]
+    assert_facts(problem, facts)
+
+
+def assert_facts(problem: Mapping[str, Any], facts: Mapping[str, object]) -> None:
+    assert {name: problem.get(name) for name in facts} == dict(facts), problem["detail"]

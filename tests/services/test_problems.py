@@ -1,0 +1,227 @@
+"""The catalogue of problems is complete, each is documented where it may occur, and nobody gets in without the key."""
+
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
+
+import httpx
+import msgspec
+import pytest
+from litestar import Litestar
+
+import deploy
+import ledger as ledger_package
+import services
+import workers
+from ledger.books.schema import SchemaMissing
+from ledger.domain import refusals
+from ledger.domain.refusals import Refusal
+from ledger.log.jetstream import JetStreamLog
+from ledger.runtime.settings import Settings, SettingsError
+from ledger.runtime.unavailable import Unavailable
+from services.app import Part, application
+from services.http.auth import OPEN_PATHS, is_loopback
+from services.http.problems import (
+    RETRYABLE,
+    STATUS,
+    Internal,
+    NoSuchMethod,
+    NoSuchRoute,
+    on_http,
+    problem_of,
+)
+from tests.services.caller import Caller, problem_in, refused, serving
+from tests.services.lives import FAVOUR, by
+
+KEY: Final = "a key of sixteen or more"
+OUTSIDE_EVERY_ROUTE: Final = frozenset({NoSuchRoute, NoSuchMethod, Internal})
+THE_CLOCKS_OWN: Final = frozenset({refusals.NotDue})  # No route sends its commands.
+
+
+def every(base: type[Exception]) -> Iterator[type[Exception]]:
+    for kind in base.__subclasses__():
+        if kind.__module__.partition(".")[0] in {"deploy", "ledger", "services", "workers"}:
+            yield kind
+        yield from every(kind)
+
+
+def code_of(problem: type[Exception]) -> str:
+    code: str = vars(problem)["code"]  # Its own, not one that it inherits.
+    return code
+
+
+# The catalogue
+
+
+def test_whatever_is_refused_or_unavailable_has_a_status() -> None:
+    for package in (deploy, ledger_package, services, workers):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    assert {*every(Refusal), *every(Unavailable)} - STATUS.keys() == set()
+
+
+def test_every_problem_has_a_code_of_its_own() -> None:
+    without = [problem.__name__ for problem in STATUS if "code" not in vars(problem)]
+    assert without == []
+    assert len({code_of(problem) for problem in STATUS}) == len(STATUS)
+
+
+def test_every_problem_says_in_a_sentence_what_it_is() -> None:
+    for problem in STATUS:
+        title = (problem.__doc__ or "").partition("\n")[0]
+        assert title.endswith((".", "?", "`.")), problem
+        assert len(title) > 10, problem
+
+
+def test_what_is_the_servers_fault_for_a_while_is_to_be_tried_again() -> None:
+    assert {problem for problem, status in STATUS.items() if status in {503, 504}} <= RETRYABLE
+    assert not {problem for problem, status in STATUS.items() if status in {400, 401, 403, 404, 422}} & RETRYABLE
+
+
+def test_the_facts_of_a_problem_stand_beside_it_and_in_its_sentence() -> None:
+    problem = problem_of(refusals.SelfDealing(roles=["giver", "receiver"], id=None))
+    assert (problem["roles"], problem["id"]) == (["giver", "receiver"], None)
+    assert problem["detail"] == "The parties must be different members (roles: giver, receiver)."
+
+
+def test_every_problem_is_documented_where_it_may_occur() -> None:
+    document: Mapping[str, Any] = application("all", Settings()).openapi_schema.to_schema()
+    documented = {
+        (int(status), code)
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for status, response in operation["responses"].items()
+        if int(status) >= 400
+        for code in response["description"].split(", ")
+    }
+    elsewhere = OUTSIDE_EVERY_ROUTE | THE_CLOCKS_OWN
+    expected = {
+        (status, getattr(kind, "code", Internal.code)) for kind, status in STATUS.items() if kind not in elsewhere
+    }
+    assert documented == expected
+
+
+def test_a_schema_that_is_not_there_yet_is_not_called_a_mistake() -> None:
+    problem = problem_of(SchemaMissing("schema 'books' lacks 0001_the_books"))
+    assert (problem["status"], problem["retryable"]) == (503, True)
+    assert problem["code"] != Internal.code
+
+
+# The last resort
+
+
+async def test_a_mistake_of_the_ledger_is_told_as_one_and_tells_nothing_else(
+    ledger: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr("services.command.routes.view_of", broken)
+    answer = await ledger.post("/favours", FAVOUR | by("bob"), key="broken")
+    refused(answer, 500, "internal", retryable=False)
+    assert "secret" not in answer.text
+    assert "secret detail" in capsys.readouterr().out
+
+
+def test_what_litestar_finds_wrong_beyond_the_catalogue_is_told_as_a_mistake() -> None:
+    from litestar.exceptions import ImproperlyConfiguredException
+    from litestar.testing import RequestFactory
+
+    request = RequestFactory(app=application("query", Settings())).get("/")
+    answer = on_http(request, ImproperlyConfiguredException("no"))
+    assert answer.status_code == 500
+
+
+# Who gets in
+
+
+@pytest.fixture
+def keyed(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, api_key=KEY, unsafe_log=True)
+
+
+@pytest.fixture
+async def guarded(keyed: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving("all", keyed) as client:
+        yield client
+
+
+def routes_of(app: Litestar) -> list[tuple[str, str]]:
+    """Every method and path that is served, with something in the place of every parameter."""
+    return [
+        (method, "/".join("x" if part.startswith("{") else part for part in route.path_format.split("/")))
+        for route in app.routes
+        for method in getattr(route, "methods", {"GET"})
+        if method != "OPTIONS"
+    ]
+
+
+async def test_without_the_key_nothing_of_a_community_is_answered(guarded: httpx.AsyncClient, keyed: Settings) -> None:
+    answered: set[str] = set()
+    routes = routes_of(application("all", keyed))
+    assert len(routes) > 30
+    for method, path in routes:
+        answer = await guarded.request(method, path)
+        if answer.status_code == 401:
+            assert method == "HEAD" or problem_in(answer)["code"] == "unauthorized"
+            assert answer.headers["www-authenticate"] == "Bearer"
+        else:
+            answered.add(path)
+    assert all(path.startswith(OPEN_PATHS) for path in answered)
+    assert all(any(path.startswith(open_path) for path in answered) for open_path in OPEN_PATHS)
+
+
+WRONG_KEYS: Final = (
+    "",
+    "Bearer",
+    "Bearer ",
+    f"Bearer {KEY}x",
+    f"Bearer {KEY[:-1]}",
+    f"Basic {KEY}",
+    KEY,
+    f"Bearer x {KEY}",
+    "Bearer \xe9",
+)
+RIGHT_KEYS: Final = (f"Bearer {KEY}", f"bearer {KEY}", f"Bearer   {KEY}")
+
+
+async def test_the_right_key_lets_in_and_no_other(guarded: httpx.AsyncClient, subtests: pytest.Subtests) -> None:
+    summary = "/v1/communities/acme/summary"
+    for authorization in WRONG_KEYS:
+        with subtests.test(authorization):
+            headers = {b"Authorization": authorization.encode("latin-1")}
+            refused(await guarded.get(summary, headers=headers), 401, "unauthorized", retryable=False)
+    for authorization in RIGHT_KEYS:
+        with subtests.test(authorization):
+            assert (await guarded.get(summary, headers={"Authorization": authorization})).status_code == 200
+
+
+async def test_without_the_key_nothing_is_recorded(guarded: httpx.AsyncClient, log: JetStreamLog) -> None:
+    refused(await Caller(guarded).post("/favours", FAVOUR | by("bob"), key="k"), 401, "unauthorized")
+    assert await log.end() == 0
+
+
+async def test_on_loopback_alone_no_key_is_needed(ledger: Caller) -> None:
+    assert (await ledger.get("/summary")).status_code == 200
+    for host in ("127.0.0.1", "::1", "localhost", "127.8.9.10"):
+        assert is_loopback(host)
+        application("all", Settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "ledger.example", ""])  # noqa: S104
+@pytest.mark.parametrize("part", ["command", "query", "all"])
+def test_nothing_starts_that_everybody_could_write_to(part: Part, host: str) -> None:
+    assert not is_loopback(host)
+    with pytest.raises(SettingsError, match="LEDGER_API_KEY is not set"):
+        application(part, Settings(host=host))
+    application(part, Settings(host=host, api_key=KEY))
+
+
+@pytest.mark.parametrize(("part", "writes", "reads"), [("command", 400, 404), ("query", 404, 200)])
+async def test_each_part_serves_its_own_routes(settings: Settings, part: Part, writes: int, reads: int) -> None:
+    async with serving(part, settings) as client:
+        assert (await client.post("/v1/communities/acme/favours", json={})).status_code == writes
+        assert (await client.get("/v1/communities/acme/summary")).status_code == reads
+        assert set((await client.get("/readyz")).json()) == {"status", "log" if part == "command" else "books"}
+        assert (await client.get("/openapi.json")).json()["info"]["title"] == f"Referral ledger: {part}"

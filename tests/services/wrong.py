@@ -1,0 +1,381 @@
+"""Wrong requests, one a row, and what each must be answered: a table for every test that needs one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx
+
+from services.http.conventions import BODY_MAX_BYTES
+from services.http.cursor import cursor_after
+from tests.services.caller import Caller
+from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, GIVE, INTRO, LIVES, REFERRAL, THANKS, by, lived
+
+NOBODY: Final = "0198c0de-0000-7000-8000-00000000ffff"
+DEEP: Final = 100_000
+THANKED: Final = FAVOUR | by("bob")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A request, and the status, code and facts of the problem that must answer it."""
+
+    name: str
+    status: int
+    code: str
+    path: str
+    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    body: object = None
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    method: str = "POST"
+
+    async def sent_by(self, caller: Caller) -> httpx.Response:
+        content = self.content if self.content is not None or self.method == "GET" else json.dumps(self.body).encode()
+        headers = {"Content-Type": "application/json", **self.headers}
+        path = self.path if self.path.startswith("/v1/") else caller.path(self.path)
+        return await caller.client.request(self.method, path, content=content, headers=headers)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the wrong requests are about."""
+
+    claimed: str
+    posted: str
+    given: str
+    offered: str
+    asked: str
+    made: str
+    made_match: str
+
+
+async def recorded(caller: Caller) -> Recorded:
+    well, match = LIVES["an intro that ends well"], LIVES["a match that is made and meets"]
+    lives = {
+        "claimed": (CLAIM,),
+        "posted": (THANKS,),
+        "given": (GIVE,),
+        "offered": match[:1],
+        "asked": well[:1],
+        "made": well[:4],
+        "made_match": match[:4],
+    }
+    await caller.recorded("/favours", THANKED, key="used")
+    return Recorded(**{name: (await lived(caller, *life))["id"] for name, life in lives.items()})
+
+
+def keyed(**more: str) -> dict[str, str]:
+    return {"Idempotency-Key": uuid4().hex, **more}
+
+
+def a_favour(name: str, status: int, code: str, named: str | None = None, **changes: object) -> Wrong:
+    """A thank-you with something wrong in it. `named`: the field that the answer must name."""
+    body = {key: value for key, value in (THANKED | changes).items() if value is not ...}
+    return Wrong(name, status, code, "/favours", {"field": named} if named else {}, body, headers=keyed())
+
+
+def a_body(name: str, code: str, content: bytes) -> Wrong:
+    """Something that is no object."""
+    facts = {"field": "body", "source": "body"} if code == "invalid_field" else {}
+    return Wrong(name, 400, code, "/favours", facts, content=content, headers=keyed())
+
+
+def a_read(name: str, path: str, facts: Mapping[str, object], status: int = 400, code: str = "invalid_field") -> Wrong:
+    return Wrong(name, status, code, path, facts, method="GET")
+
+
+def a_query(name: str, path: str, named: str) -> Wrong:
+    return a_read(name, path, {"field": named, "source": "query"})
+
+
+def bodies() -> list[Wrong]:
+    """What is no command at all."""
+    too_long = b" " * (BODY_MAX_BYTES + 1)
+    return [
+        a_body("truncated JSON", "malformed_json", b'{"giver": "ada"'),
+        a_body("no JSON", "malformed_json", b"giver=ada"),
+        a_body(
+            "more than one document",
+            "malformed_json",
+            b'{"giver":"ada","receiver":"bob","size":"small","actor":"bob"}{}',
+        ),
+        a_body("invalid UTF-8 in a string", "malformed_json", b'{"giver": "\xff"}'),
+        a_body("a surrogate in UTF-8", "malformed_json", b'{"giver": "\xed\xa0\x80"}'),
+        a_body("half of a surrogate pair", "malformed_json", rb'{"giver": "\ud800"}'),
+        a_body("UTF-16", "malformed_json", json.dumps(THANKED).encode("utf-16")),
+        a_body("deeply nested lists", "invalid_field", b"[" * DEEP + b"]" * DEEP),
+        Wrong(
+            "a deeply nested field",
+            400,
+            "invalid_field",
+            "/favours",
+            {"field": "giver"},
+            content=b'{"giver":' * DEEP + b"1" + b"}" * DEEP,
+            headers=keyed(),
+        ),
+        a_body("NaN", "malformed_json", b'{"giver": NaN}'),
+        a_body("an empty body", "malformed_json", b""),
+        a_body("a list", "invalid_field", b"[]"),
+        a_body("a number", "invalid_field", b"7"),
+        a_body("a string", "invalid_field", b'"favour"'),
+        a_body("null", "invalid_field", b"null"),
+        Wrong("a body over 1 MiB", 413, "too_large", "/favours", content=too_long, headers=keyed()),
+    ]
+
+
+def fields() -> list[Wrong]:
+    """Commands with one field that is not of its form."""
+    invalid = (400, "invalid_field")
+    far = (datetime.now(UTC) + timedelta(minutes=6)).isoformat()
+
+    def a_level(name: str, level: object) -> Wrong:
+        body = REFERRAL | {"prospect": f"prospect-{uuid4().hex}", "level": level}
+        return Wrong(f"a level {name}", 400, "invalid_field", "/referrals", {"field": "level"}, body)
+
+    return [
+        a_favour("an unknown field", *invalid, named="colour", colour="red"),
+        a_favour("a missing field", *invalid, named="giver", giver=...),
+        a_favour("a missing actor", *invalid, named="actor", actor=...),
+        a_favour("a member that is a number", *invalid, named="giver", giver=7),
+        a_favour("a member that is null", *invalid, named="giver", giver=None),
+        a_favour("an empty member", *invalid, named="giver", giver=""),
+        a_favour("a member of 65 characters", *invalid, named="giver", giver="a" * 65),
+        a_favour("a member with a space", *invalid, named="giver", giver="a b"),
+        a_favour("a member called clock", *invalid, named="actor", actor="clock"),
+        a_favour("a member with a line break", *invalid, named="actor", actor="bob\n"),
+        a_favour("a member with a NUL", *invalid, named="giver", giver="a\0"),
+        a_favour("a member of other letters", *invalid, named="giver", giver="ädä"),
+        a_favour("a size that is none", *invalid, named="size", size="huge"),
+        a_favour("a size that is a huge integer", *invalid, named="size", size=10**400),
+        a_favour("an id that is no UUID", *invalid, named="id", id="7"),
+        a_favour("a gathering that is no UUID", *invalid, named="gathering", gathering=GATHERING + "0"),
+        a_favour("a time without an offset", *invalid, named="occurred_at", occurred_at="2026-01-01T00:00:00"),
+        a_favour("a time that is none", *invalid, named="occurred_at", occurred_at="yesterday"),
+        a_favour("a time that is a huge integer", *invalid, named="occurred_at", occurred_at=10**400),
+        a_favour("a time that is a number", *invalid, named="occurred_at", occurred_at=1_700_000_000),
+        a_favour("a time in the future", 422, "time_in_future", named="occurred_at", occurred_at=far),
+        a_level("of 0", 0),
+        a_level("of 6", 6),
+        a_level("that is a string", "3"),
+        a_level("that is half", 2.5),
+        a_level("that is true", True),
+        a_level("of 400 digits", 10**400),
+        Wrong("a tag in capitals", *invalid, "/referrals", {"field": "tags[1]"}, REFERRAL | {"tags": ["a", "B"]}),
+        Wrong("17 tags", *invalid, "/referrals", {"field": "tags"}, REFERRAL | {"tags": ["a"] * 17}),
+        Wrong("a prospect with a slash", *invalid, "/referrals", {"field": "prospect"}, REFERRAL | {"prospect": "a/b"}),
+    ]
+
+
+def keys(about: Recorded) -> list[Wrong]:
+    """Headers."""
+    confirm = f"/favours/{about.claimed}/confirm"
+    bad_key = {"field": "Idempotency-Key", "source": "header"}
+    bad_match = {"field": "If-Match", "source": "header"}
+    return [
+        Wrong("no key", 400, "idempotency_key_missing", "/favours", body=THANKED),
+        *(
+            Wrong(f"a key {name}", 400, "invalid_field", "/favours", bad_key, THANKED, headers={"Idempotency-Key": key})
+            for name, key in {
+                "that is empty": "",
+                "that is empty between its quotes": '""',
+                "of 129 characters": "k" * 129,
+                "with a space": "a b",
+                "with a quote inside": 'a"b',
+                "with a backslash": "a\\b",
+            }.items()
+        ),
+        Wrong(
+            "a key of another request",
+            422,
+            "idempotency_key_reused",
+            "/favours",
+            {"kind": "favour"},
+            THANKED | {"size": "large"},
+            headers={"Idempotency-Key": "used"},
+        ),
+        *(
+            Wrong(
+                f"If-Match: {etag}", 400, "invalid_field", confirm, bad_match, CONFIRM.body, headers={"If-Match": etag}
+            )
+            for etag in ("1", '"one"', '"1", "2"', '"-1"', '"1234567890"', "")
+        ),
+        Wrong(
+            "a creation of what must exist already",
+            412,
+            "version_mismatch",
+            "/favours",
+            {"if_match": 1, "version": 0},
+            THANKED,
+            headers=keyed(**{"If-Match": '"1"'}),
+        ),
+        Wrong(
+            "an older version",
+            412,
+            "version_mismatch",
+            f"/intros/{about.made}/meet",
+            {"if_match": 3, "version": 4},
+            by("ann"),
+            headers={"If-Match": '"3"'},
+        ),
+    ]
+
+
+def addresses(about: Recorded) -> list[Wrong]:
+    """Paths and methods."""
+    bad_id, bad_community = {"field": "id", "source": "path"}, {"field": "community", "source": "path"}
+    bad_member = {"field": "member", "source": "path"}
+    return [
+        *(
+            Wrong(f"community {name}", 400, "invalid_field", f"/v1/communities/{name}/favours", bad_community, THANKED)
+            for name in ("Acme", "a", "7up", "a" * 41, "acme%0A", "a.b", "%2A", "a%20b", "%FF")
+        ),
+        a_read("a community to read of", "/v1/communities/Acme/summary", bad_community),
+        Wrong("no UUID", 400, "invalid_field", "/favours/7/confirm", bad_id, CONFIRM.body),
+        Wrong("a wildcard", 400, "invalid_field", "/favours/*/confirm", bad_id, CONFIRM.body),
+        a_read("no UUID to read", "/intros/7", bad_id),
+        *(
+            a_read(f"member {name}", f"/members/{name}/balance", bad_member)
+            for name in ("clock", "a%0A", "a%20b", "-a", "a" * 65, "%00", "%FF", "%F0%9F%98%80")
+        ),
+        a_read("the other", "/members/a/pairs/a.b", {"field": "other", "source": "path"}),
+        *(
+            a_read(f"an unknown {kind}", f"/{kind}s/{NOBODY}", {"kind": kind, "id": NOBODY}, 404, "unknown")
+            for kind in ("favour", "referral", "intro")
+        ),
+        Wrong("a step on nothing", 404, "unknown", f"/favours/{NOBODY}/confirm", {"kind": "favour"}, CONFIRM.body),
+        Wrong("another kind's id", 404, "unknown", f"/intros/{about.claimed}/meet", {"kind": "intro"}, by("ann")),
+        Wrong(
+            "another community's id",
+            404,
+            "unknown",
+            f"/v1/communities/zenith/favours/{about.claimed}/confirm",
+            {"kind": "favour"},
+            CONFIRM.body,
+        ),
+        Wrong("an unknown step", 404, "no_such_route", f"/favours/{about.claimed}/applaud", body=CONFIRM.body),
+        Wrong("an unknown collection", 404, "no_such_route", "/favors", body=THANKED),
+        Wrong("no community", 404, "no_such_route", "/v1/communities/", method="GET"),
+        a_read("reading a step", f"/favours/{about.claimed}/confirm", {}, 405, "no_such_method"),
+        Wrong("editing", 405, "no_such_method", f"/favours/{about.claimed}", method="PUT", body=THANKED),
+        Wrong("deleting", 405, "no_such_method", f"/favours/{about.claimed}", method="DELETE"),
+    ]
+
+
+def rules(about: Recorded) -> list[Wrong]:
+    """Requests that are well formed, and against a rule."""
+    favour, other, referral = f"/favours/{about.claimed}", f"/favours/{about.posted}", f"/referrals/{about.given}"
+    late = (datetime.now(UTC) + timedelta(days=15)).isoformat()
+    past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    giver_or_receiver = {"role": "giver or receiver"}
+
+    def proposed(name: str, code: str, facts: dict[str, object], **changes: object) -> Wrong:
+        status = 403 if code == "not_yours" else 422
+        return Wrong(name, status, code, "/intros", facts, INTRO | by("ann") | changes, headers=keyed())
+
+    return [
+        Wrong("a stranger's word", 403, "not_yours", "/favours", giver_or_receiver, FAVOUR | by("eve"), None, keyed()),
+        Wrong("one's own claim", 403, "not_yours", f"{favour}/confirm", {"role": "receiver"}, by("ada")),
+        Wrong("a gift of another's", 403, "not_yours", f"{other}/forgive", {"role": "giver"}, by("bob")),
+        Wrong("another's referral", 403, "not_yours", "/referrals", {"role": "referrer"}, REFERRAL | by("bob")),
+        Wrong("one's own referral", 403, "not_yours", f"{referral}/qualify", {"role": "recipient"}, by("ada")),
+        Wrong("one's own ask", 403, "not_yours", f"/intros/{about.asked}/accept", {}, by("ann", level=1)),
+        Wrong(
+            "another's fault",
+            403,
+            "not_yours",
+            f"/intros/{about.made}/close",
+            {"role": "connector"},
+            by("ann", outcome="no_result", fault="connector"),
+        ),
+        proposed("an intro by its target", "not_yours", {"role": "asker or connector"}, actor="tom"),
+        Wrong(
+            "a gift of what is only claimed",
+            409,
+            "wrong_state",
+            f"{favour}/forgive",
+            {"expected": "posted", "found": "claimed"},
+            by("ada"),
+        ),
+        Wrong("a refusal after thanks", 409, "wrong_state", f"{other}/refuse", {"found": "posted"}, by("bob")),
+        Wrong("won unqualified", 409, "wrong_state", f"{referral}/win", {"found": "given"}, by("bob", band="S")),
+        Wrong("made unasked", 409, "wrong_state", f"/intros/{about.offered}/make", {"found": "offered"}, by("cas")),
+        a_favour("a favour to oneself", 422, "self_dealing", giver="bob"),
+        Wrong("a referral of oneself", 422, "self_dealing", "/referrals", {}, REFERRAL | {"prospect": "ada"}),
+        proposed("an intro to oneself", "self_dealing", {"roles": ["asker", "connector", "target"]}, target="ann"),
+        proposed("an ask with a level", "level_misplaced", {"field": "level"}, level=3),
+        proposed("an offer without one", "level_misplaced", {"field": "level"}, actor="cas"),
+        proposed("an answer due too late", "respond_by_out_of_range", {"field": "respond_by"}, respond_by=late),
+        proposed("an answer due before it was asked", "respond_by_out_of_range", {}, respond_by=past),
+        Wrong(
+            "an asker's fault where nobody asked",
+            422,
+            "nobody_asked",
+            f"/intros/{about.made_match}/close",
+            {},
+            by("ann", outcome="no_result", fault="asker"),
+        ),
+        Wrong("a parent not won", 409, "parent_not_won", "/referrals", {}, child_of(about.given)),
+        Wrong("a parent unknown", 404, "unknown", "/referrals", {"id": NOBODY}, child_of(NOBODY)),
+        Wrong("an id taken", 409, "already_exists", "/favours", {}, THANKED | {"id": about.claimed}),
+    ]
+
+
+def child_of(parent: str) -> dict[str, Any]:
+    return REFERRAL | {"prospect": "child", "parent": parent}
+
+
+def queries() -> list[Wrong]:
+    elsewhere = cursor_after("balances", "zenith", "ada")
+    pairs_of_ada, balances = cursor_after("pairs ada", "acme", "bob"), cursor_after("balances", "acme", "ada")
+    bad_cursors = {
+        "of no form": "%21%21",
+        "that is empty": "",
+        "of other letters": "%C3%A9",
+        "tampered with": balances[:-4] + "AAAA",
+        "cut short": balances[:-2],
+        "of another community": elsewhere,
+        "of another list": pairs_of_ada,
+        "of JSON that is none": "e30",
+    }
+    return [
+        *(
+            a_query(f"limit={limit}", f"/balances?limit={limit}", "limit")
+            for limit in ("0", "501", "x", "-1", "1.5", "")
+        ),
+        *(a_query(f"min_position={at}", f"/summary?min_position={at}", "min_position") for at in ("-1", "x", "1.5")),
+        *(a_query(f"a cursor {name}", f"/balances?cursor={cursor}", "cursor") for name, cursor in bad_cursors.items()),
+        a_query("a cursor of another member", f"/members/bob/pairs?cursor={pairs_of_ada}", "cursor"),
+        a_query("a limit of pairs", "/members/ada/pairs?limit=501", "limit"),
+    ]
+
+
+def batches() -> list[Wrong]:
+    of_the_body = {"field": "body", "source": "body"}
+    item = {"op": "favour.record", "idempotency_key": "k", "body": THANKED}
+    return [
+        Wrong("an empty batch", 400, "invalid_field", "/batch", of_the_body, []),
+        Wrong("a batch of 1,001", 400, "invalid_field", "/batch", of_the_body, [item] * 1_001),
+        Wrong("a batch that is an object", 400, "invalid_field", "/batch", of_the_body, item),
+        Wrong("a batch that is a number", 400, "invalid_field", "/batch", of_the_body, 7),
+        Wrong("a batch without a body", 400, "malformed_json", "/batch", content=b""),
+        Wrong("a batch of no JSON", 400, "malformed_json", "/batch", content=b"[{]"),
+        Wrong("a deeply nested batch", 400, "malformed_json", "/batch", content=b"[" * DEEP + b"]" * DEEP),
+        Wrong("a batch over 1 MiB", 413, "too_large", "/batch", content=b" " * (BODY_MAX_BYTES + 1)),
+        Wrong("a batch of no community", 400, "invalid_field", "/v1/communities/Acme/batch", {}, [item]),
+    ]
+
+
+def everything(about: Recorded) -> list[Wrong]:
+    return [
+        *bodies(),
+        *fields(),
+        *keys(about),
+        *addresses(about),
+        *rules(about),
+        *queries(),
+        *batches(),
+    ]
