@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check check-format check-lint check-types check-imports check-tests format bench lock clean \
+.PHONY: help run test docs check check-format check-lint check-types check-imports check-tests format bench lock clean \
 	install install-dev
 
 help: ## print this list
@@ -49,6 +49,9 @@ format: install-dev ## format the code and mend what can be mended
 
 bench: install-dev ## measure, and print the figures
 	$(BIN)/python -m bench $(ARGS)
+
+docs: install ## write docs/events.md anew from the catalogue
+	$(BIN)/python -m deploy.events_page > docs/events.md
 
 lock: $(VENV)/.made ## write both lock files anew from pyproject.toml (UPGRADE=--upgrade takes the newest of everything)
 	$(PIP) install --quiet 'uv>=0.9'

@@ -1,0 +1,393 @@
+"""The command line `referral-ledger`."""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final, cast
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from deploy.up import ENVIRONMENT_FILE
+from ledger.runtime.memory import settle
+from ledger.runtime.settings import PREFIX, Settings, SettingsError, settings_from
+from ledger.runtime.signals import until_stopped
+from ledger.runtime.telemetry import configure_logs
+
+DEFAULT_DATA: Final = Path(".ledger")
+SHOWN_MAX: Final = 10
+ANSWERS_WITHIN_S: Final = 10.0
+NEEDS_A_PERSON: Final = 3  # The exit status of a process that must not simply be started again.
+
+console = Console(highlight=False)
+with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input ends.")
+
+
+class Failure(click.ClickException):
+    """What a person reads when a command could not be carried out."""
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Raises: what `work` raises; Failure, when a server will not have us, or an address is none."""
+    import asyncpg
+    import nats.errors
+    import uvloop
+
+    try:
+        return uvloop.run(work)
+    except (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as error:
+        raise Failure(f"Postgres refuses: {error}") from None
+    except nats.errors.Error as error:
+        raise Failure(f"NATS: {error}") from None
+
+
+def load_settings() -> Settings:
+    """The environment; for what it leaves out, the servers that `up` runs from this folder, if it does."""
+    environment = dict(os.environ)
+    file = DEFAULT_DATA / ENVIRONMENT_FILE
+    if file.exists():
+        found = dict(line.split("=", 1) for line in file.read_text().splitlines())
+        environment = found | environment
+    try:
+        settings = settings_from(environment)
+    except SettingsError as error:
+        raise Failure(str(error)) from None
+    configure_logs(settings.log_format)
+    return settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="referral-ledger")
+def main() -> None:
+    """Who has given what to whom, and how we know.
+
+    Settings come from variables LEDGER_...; in a folder where `up` runs, its servers are found without any.
+    """
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_DATA, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the API. [default: 8080, or any when it is taken]")
+@click.option("--demo", is_flag=True, help="Record sample favours and print the balances.")
+def up(data: Path, port: int | None, demo: bool) -> None:
+    """Run everything here: Postgres, NATS, the API and the projector. Ctrl-C stops; the data is kept."""
+    import httpx
+    from msgspec.structs import replace
+
+    from deploy.demo import client_of, demonstrate, until_ready
+    from deploy.embedded import EmbeddedServerError
+    from deploy.up import up as run_everything
+    from ledger.log.stream import StreamDrift
+    from ledger.runtime.unavailable import Unavailable
+
+    try:
+        settings = settings_from({n: v for n, v in os.environ.items() if n.startswith(PREFIX)})
+    except SettingsError as error:
+        raise Failure(str(error)) from None
+    configure_logs(settings.log_format)
+    if port is not None:
+        settings = replace(settings, port=port)
+
+    async def ready(running: Settings) -> None:
+        async with client_of(running) as client:
+            await until_ready(client)
+            if demo:
+                await demonstrate(client, console)
+        url = f"http://{running.host}:{running.port}"
+        console.print(f"\n[bold]The ledger runs.[/bold]  Ctrl-C stops it; its data is kept in {escape(str(data))}/")
+        for name, address in {
+            "API": f"{url}/v1/communities/{{community}}",
+            "Documentation": f"{url}/docs",
+            "Ready?": f"{url}/readyz",
+            "Postgres": running.postgres_dsn,
+            "NATS": running.nats_url,
+        }.items():
+            console.print(f"  {name:14} {address}", soft_wrap=True)
+        if demo:
+            console.print(f"\n  Try: curl {url}/v1/communities/demo/members/ada/balance", soft_wrap=True)
+
+    console.print(f"Starting Postgres, NATS, the API and the projector over {escape(str(data))}/ …")
+    fixed = port is not None
+    try:
+        run(until_stopped(run_everything(settings, data, ready, port_is_fixed=fixed)))
+    except* (EmbeddedServerError, StreamDrift, Unavailable, TimeoutError, OSError, httpx.HTTPError) as errors:
+        raise Failure("; ".join(str(error) for error in errors.exceptions)) from None
+    console.print("Stopped.")
+
+
+@main.command()
+@click.argument("part", type=click.Choice(["command", "query", "all"]))
+@with_parent
+def serve(part: str, with_parent: bool) -> None:
+    """Serve HTTP: the commands, the queries, or both."""
+    from deploy.serving import serve as serve_app
+    from ledger.log.stream import StreamDrift
+    from services.app import Part, application, require_stream
+
+    settings = load_settings()
+
+    async def serving() -> None:
+        settle()
+        app = application(cast("Part", part), settings)
+        if part != "query":
+            await require_stream(settings)
+        await serve_app(app, settings.host, settings.port)
+
+    try:
+        run(until_stopped(serving(), with_parent=with_parent))
+    except (SettingsError, StreamDrift) as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"cannot listen on {settings.host}:{settings.port}: {error}") from None
+
+
+@main.command()
+@click.argument("worker", type=click.Choice(["projector"]))
+@with_parent
+def work(worker: str, with_parent: bool) -> None:
+    """Run a worker. Started twice, the second one waits to take over."""
+    from prometheus_client import start_http_server
+
+    from ledger.envelope import Poison
+    from ledger.log.connection import Connection
+    from ledger.log.event_log import ForeignLog
+    from ledger.log.jetstream import JetStreamLog
+    from workers.projector import project
+
+    settings = load_settings()
+    if settings.projector_metrics_port is not None:
+        try:
+            start_http_server(settings.projector_metrics_port, settings.host)
+        except OSError as error:
+            raise Failure(f"cannot listen on {settings.host}:{settings.projector_metrics_port}: {error}") from None
+
+    async def projecting() -> None:
+        settle()
+        async with Connection(settings.nats_url, worker) as connection:
+            await connection.ready()
+            await project(JetStreamLog(connection), settings)
+
+    try:
+        run(until_stopped(projecting(), with_parent=with_parent))
+    except (Poison, ForeignLog) as error:
+        click.echo(f"The books stand still: {error}", err=True)
+        sys.exit(NEEDS_A_PERSON)
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the books' schema up to date. Leaves alone what is already so."""
+    from ledger.books.schema import migrate as bring_up_to_date
+    from ledger.runtime.unavailable import Unavailable
+
+    settings = load_settings()
+    try:
+        applied = run(bring_up_to_date(settings.postgres_dsn, settings.postgres_schema))
+    except Unavailable as error:
+        raise Failure(f"Postgres does not answer: {error}") from None
+    console.print(f"Applied {', '.join(applied)}." if applied else "The books are up to date.")
+
+
+@main.command()
+def provision() -> None:
+    """Make the log's stream, or check that it is as it must be."""
+    from ledger.log.stream import StreamDrift
+    from ledger.runtime.unavailable import Unavailable
+    from services.app import provision_stream
+
+    settings = load_settings()
+    try:
+        created = run(provision_stream(settings))
+    except (StreamDrift, Unavailable, TimeoutError) as error:
+        raise Failure(str(error) or "NATS does not answer") from None
+    console.print("The stream LEDGER was made." if created else "The stream LEDGER is as it must be.")
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--community", required=True)
+@click.option(
+    "--as",
+    "what",
+    type=click.Choice(["favours", "referrals", "intros", "commands"]),
+    default="commands",
+    show_default=True,
+    help="`commands` is NDJSON, a command of POST /batch a line; the others are tables, a row a line.",
+)
+@click.option("--delimiter", default=",", show_default=True, help="Between the columns of a table.")
+@click.option("--columns", help="Names of the columns, when the first line does not say: giver,receiver,occurred_at")
+@click.option("--set", "constants", multiple=True, metavar="NAME=VALUE", help="The same for every line: size=medium")
+@click.option("--times", type=click.Choice(["iso", "unix"]), default="iso", show_default=True)
+@click.option("--url", help="Of the API. [default: where LEDGER_HOST and LEDGER_PORT say]")
+@click.option(
+    "--refused", type=click.Path(path_type=Path), help="File for refused lines. [default: FILE.refused.ndjson]"
+)
+@click.option("--patience", "patience_s", default=30.0, show_default=True, help="Seconds to wait for a lost API.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the books show it all.  [default: wait]")
+def import_file(
+    file: Path,
+    community: str,
+    what: str,
+    delimiter: str,
+    columns: str | None,
+    constants: tuple[str, ...],
+    times: str,
+    url: str | None,
+    refused: Path | None,
+    patience_s: float,
+    wait: bool,
+) -> None:
+    """Send a file through the API. Safe to repeat: what is recorded already is met again, and not twice.
+
+    Ends with 0 when every line was recorded or refused, with 1 when the API went away before.
+    """
+    import httpx
+
+    from deploy.importing import Importer, Layout, NoColumns, ServerGone, write_refused
+
+    settings = load_settings()
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise click.BadParameter("one character, no quote and no line break", param_hint="--delimiter")
+    if malformed := [constant for constant in constants if "=" not in constant]:
+        raise click.BadParameter(f"{malformed[0]!r} is not NAME=VALUE", param_hint="--set")
+    layout = Layout(
+        what=cast("Any", what),
+        delimiter=delimiter,
+        columns=tuple(columns.split(",")) if columns else (),
+        constants=dict(cast("Any", constant.split("=", 1)) for constant in constants),
+        times=cast("Any", times),
+    )
+    headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+    base = url or f"http://{settings.host}:{settings.port}"
+
+    async def importing() -> tuple[Importer, str | None, bool]:
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60.0) as client:
+            importer = Importer(client, community, patience_s)
+            gone = await send(importer, file, layout)
+            readable = bool(wait and not gone and importer.tally.position) and await importer.until_readable()
+            return importer, gone, readable
+
+    async def send(importer: Importer, path: Path, layout: Layout) -> str | None:
+        with progress_of(path) as (progress, task):
+            sending = asyncio.ensure_future(importer.send_all(counted_lines(path, layout, progress, task)))
+            while not sending.done():
+                await asyncio.wait([sending], timeout=0.2)
+                done = importer.tally
+                rate = done.lines / max(progress.tasks[0].elapsed or 0.0, 0.001)
+                progress.update(task, done=f"{done.lines:,} lines, {rate:,.0f}/s")
+        try:
+            sending.result()
+        except ServerGone as error:
+            return f"the API went away: {error}"
+        except httpx.HTTPStatusError as error:
+            return f"the API refuses: {error.response.status_code} {error.response.text}"
+        except NoColumns as error:
+            raise Failure(str(error)) from None
+        return None
+
+    importer, gone, readable = run(importing())
+    tally = importer.tally
+    if tally.refused:
+        target = refused or Path(f"{file.name}.refused.ndjson")
+        try:
+            write_refused(tally.refused, target)
+        except OSError as error:
+            raise Failure(f"cannot write the refused lines to {target}: {error}") from None
+        report_refused(tally.refused, target)
+    console.print(
+        f"[bold]{tally.recorded:,}[/bold] recorded, [bold]{tally.repeated:,}[/bold] repeated, "
+        f"[bold]{len(tally.refused):,}[/bold] refused."
+    )
+    if gone:
+        raise Failure(f"Not every line was sent: {gone}. Run the same command again.")
+    if wait and tally.position:
+        state = "show it all" if readable else "do not show it all yet"
+        console.print(f"The books {state} (position {tally.position:,}).")
+
+
+def progress_of(path: Path) -> Any:
+    """A progress bar over the bytes of a file: with lines so far, rate and remaining time."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def shown() -> Any:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[done]}"),
+            TimeRemainingColumn(),
+            console=console,
+        ) as progress:
+            yield progress, progress.add_task(path.name, total=path.stat().st_size, done="")
+
+    return shown()
+
+
+def counted_lines(path: Path, layout: Any, progress: Progress, task: Any) -> Any:
+    """The lines of a file; the bar moves as they are read."""
+    from deploy.importing import lines_of
+
+    # `replace`: what is not UTF-8 is in no id, and so its line is refused, and told.
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        for line in lines_of(file, layout):
+            progress.advance(task, len(line.text.encode()) + 1)
+            yield line
+
+
+def report_refused(refused: Any, target: Path) -> None:
+    for code, count in Counter(one.code for one in refused).most_common():
+        console.print(f"  refused {count:,}: {code}")
+    for one in refused[:SHOWN_MAX]:
+        console.print(f"  line {one.line:,}: {escape(one.detail)}  [dim]{escape(one.text)}[/dim]", soft_wrap=True)
+    if len(refused) > SHOWN_MAX:
+        console.print("  …")
+    console.print(f"  All of them, with reasons: {escape(str(target))}")
+
+
+@main.command()
+def verify() -> None:
+    """Derive everything anew from the log and hold the books against it. Ends with 1 if anything differs."""
+    from ledger.audit import audit
+    from ledger.books.schema import SchemaMissing
+    from ledger.log.connection import Connection
+    from ledger.log.jetstream import JetStreamLog
+    from ledger.runtime.unavailable import Unavailable
+
+    settings = load_settings()
+
+    async def verifying() -> Any:
+        async with Connection(settings.nats_url, "verify") as connection:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                await connection.ready()
+            return await audit(JetStreamLog(connection), settings.postgres_dsn, settings.postgres_schema)
+
+    try:
+        report = run(verifying())
+    except (Unavailable, SchemaMissing) as error:
+        raise Failure(str(error)) from None
+    except TimeoutError:
+        raise Failure(f"NATS does not answer at {settings.nats_url}") from None
+    behind = f" ({report.behind:,} behind the log)" if report.behind else ""
+    console.print(
+        f"Compared {report.events:,} events, {report.postings:,} postings and {report.members:,} members "
+        f"up to position {report.position:,}{behind}."
+    )
+    for sentence in report.differences[:SHOWN_MAX]:
+        console.print(f"  {sentence}", soft_wrap=True, markup=False)
+    if report.differences:
+        raise Failure(f"{len(report.differences):,} differences between the log and the books.")
+    console.print("The books are what the log says: no difference, and all accounts sum to zero.")
+
+
+if __name__ == "__main__":
+    main()

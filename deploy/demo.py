@@ -1,0 +1,104 @@
+"""Sample favours for a first look: a few members, every kind of event, and the balances that come of it."""
+
+import asyncio
+from typing import Any, Final
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from ledger.runtime.settings import Settings
+
+COMMUNITY: Final = "demo"
+STARTED_WITHIN_S: Final = 30.0
+POLL_S: Final = 0.1
+
+
+def client_of(settings: Settings) -> httpx.AsyncClient:
+    """A client of the API that these settings serve."""
+    headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+    return httpx.AsyncClient(base_url=f"http://{settings.host}:{settings.port}", headers=headers, timeout=30.0)
+
+
+async def until_ready(client: httpx.AsyncClient) -> None:
+    """Raises: TimeoutError, with what `/readyz` says."""
+    said = "nothing answers"
+    try:
+        async with asyncio.timeout(STARTED_WITHIN_S):
+            while True:
+                try:
+                    response = await client.get("/readyz")
+                    if response.status_code == 200:
+                        return
+                    said = response.text
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        raise TimeoutError(f"not ready after {STARTED_WITHIN_S:g} s: {said}") from None
+
+
+class Demo:
+    """Records the samples. Every request has a key, so a second run records nothing."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._position = 0
+        self._requests = 0
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Asks again while the API says `not yet`: the projector may still be starting.
+
+        Raises: httpx.HTTPError, when it is refused, or not answered in time.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STARTED_WITHIN_S
+        while True:
+            response = await self._client.request(method, f"/v1/communities/{COMMUNITY}/{path}", **options)
+            if response.status_code != 503 or loop.time() > deadline:
+                response.raise_for_status()
+                return response
+            await asyncio.sleep(POLL_S)
+
+    async def post(self, path: str, **body: Any) -> dict[str, Any]:
+        self._requests += 1
+        response = await self.request("POST", path, json=body, headers={"Idempotency-Key": f"demo-{self._requests}"})
+        self._position = max(self._position, int(response.headers["Ledger-Position"]))
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def record(self) -> int:
+        """A week in a small community; answers the position of its last event."""
+        await self.post("favours", giver="ada", receiver="bob", size="medium", actor="bob")
+        claim = await self.post("favours", giver="bob", receiver="cleo", size="small", actor="bob")
+        await self.post(f"favours/{claim['id']}/confirm", actor="cleo")
+        await self.post("favours", giver="dan", receiver="ada", size="large", actor="dan")  # Not answered yet.
+
+        referral = await self.post(
+            "referrals", referrer="cleo", recipient="ada", prospect="acme-corp", level=4, actor="cleo"
+        )
+        await self.post(f"referrals/{referral['id']}/qualify", actor="ada")
+        await self.post(f"referrals/{referral['id']}/win", actor="ada", band="M")
+
+        intro = await self.post("intros", asker="dan", connector="ada", target="cleo", tags=["hiring"], actor="dan")
+        await self.post(f"intros/{intro['id']}/accept", actor="ada", level=3)
+        await self.post(f"intros/{intro['id']}/consent", actor="cleo")
+        await self.post(f"intros/{intro['id']}/make", actor="ada")
+        await self.post(f"intros/{intro['id']}/meet", actor="dan")
+        return self._position
+
+    async def balances(self) -> Table:
+        response = await self.request("GET", "balances", params={"min_position": self._position})
+        table = Table(title=f"Balances of `{COMMUNITY}` in points, at position {response.headers['Ledger-Position']}")
+        columns = ("member", "main", "stake", "net", "given", "received", "reciprocity_permille")
+        for column in columns:
+            table.add_column(column.replace("_permille", " ‰"), justify="left" if column == "member" else "right")
+        for balance in response.json()["balances"]:
+            table.add_row(*(str(balance[column]) for column in columns))
+        return table
+
+
+async def demonstrate(client: httpx.AsyncClient, console: Console) -> None:
+    demo = Demo(client)
+    await demo.record()
+    console.print(await demo.balances())

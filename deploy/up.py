@@ -1,0 +1,177 @@
+"""`up`: everything on one machine. Embedded servers, the API and the projector, started again when they die."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+from msgspec import Struct
+
+from deploy.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedServerError, free_port
+from ledger.books.schema import migrate
+from ledger.log.connection import Connection
+from ledger.log.stream import provision
+from ledger.runtime.settings import PREFIX, Settings
+
+ENVIRONMENT_FILE: Final = "ledger.env"
+WATCH_S: Final = 0.25
+RESTART_WAIT_MIN_S: Final = 0.5
+RESTART_WAIT_MAX_S: Final = 10.0
+SOUND_AFTER_S: Final = 30.0
+STOP_WAIT_S: Final = 15.0
+PORT_WAIT_S: Final = 3.0
+PREFERRED_PORTS: Final = {"postgres": 5432, "nats": 4222, "nats_monitor": 8222}
+
+_log = structlog.get_logger()
+
+
+class Servers(Struct, frozen=True):
+    postgres: EmbeddedPostgres
+    nats: EmbeddedNats
+
+
+class Server(Protocol):
+    @property
+    def alive(self) -> bool: ...
+    def start(self, wait_s: float = 30) -> None: ...
+    def stop(self) -> None: ...
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The settings as variables: for child processes, and for who wants to talk to the same servers."""
+    values = {field: getattr(settings, field) for field in settings.__struct_fields__}
+    return {
+        PREFIX + field.upper(): str(int(value) if isinstance(value, bool) else value)
+        for field, value in values.items()
+        if value is not None
+    }
+
+
+async def up(
+    settings: Settings, data: Path, ready: Callable[[Settings], Awaitable[None]], *, port_is_fixed: bool
+) -> None:
+    """Run until cancelled. The data stays in `data`, and is found again. `ready` is called once all answers.
+
+    Raises: EmbeddedServerError, when a server cannot be started, or the fixed port is taken.
+    """
+    if port_is_fixed:
+        await until_free(settings.port)
+    data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  Nothing else runs yet.
+    servers = Servers(
+        EmbeddedPostgres(data / "postgres", free_port(PREFERRED_PORTS["postgres"])),
+        EmbeddedNats(data / "nats", free_port(PREFERRED_PORTS["nats"]), free_port(PREFERRED_PORTS["nats_monitor"])),
+    )
+    port = settings.port if port_is_fixed else free_port(settings.port)
+    settings = at_servers(settings, servers, port)
+    file = data / ENVIRONMENT_FILE
+    try:
+        await asyncio.gather(*(asyncio.to_thread(server.start) for server in (servers.postgres, servers.nats)))
+        await set_up(settings)
+        file.write_text("".join(f"{name}={value}\n" for name, value in environment_of(settings).items()))
+        try:
+            file.chmod(0o600)  # The API key may stand in it.
+            await run(settings, servers, ready)
+        finally:
+            file.unlink(missing_ok=True)
+    finally:
+        await asyncio.to_thread(servers.nats.stop)
+        await asyncio.to_thread(servers.postgres.stop)
+
+
+async def until_free(port: int) -> None:
+    """Wait a moment for a port: the API of a start that was killed may still be on its way out.
+
+    Raises: EmbeddedServerError, when another process keeps it.
+    """
+    try:
+        async with asyncio.timeout(PORT_WAIT_S):
+            while free_port(port) != port:  # noqa: ASYNC110  Nobody tells when a port comes free.
+                await asyncio.sleep(WATCH_S)
+    except TimeoutError:
+        raise EmbeddedServerError(f"port {port} is taken by another process") from None
+
+
+def at_servers(settings: Settings, servers: Servers, port: int) -> Settings:
+    values = {field: getattr(settings, field) for field in settings.__struct_fields__}
+    values |= {
+        "postgres_dsn": servers.postgres.dsn,
+        "nats_url": servers.nats.url,
+        "nats_monitor_url": servers.nats.monitor_url,
+        "port": port,
+    }
+    return Settings(**values)
+
+
+async def set_up(settings: Settings) -> None:
+    await migrate(settings.postgres_dsn, settings.postgres_schema)
+    async with Connection(settings.nats_url, "provision") as connection:
+        await connection.ready()
+        await provision(connection, settings.log_replicas)
+
+
+async def run(settings: Settings, servers: Servers, ready: Callable[[Settings], Awaitable[None]]) -> None:
+    variables = environment_of(settings)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keep("api", ["serve", "all"], variables))
+        group.create_task(keep("projector", ["work", "projector"], variables))
+        group.create_task(keep_server("postgres", servers.postgres))
+        group.create_task(keep_server("nats", servers.nats))
+        await ready(settings)
+
+
+async def keep(name: str, arguments: list[str], variables: Mapping[str, str]) -> None:
+    """Run one of our own commands, again whenever it ends; stop it when cancelled."""
+    wait_s = RESTART_WAIT_MIN_S
+    while True:
+        started_at = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # Whatever lies in the current folder is none of our modules.
+            "-m",
+            "deploy.cli",
+            *arguments,
+            "--with-parent",
+            stdin=asyncio.subprocess.PIPE,
+            env=os.environ | variables,
+            start_new_session=True,  # Ctrl-C is ours to handle: what they stand on stops last.
+        )
+        _log.info(f"{name} runs", pid=process.pid)
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            await stop(process)
+            raise
+        wait_s = RESTART_WAIT_MIN_S if time.monotonic() - started_at > SOUND_AFTER_S else wait_s * 2
+        wait_s = min(wait_s, RESTART_WAIT_MAX_S)
+        _log.error(f"{name} ended and is started again", status=status, wait_s=wait_s)
+        await asyncio.sleep(wait_s)
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_WAIT_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def keep_server(name: str, server: Server) -> None:
+    """Start a server again whenever it has died."""
+    while True:
+        await asyncio.sleep(WATCH_S)
+        if server.alive:
+            continue
+        _log.error(f"{name} died and is started again")
+        try:
+            await asyncio.to_thread(server.start)
+        except EmbeddedServerError as error:
+            _log.error(f"{name} does not start", reason=str(error))
+            await asyncio.sleep(RESTART_WAIT_MAX_S)

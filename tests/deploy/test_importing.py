@@ -1,0 +1,358 @@
+"""Importing: what a file's lines become, in what batches they go, and what happens when nobody takes them."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from deploy import importing
+from deploy.importing import (
+    BATCH_BYTES_MAX,
+    BATCH_COMMANDS,
+    Importer,
+    Layout,
+    Line,
+    NoColumns,
+    Refused,
+    ServerGone,
+    Tally,
+    batches_of,
+    lines_of,
+    write_refused,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+FAVOURS = Layout(what="favours")
+COMMANDS = Layout(what="commands")
+
+
+def read(text: str, layout: Layout) -> list[Line]:
+    return list(lines_of(io.StringIO(text, newline=""), layout))
+
+
+def commands(text: str, layout: Layout) -> list[dict[str, Any]]:
+    """What the lines become; none of them is malformed."""
+    lines = read(text, layout)
+    assert [line.why for line in lines] == [None] * len(lines)
+    return [json.loads(line.command) for line in lines]
+
+
+def bodies(text: str, layout: Layout) -> list[dict[str, Any]]:
+    return [command["body"] for command in commands(text, layout)]
+
+
+def keys(text: str, layout: Layout) -> list[str]:
+    return [command["idempotency_key"] for command in commands(text, layout)]
+
+
+def whys(text: str, layout: Layout) -> dict[int, str]:
+    """What is wrong with which line."""
+    return {line.number: line.why for line in read(text, layout) if line.why is not None}
+
+
+# Keys
+
+
+def test_equal_lines_are_different_favours_and_the_same_file_has_the_same_keys() -> None:
+    text = "giver,receiver\nann,bob\nann,bob\nbob,ann\n"
+    assert len(set(keys(text, FAVOURS))) == 3
+    assert keys(text, FAVOURS) == keys(text, FAVOURS)
+
+
+def test_order_and_inserted_lines_change_no_key() -> None:
+    before = keys("giver,receiver\nann,bob\ncyd,dee\nann,bob\n", FAVOURS)
+    after = keys("giver,receiver\neve,fay\nann,bob\nann,bob\ngus,hal\ncyd,dee\n", FAVOURS)
+    assert set(before) < set(after)
+
+
+def test_favours_and_referrals_of_the_same_words_have_different_keys() -> None:
+    text = "ann,bob\n"
+    columns = ("giver", "receiver")
+    assert keys(text, Layout(what="favours", columns=columns)) != keys(text, Layout(what="referrals", columns=columns))
+
+
+def test_a_value_moved_to_the_next_column_is_another_line() -> None:
+    columns = ("giver", "receiver")
+    layout = Layout(what="favours", columns=columns)
+    assert keys("ab,c\n", layout) != keys("a,bc\n", layout)
+
+
+# Tables
+
+
+def test_the_first_line_names_the_columns() -> None:
+    (command,) = commands("giver,receiver,size\nann,bob,large\n", FAVOURS)
+    assert command["op"] == "favour.record"
+    assert command["body"] == {"giver": "ann", "receiver": "bob", "size": "large", "actor": "bob"}
+
+
+def test_named_columns_make_the_first_line_a_row() -> None:
+    layout = Layout(what="favours", columns=("giver", "receiver"), constants={"size": "small"})
+    assert bodies("ann,bob\ncyd,dee\n", layout) == [
+        {"size": "small", "giver": "ann", "receiver": "bob", "actor": "bob"},
+        {"size": "small", "giver": "cyd", "receiver": "dee", "actor": "dee"},
+    ]
+
+
+def test_a_row_overrules_what_is_the_same_for_every_line_unless_it_is_empty() -> None:
+    layout = Layout(what="favours", constants={"size": "small", "actor": "ann"})
+    found = bodies("giver,receiver,size\nann,bob,large\n", layout)
+    assert [(body["size"], body["actor"]) for body in found] == [("large", "ann")]
+    assert "size" not in bodies("giver,receiver,size\nann,bob,\n", FAVOURS)[0]
+
+
+@pytest.mark.parametrize("delimiter", [" ", ";", "\t", "|"])
+def test_columns_stand_between_any_one_character(delimiter: str) -> None:
+    text = f"giver{delimiter}receiver\nann{delimiter}bob\n"
+    (body,) = bodies(text, Layout(what="favours", delimiter=delimiter))
+    assert (body["giver"], body["receiver"]) == ("ann", "bob")
+
+
+def test_quotes_empty_lines_and_windows_line_ends_are_understood() -> None:
+    found = bodies('giver,receiver\r\n"ann","bob"\r\n\r\ncyd,dee\r\n', FAVOURS)
+    assert [body["giver"] for body in found] == ["ann", "cyd"]
+
+
+@pytest.mark.parametrize(
+    ("what", "operation", "columns", "actor"),
+    [
+        ("favours", "favour.record", "giver,receiver", "two"),
+        ("referrals", "referral.give", "referrer,recipient", "one"),
+        ("intros", "intro.propose", "asker,connector", "one"),
+    ],
+)
+def test_each_kind_has_its_operation_and_its_usual_actor(
+    what: importing.What, operation: str, columns: str, actor: str
+) -> None:
+    (command,) = commands(f"{columns}\none,two\n", Layout(what=what))
+    assert command["op"] == operation
+    assert command["body"]["actor"] == actor
+
+
+def test_levels_are_numbers_and_tags_are_lists() -> None:
+    (body,) = bodies("referrer,recipient,level,tags\nann,bob,4,tax|law\n", Layout(what="referrals"))
+    assert (body["level"], body["tags"]) == (4, ["tax", "law"])
+
+
+def test_times_are_iso_as_they_are_or_unix_seconds_in_utc() -> None:
+    iso = "2009-09-29T02:56:29+00:00"
+    assert bodies(f"giver,receiver,occurred_at\nann,bob,{iso}\n", FAVOURS)[0]["occurred_at"] == iso
+    unix = Layout(what="favours", times="unix")
+    assert bodies("giver,receiver,occurred_at\nann,bob,1254192989\n", unix)[0]["occurred_at"] == iso
+
+
+@pytest.mark.parametrize("time", ["yesterday", "nan", "inf", "-inf", "1e30", "1e15", "-1e18", "9" * 400])
+def test_a_time_that_is_none_is_told_by_its_line_and_the_next_goes_on(time: str) -> None:
+    text = f"giver,receiver,occurred_at\nann,bob,{time}\nann,bob,0\n"
+    assert whys(text, Layout(what="favours", times="unix")).keys() == {2}
+
+
+def test_rows_that_are_too_short_too_long_or_no_numbers_are_told_by_their_lines() -> None:
+    text = "referrer,recipient,level\nann\nann,bob,3,4\nann,bob,high\nann,bob,3\n"
+    assert whys(text, Layout(what="referrals")) == {
+        2: "has 1 columns and not 3",
+        3: "has 4 columns and not 3",
+        4: "invalid literal for int() with base 10: 'high'",
+    }
+
+
+def test_a_row_with_a_wrong_quote_is_told_by_its_line_and_the_next_goes_on() -> None:
+    text = 'giver,receiver\n"ann"x,bob\ncyd,dee\n'
+    lines = read(text, FAVOURS)
+    assert [(line.number, line.why is None) for line in lines] == [(2, False), (3, True)]
+
+
+def test_a_first_line_that_names_no_columns_says_so() -> None:
+    with pytest.raises(NoColumns, match="the first line does not name the columns"):
+        read('"giver" ,"receiver"\nann,bob\n', FAVOURS)
+
+
+def test_an_empty_file_has_no_lines() -> None:
+    assert read("", FAVOURS) == []
+    assert read("giver,receiver\n", FAVOURS) == []
+    assert read("\n  \n", COMMANDS) == []
+
+
+# Commands
+
+
+def test_a_command_goes_as_it_is_and_gets_a_key_if_it_brings_no_id_and_no_key() -> None:
+    create = {"op": "favour.record", "body": {"giver": "ann", "receiver": "bob", "size": "small", "actor": "bob"}}
+    step = {"op": "favour.confirm", "id": "5d3c63c6-4b1b-4f0e-8f0c-0a4d3f1f2a10", "body": {"actor": "bob"}}
+    keyed = {**create, "idempotency_key": "mine"}
+    found = commands("\n".join(map(json.dumps, (create, step, keyed, create))), COMMANDS)
+    assert found[1:3] == [step, keyed]
+    first, last = found[0].pop("idempotency_key"), found[3].pop("idempotency_key")
+    assert first != last
+    assert found[0] == found[3] == create
+
+
+@pytest.mark.parametrize("line", ['{"op": ', "[]", "7", "null", "giver,receiver", '{"a": NaN}', "\ufffd"])
+def test_a_line_that_is_no_json_object_is_told_by_its_number_and_the_next_goes_on(line: str) -> None:
+    assert whys(f'{line}\n\n{{"op": "x"}}\n', COMMANDS).keys() == {1}
+
+
+# Batches
+
+
+def line(number: int, size: int = 2) -> Line:
+    return Line(number, f"line {number}", b"{" + b" " * (size - 2) + b"}")
+
+
+def test_a_batch_holds_no_more_commands_than_the_api_takes() -> None:
+    tally = Tally()
+    sizes = [len(batch) for batch in batches_of(iter(map(line, range(2 * BATCH_COMMANDS + 1))), tally)]
+    assert sizes == [BATCH_COMMANDS, BATCH_COMMANDS, 1]
+
+
+def test_a_batch_is_no_larger_than_the_api_takes() -> None:
+    size = BATCH_BYTES_MAX // 3
+    batches = list(batches_of((line(n, size) for n in range(10)), Tally()))
+    assert sum(map(len, batches)) == 10
+    assert all(sum(len(one.command) + 1 for one in batch) + 1 <= 1024 * 1024 for batch in batches)
+
+
+def test_malformed_and_oversized_lines_are_told_apart_and_in_no_batch() -> None:
+    tally = Tally()
+    bad, large = Line(2, "x", why="no good"), line(3, BATCH_BYTES_MAX + 1)
+    (batch,) = batches_of(iter([line(1), bad, large, line(4)]), tally)
+    assert [one.number for one in batch] == [1, 4]
+    assert [(one.line, one.code) for one in tally.refused] == [(2, "malformed_line"), (3, "malformed_line")]
+    assert tally.refused[1].detail == "is larger than 900,000 bytes"
+
+
+# Sending
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "RETRY_WAIT_S", 0.001)
+
+
+def importer(answer: Callable[[httpx.Request], httpx.Response], patience_s: float = 30) -> Importer:
+    client = httpx.AsyncClient(base_url="http://api", transport=httpx.MockTransport(answer))
+    return Importer(client, "acme", patience_s)
+
+
+def numbered(count: int) -> Iterator[Line]:
+    return iter([Line(n, f"line {n}", json.dumps({"n": n}).encode()) for n in range(1, count + 1)])
+
+
+async def test_every_line_is_sent_once_and_counted_by_what_became_of_it() -> None:
+    sent: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/communities/acme/batch"
+        assert request.headers["Content-Type"] == "application/json"
+        numbers = [item["n"] for item in json.loads(request.content)]
+        sent.extend(numbers)
+        return httpx.Response(200, json=[becomes(number) for number in numbers])
+
+    def becomes(number: int) -> dict[str, Any]:
+        if number % 10 == 0:
+            return {"status": "refused", "problem": {"code": "self_dealing", "detail": "Giver is receiver.", "x": 1}}
+        return {"status": ("recorded", "replayed", "unchanged")[number % 3], "position": number, "kind": "favour"}
+
+    sending = importer(answer)
+    await sending.send_all(numbered(2_500))
+    assert sorted(sent) == list(range(1, 2_501))
+    tally = sending.tally
+    assert (tally.recorded, tally.repeated, len(tally.refused)) == (750, 1_500, 250)
+    assert (tally.lines, tally.position) == (2_500, 2_499)
+    assert [one.line for one in tally.refused] == list(range(10, 2_501, 10))
+    assert tally.refused[0] == Refused(10, "self_dealing", "Giver is receiver.", "line 10")
+
+
+@pytest.mark.parametrize("trouble", [503, 504, "refused", "timeout", "broken"])
+async def test_an_api_in_trouble_is_asked_again_until_it_takes_the_lines(trouble: int | str) -> None:
+    asked = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        match trouble:
+            case _ if asked > 3:
+                return httpx.Response(200, json=[{"status": "recorded", "position": 9}])
+            case int(status):
+                return httpx.Response(status, text="not now")
+            case "refused":
+                raise httpx.ConnectError("nobody there", request=request)
+            case "timeout":
+                raise httpx.ReadTimeout("no answer", request=request)
+            case _:
+                raise httpx.RemoteProtocolError("hung up", request=request)
+
+    sending = importer(answer)
+    await sending.send_all(numbered(1))
+    assert (sending.tally.recorded, asked) == (1, 4)
+
+
+@pytest.mark.parametrize("status", [None, 503])
+async def test_an_api_that_stays_away_is_given_up_after_the_patience_and_what_it_took_is_counted(
+    status: int | None,
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if b'"n": 1}' in request.content:
+            return httpx.Response(200, json=[{"status": "recorded"}] * BATCH_COMMANDS)
+        if status is None:
+            raise httpx.ConnectError("nobody there", request=request)
+        return httpx.Response(status, text="the log does not answer")
+
+    sending = importer(answer, patience_s=0.05)
+    with pytest.raises(ServerGone, match="nobody there" if status is None else "does not answer"):
+        await sending.send_all(numbered(5 * BATCH_COMMANDS))
+    assert sending.tally.recorded == BATCH_COMMANDS
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 500])
+async def test_an_api_that_refuses_the_whole_is_not_asked_again(status: int) -> None:
+    asked = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        return httpx.Response(status)
+
+    with pytest.raises(httpx.HTTPStatusError):
+        await importer(answer).send_all(numbered(1))
+    assert asked == 1
+
+
+async def test_a_file_without_columns_sends_nothing() -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise AssertionError("sent")
+
+    with pytest.raises(NoColumns):
+        await importer(answer).send_all(lines_of(io.StringIO('"giver" ,x\nann,bob\n', newline=""), FAVOURS))
+
+
+async def test_the_books_are_waited_for_until_they_show_the_last_position() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params["min_position"])
+        if len(asked) == 1:
+            raise httpx.ConnectError("nobody there", request=request)
+        return httpx.Response(200 if len(asked) > 3 else 503)
+
+    sending = importer(answer)
+    sending.tally.position = 7
+    assert await sending.until_readable()
+    assert asked == ["7"] * 4
+    assert not await importer(lambda _: httpx.Response(503), patience_s=0.02).until_readable()
+
+
+def test_refused_lines_are_written_with_number_code_reason_and_text(tmp_path: Path) -> None:
+    path = tmp_path / "refused.ndjson"
+    write_refused([Refused(3, "self_dealing", "Giver is receiver.", "ann,ann"), Refused(4, "x", "ü", '"')], path)
+    assert [json.loads(text) for text in path.read_text().splitlines()] == [
+        {"line": 3, "code": "self_dealing", "detail": "Giver is receiver.", "text": "ann,ann"},
+        {"line": 4, "code": "x", "detail": "ü", "text": '"'},
+    ]
