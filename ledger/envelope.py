@@ -21,7 +21,7 @@ class Poison(Exception):
         self.position = position
 
 
-class AggregateRef(Struct, frozen=True):
+class AggregateRef(Struct, frozen=True, gc=False):
     """One aggregate of a community. `id` is a lower-case UUID."""
 
     community: str
@@ -29,7 +29,7 @@ class AggregateRef(Struct, frozen=True):
     id: str
 
 
-class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """CloudEvents 1.0, structured mode. `time` is when it happened; when it was recorded, the log says.
 
     `commandid` and `fingerprint` make a repeated command meet its own event; `policyversion` is the policy
@@ -58,7 +58,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return AggregateRef(self.source.removeprefix("/communities/"), kind, aggregate_id)
 
 
-class Recorded(Struct, frozen=True):
+class Recorded(Struct, frozen=True, gc=False):
     """An event as the log holds it. Positions begin at 1 and rise by one.
 
     `body` is the envelope's exact bytes. `snapshot` is the aggregate after it; the first event carries none.

@@ -1,0 +1,263 @@
+"""`make bench`: how fast the ledger is on this machine, with fsync on, beside a naive consumer in the same run."""
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
+from typing import Any, Final
+
+import asyncpg
+import click
+import msgspec
+import nats
+import uvloop
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from rich.console import Console
+from rich.table import Table
+
+from bench.ledger import Ledger, a_ledger
+from bench.wire import Wire
+from ledger.books.schema import migrate
+from ledger.books.writer import the_writer
+from ledger.log.connection import Connection
+from ledger.log.jetstream import JetStreamLog
+from ledger.log.message import SNAPSHOT_HEADER, understood
+from ledger.log.stream import STREAM
+
+COMMUNITY: Final = "bench"
+PATH: Final = f"/v1/communities/{COMMUNITY}"
+MEMBERS: Final = 20_000
+BATCH: Final = 1_000
+IN_FLIGHT: Final = 2
+NAIVE_EVENTS: Final = 2_000
+READABLE_RATE: Final = 200
+MILLION: Final = 1_000_000
+
+console = Console(highlight=False)
+
+
+class Figures:
+    def __init__(self) -> None:
+        self._table = Table("what", "figure", "p50 ms", "p99 ms", title="The ledger on this machine, fsync on")
+        self._table.columns[1].justify = self._table.columns[2].justify = self._table.columns[3].justify = "right"
+
+    def add(self, what: str, figure: str, seconds: list[float] | None = None) -> None:
+        p50, p99 = ("", "")
+        if seconds:
+            cuts = statistics.quantiles(seconds, n=100)
+            p50, p99 = f"{cuts[49] * 1e3:.1f}", f"{cuts[98] * 1e3:.1f}"
+        self._table.add_row(what, figure, p50, p99)
+        console.print(f"  {what}: {figure} {f'(p50 {p50} ms, p99 {p99} ms)' if seconds else ''}")
+
+    def show(self) -> None:
+        console.print(self._table)
+
+
+def favours(count: int, series: str) -> Iterator[list[dict[str, Any]]]:
+    """Batches of commands: seven in ten a thank-you; the others a claim, and its confirmation in a later batch."""
+    rng = random.Random(series)
+    waiting: list[tuple[str, str]] = []
+    number = 0
+    while number < count:
+        batch: list[dict[str, Any]] = []
+        confirmable, waiting = waiting, []
+        while len(batch) < BATCH and number < count:
+            number += 1
+            if confirmable and rng.random() < 0.3:
+                claim, receiver = confirmable.pop()
+                batch.append({"op": "favour.confirm", "id": claim, "body": {"actor": receiver}})
+                continue
+            giver, receiver = (f"m{n}" for n in rng.sample(range(MEMBERS), 2))
+            body = {"giver": giver, "receiver": receiver, "size": rng.choice(["small", "medium", "large"])}
+            if rng.random() < 0.2:
+                claim = f"{rng.getrandbits(128):032x}"
+                claim = f"{claim[:8]}-{claim[8:12]}-{claim[12:16]}-{claim[16:20]}-{claim[20:]}"
+                batch.append({"op": "favour.record", "body": {**body, "actor": giver, "id": claim}})
+                waiting.append((claim, receiver))
+            else:
+                key = f"{series}-{number}"
+                batch.append({"op": "favour.record", "body": {**body, "actor": receiver}, "idempotency_key": key})
+        yield batch
+
+
+async def send(ledger: Ledger, count: int, series: str) -> int:
+    """Send so many events through `POST /batch`; answers the position of the last."""
+    last = 0
+    encoded = [msgspec.json.encode(batch) for batch in favours(count, series)]
+    batches = iter(encoded)
+
+    async def sender() -> None:
+        nonlocal last
+        async with Wire(ledger.settings.host, ledger.settings.port) as wire:
+            for batch in batches:
+                reply = await wire.post(f"{PATH}/batch", batch)
+                if reply.status != 200:
+                    raise click.ClickException(reply.body.decode())
+                last = max(last, reply.position)
+
+    await asyncio.gather(*(sender() for _ in range(IN_FLIGHT)))
+    return last
+
+
+async def until_shown(ledger: Ledger, position: int) -> None:
+    connection = await asyncpg.connect(
+        ledger.settings.postgres_dsn, server_settings={"search_path": ledger.settings.postgres_schema}
+    )
+    while await connection.fetchval("SELECT position FROM checkpoint") < position:
+        await asyncio.sleep(0.01)
+    await connection.close()
+
+
+async def many(ledger: Ledger, seconds: float, at_once: int, request: Callable[[Wire, int], Awaitable[Any]]) -> Any:
+    """As many requests as go in so many seconds, `at_once` at a time; answers the rate and every duration."""
+    durations: list[float] = []
+    number = 0
+    until = time.perf_counter() + seconds
+
+    async def caller() -> None:
+        nonlocal number
+        async with Wire(ledger.settings.host, ledger.settings.port) as wire:
+            while (started := time.perf_counter()) < until:
+                number += 1
+                await request(wire, number)
+                durations.append(time.perf_counter() - started)
+
+    await asyncio.gather(*(caller() for _ in range(at_once)))
+    return len(durations) / seconds, durations
+
+
+async def naive(ledger: Ledger, count: int) -> float:
+    """One transaction an event, one acknowledgement an event, with the same writer: events a second."""
+    schema = f"naive_{count}"
+    await migrate(ledger.settings.postgres_dsn, schema)
+    client = await nats.connect(ledger.settings.nats_url)
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=1_000)
+    subscription = await client.jetstream().pull_subscribe("", durable="naive", stream=STREAM, config=config)
+    async with the_writer(ledger.settings.postgres_dsn, schema) as writer:
+        started = time.perf_counter()
+        done = 0
+        while done < count:
+            for message in await subscription.fetch(100):
+                meta = message.metadata
+                headers = message.headers or {}
+                event = understood(
+                    meta.sequence.stream,
+                    int(meta.timestamp.timestamp() * 1e6),
+                    message.subject,
+                    message.data,
+                    headers.get(SNAPSHOT_HEADER),
+                )
+                await writer.apply([event])
+                await message.ack()
+                done += 1
+        seconds = time.perf_counter() - started
+    await client.close()
+    return done / seconds
+
+
+async def readable(ledger: Ledger, seconds: float) -> list[float]:
+    """At 200 events a second: from the acknowledged write to the answered read of it."""
+    durations: list[float] = []
+    number = 0
+
+    async def caller(share: int, callers: int) -> None:
+        nonlocal number
+        settings = ledger.settings
+        async with Wire(settings.host, settings.port) as wire:
+            began = time.perf_counter()
+            for turn in range(int(seconds * READABLE_RATE / callers)):
+                await asyncio.sleep(
+                    max(0.0, began + (turn + share / callers) * callers / READABLE_RATE - time.perf_counter())
+                )
+                number += 1
+                body = {"giver": "m1", "receiver": "m2", "size": "small", "actor": "m2"}
+                reply = await wire.post(f"{PATH}/favours", body, key=f"readable-{number}")
+                written = time.perf_counter()
+                await wire.get(f"{PATH}/members/m1/balance?min_position={reply.position}")
+                durations.append(time.perf_counter() - written)
+
+    callers = 8
+    await asyncio.gather(*(caller(share, callers) for share in range(callers)))
+    return durations
+
+
+async def measure(events: int, seconds: float, million: bool) -> None:
+    figures = Figures()
+    async with a_ledger() as ledger:
+        settings = ledger.settings
+        started = time.perf_counter()
+        end = await send(ledger, events, "fill")
+        figures.add("accepted through POST /batch, events/s", f"{end / (time.perf_counter() - started):,.0f}")
+
+        slow = await naive(ledger, min(NAIVE_EVENTS, end))
+        figures.add("naive consumer, events/s", f"{slow:,.0f}")
+
+        projector = ledger.start("work", "projector")
+        await until_shown(ledger, 1)
+        await asyncio.sleep(0)
+        async with Connection(settings.nats_url, "bench") as connection:
+            await connection.ready()
+            from_position, started = await shown_now(ledger), time.perf_counter()
+            await until_shown(ledger, end)
+            fast = (end - from_position) / (time.perf_counter() - started)
+            async with aclosing(JetStreamLog(connection).read_from(1)) as batches:
+                started = time.perf_counter()
+                async for batch in batches:
+                    if batch[-1].position >= end:
+                        break
+                read = end / (time.perf_counter() - started)
+        figures.add("projected from a full log, all tables, events/s", f"{fast:,.0f}")
+        figures.add("  times the naive consumer", f"{fast / slow:,.1f}")
+        figures.add("  only read from the log, events/s", f"{read:,.0f}")
+
+        started = time.perf_counter()
+        last = await send(ledger, events, "import")
+        await until_shown(ledger, last)
+        figures.add("import until readable, events/s", f"{(last - end) / (time.perf_counter() - started):,.0f}")
+
+        body = {"giver": "m1", "receiver": "m2", "size": "small", "actor": "m2"}
+        rate, durations = await many(
+            ledger, seconds, 16, lambda wire, n: wire.post(f"{PATH}/favours", body, key=f"single-{n}")
+        )
+        figures.add("single POST /favours, 16 at once, 1/s", f"{rate:,.0f}", durations)
+        rate, durations = await many(
+            ledger, seconds, 16, lambda wire, n: wire.get(f"{PATH}/members/m{n % MEMBERS}/balance")
+        )
+        figures.add("GET balance, 16 at once, 1/s", f"{rate:,.0f}", durations)
+        figures.add(f"commit to readable at {READABLE_RATE} events/s", "", await readable(ledger, seconds))
+        if million:
+            started = time.perf_counter()
+            begun = await shown_now(ledger)
+            for number in range((MILLION - begun) // 50_000 + 1):
+                last = await send(ledger, 50_000, f"million-{number}")
+            await until_shown(ledger, last)
+            rate = (last - begun) / (time.perf_counter() - started)
+            figures.add(f"import until readable, up to {last:,} events, events/s", f"{rate:,.0f}")
+        for process in ledger.processes:
+            figures.add(f"resident memory of `{process.name}`, MiB", f"{process.resident_mib:,.0f}")
+        ledger.stop(projector)
+    figures.show()
+
+
+async def shown_now(ledger: Ledger) -> int:
+    connection = await asyncpg.connect(
+        ledger.settings.postgres_dsn, server_settings={"search_path": ledger.settings.postgres_schema}
+    )
+    position = await connection.fetchval("SELECT position FROM checkpoint")
+    await connection.close()
+    return int(position)
+
+
+@click.command()
+@click.option("--events", default=60_000, show_default=True, help="In each of the two bulk measurements.")
+@click.option("--seconds", default=8.0, show_default=True, help="Of each of the timed measurements.")
+@click.option("--million", is_flag=True, help="Go on until the log holds a million events, then weigh the processes.")
+def main(events: int, seconds: float, million: bool) -> None:
+    """Measure the ledger on the machine at hand. Read the figures as ratios of one run."""
+    uvloop.run(measure(events, seconds, million))
+
+
+if __name__ == "__main__":
+    main()

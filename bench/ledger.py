@@ -1,0 +1,79 @@
+"""A ledger to measure: embedded servers, the API and the projector as processes of their own, over a fresh folder."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+from msgspec import Struct
+
+from deploy.demo import until_ready
+from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
+from deploy.up import environment_of
+from ledger.books.schema import migrate
+from ledger.runtime.settings import Settings
+from services.app import provision_stream
+
+STOP_WAIT_S: Final = 15
+
+
+class Process(Struct):
+    name: str
+    popen: subprocess.Popen[bytes]
+
+    @property
+    def resident_mib(self) -> float:
+        return psutil.Process(self.popen.pid).memory_info().rss / 2**20
+
+    def stop(self) -> None:
+        self.popen.send_signal(signal.SIGTERM)
+        self.popen.wait(STOP_WAIT_S)
+
+
+class Ledger(Struct):
+    settings: Settings
+    processes: list[Process]
+
+    def start(self, *arguments: str) -> Process:
+        command = [sys.executable, "-m", "deploy.cli", *arguments]
+        variables = os.environ | environment_of(self.settings)
+        process = Process(" ".join(arguments), subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL))
+        self.processes.append(process)
+        return process
+
+    def stop(self, process: Process) -> None:
+        process.stop()
+        self.processes.remove(process)
+
+
+@asynccontextmanager
+async def a_ledger() -> AsyncGenerator[Ledger, None]:
+    """The servers and the API run; the projector is the caller's to start."""
+    with tempfile.TemporaryDirectory(prefix="ledger-bench-") as folder:
+        postgres = EmbeddedPostgres(Path(folder) / "postgres", free_port())
+        nats = EmbeddedNats(Path(folder) / "nats", free_port(), free_port())
+        await asyncio.gather(asyncio.to_thread(postgres.start), asyncio.to_thread(nats.start))
+        settings = Settings(
+            postgres_dsn=postgres.dsn, nats_url=nats.url, nats_monitor_url=nats.monitor_url, port=free_port()
+        )
+        ledger = Ledger(settings, [])
+        try:
+            await migrate(settings.postgres_dsn, settings.postgres_schema)
+            await provision_stream(settings)
+            ledger.start("serve", "all")
+            async with httpx.AsyncClient(base_url=f"http://{settings.host}:{settings.port}") as client:
+                await until_ready(client)
+            yield ledger
+        finally:
+            for process in reversed(ledger.processes):
+                process.stop()
+            nats.stop()
+            postgres.stop()
