@@ -105,7 +105,7 @@ async def until_shown(ledger: Ledger, position: int) -> None:
     connection = await asyncpg.connect(
         ledger.settings.postgres_dsn, server_settings={"search_path": ledger.settings.postgres_schema}
     )
-    while await connection.fetchval("SELECT position FROM checkpoint") < position:
+    while await connection.fetchval("SELECT position FROM checkpoint") < position:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     await connection.close()
 

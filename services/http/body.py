@@ -52,6 +52,4 @@ def documenting(form: type[msgspec.Struct]) -> type[Operation]:
 def document_bodies(app: Litestar, forms: Iterable[type[msgspec.Struct]]) -> None:
     """Add the schemas of the bodies to the document; they are msgspec's own, which read the bodies too."""
     _, components = msgspec.json.schema_components(forms, ref_template=SCHEMAS)
-    schemas = app.openapi_schema.components.schemas
-    if schemas is not None:
-        schemas.update(components)
+    app.openapi_schema.components.schemas.update(components)
