@@ -67,6 +67,10 @@ class Summary(Struct, frozen=True):
     states: dict[str, str]
 
 
+async def leave_as_it_is(_: object) -> None:
+    """What the pool does with a connection that comes back. A query leaves nothing on it: no round trip is needed."""
+
+
 class Reader:
     """Reads the books. Each answer comes with the position it shows.
 
@@ -84,7 +88,11 @@ class Reader:
     async def __aenter__(self) -> Self:
         # No connection is made before it is needed: a process may start before its books do.
         self._pool = await asyncpg.create_pool(
-            self._dsn, min_size=0, max_size=self._pool_max, **connection_options(self._schema, "reader")
+            self._dsn,
+            min_size=0,
+            max_size=self._pool_max,
+            reset=leave_as_it_is,
+            **connection_options(self._schema, "reader"),
         )
         self._listening = asyncio.create_task(self._listen())
         return self

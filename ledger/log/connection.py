@@ -44,7 +44,7 @@ class Connection:
     async def __aexit__(self, *_: object) -> None:
         if self._opening is None:
             return
-        opened = self._opening.done()
+        opened = self._opening.done() and self._opening.exception() is None
         while not self._opening.done():  # A connection attempt may swallow one cancellation.
             self._opening.cancel()
             await asyncio.wait([self._opening], timeout=RECONNECT_WAIT_S)
