@@ -25,7 +25,7 @@ from ledger.log.message import SNAPSHOT_HEADER, understood
 from ledger.log.stream import STREAM
 
 PULL_MESSAGES: Final = 1_000
-IN_FLIGHT_MAX_MESSAGES: Final = 4_000  # Asked for and not yet taken: bounds the reader's memory.
+IN_FLIGHT_MAX_MESSAGES: Final = 8_000  # Asked for and not yet taken: bounds the reader's memory.
 PULL_EXPIRES_S: Final = 30
 HEARTBEAT_S: Final = 1
 SILENCE_MAX_S: Final = 3.5

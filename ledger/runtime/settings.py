@@ -29,7 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Guards everything but health and documentation. Without one, only loopback addresses are served."""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8080
-    projector_batch_max_events: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+    projector_batch_max_events: Annotated[int, Meta(ge=1, le=10_000)] = 3_000
     projector_linger_ms: Annotated[int, Meta(ge=0, le=1_000)] = 10
     projector_metrics_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     log_format: Literal["console", "json"] = "console"
