@@ -58,8 +58,8 @@ def test_points_that_change_account_have_no_counterparty() -> None:
     )
 
 
-def test_no_points_that_change_account_are_no_entry() -> None:
-    assert within("bob", "main", "stake", 0) == NOTHING
+def test_no_points_are_no_entry_however_they_go() -> None:
+    assert within("bob", "main", "stake", 0) == transfer("bob", "ada", 0) == gift("bob", "ada", 0) == NOTHING
 
 
 def test_entries_add_up_leg_after_leg() -> None:

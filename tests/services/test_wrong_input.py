@@ -53,6 +53,18 @@ async def test_a_wrong_method_is_told_the_right_ones(ledger: Caller) -> None:
     assert {method.strip() for method in answer.headers["allow"].split(",")} == {"POST", "OPTIONS"}
 
 
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+async def test_a_body_that_is_not_said_to_be_json_is_refused(
+    ledger: Caller, log: JetStreamLog, media_type: str
+) -> None:
+    words = b'{"giver":"ada","receiver":"bob","size":"small","actor":"bob"}'
+    headers = {"Idempotency-Key": "a-form", "Content-Type": media_type}
+    for path, body in (("/favours", words), ("/batch", b"[]")):
+        answer = await ledger.client.post(ledger.path(path), content=body, headers=headers)
+        refused(answer, 415, "not_json")
+    assert await log.end() == 0
+
+
 async def test_a_refused_request_leaves_its_key_free(ledger: Caller) -> None:
     for _ in range(2):
         refused(await ledger.post("/favours", FAVOUR | by("eve"), key="mended"), 403, "not_yours")
