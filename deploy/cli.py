@@ -284,6 +284,8 @@ def import_file(
                 done = importer.tally
                 rate = done.lines / max(progress.tasks[0].elapsed or 0.0, 0.001)
                 progress.update(task, done=f"{done.lines:,} lines, {rate:,.0f}/s")
+            if sending.exception() is None:
+                progress.update(task, completed=progress.tasks[0].total)  # Heads and quotes are no part of a line.
         try:
             sending.result()
         except ServerGone as error:
@@ -380,7 +382,8 @@ def verify() -> None:
     behind = f" ({report.behind:,} behind the log)" if report.behind else ""
     console.print(
         f"Compared {report.events:,} events, {report.postings:,} postings and {report.members:,} members "
-        f"up to position {report.position:,}{behind}."
+        f"up to position {report.position:,}{behind}.",
+        soft_wrap=True,
     )
     for sentence in report.differences[:SHOWN_MAX]:
         console.print(f"  {sentence}", soft_wrap=True, markup=False)
