@@ -18,9 +18,9 @@ from ledger.audit import Report, audit, compare
 from ledger.books.reader import Reader
 from ledger.books.schema import SchemaMissing, connected
 from ledger.domain.catalog import KINDS, OPERATIONS
+from ledger.domain.context import Context
 from ledger.domain.favour import FavourForgiven, Posted, RecordFavour, evolve
 from ledger.domain.intro import ProposeIntro
-from ledger.domain.policy import Context
 from ledger.domain.referral import GiveReferral
 from ledger.domain.refusals import Refusal
 from ledger.domain.values import Command, State

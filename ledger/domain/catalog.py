@@ -3,25 +3,25 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, get_args
-from uuid import UUID
 
 from msgspec import Struct
 
 from ledger.domain import favour, intro, referral
-from ledger.domain.policy import Context
+from ledger.domain.context import Context, Needs, no_needs
 from ledger.domain.values import Command, Creation, Event, Lapse, State, tag_of
 
 AnyEvent = favour.FavourEvent | referral.ReferralEvent | intro.IntroEvent
 
 
 class Kind(Struct, frozen=True, kw_only=True):
-    """A kind of aggregate: its states and events, and the two functions that are its life."""
+    """A kind of aggregate: its states and events, and the functions that are its life."""
 
     name: str
     states: Any  # The union; msgspec decodes with it.
     events: tuple[type[Event], ...]
     decide: Callable[[Any, Any, Context], Any]  # An event of the kind, or None.
     evolve: Callable[[Any, Any], State]
+    needs: Needs = no_needs
 
 
 FAVOUR: Final = Kind(
@@ -37,6 +37,7 @@ REFERRAL: Final = Kind(
     events=get_args(referral.ReferralEvent),
     decide=referral.decide,
     evolve=referral.evolve,
+    needs=referral.needs,
 )
 INTRO: Final = Kind(
     name="intro",
@@ -90,8 +91,3 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
 LAPSES: Final[Mapping[str, type[Lapse]]] = MappingProxyType(
     {"favour": favour.LapseFavour, "referral": referral.LapseReferral, "intro": intro.LapseIntro}
 )
-
-
-def related_id(command: Command | Lapse) -> UUID | None:
-    """The one other aggregate, of the same kind, whose state the decision needs to know."""
-    return command.parent if isinstance(command, referral.GiveReferral) else None

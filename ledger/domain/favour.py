@@ -6,7 +6,7 @@
 from typing import assert_never
 from uuid import UUID
 
-from ledger.domain.policy import Context, only_if_due
+from ledger.domain.context import Context, only_if_due
 from ledger.domain.refusals import AlreadyExists, Bug, NotYours, SelfDealing, Unknown, WrongState
 from ledger.domain.values import (
     Amount,

@@ -7,7 +7,7 @@ side ways out: `declined`, `refused`, `withdrawn`, `expired`. Of an offer, `aske
 from typing import Literal, assert_never
 from uuid import UUID
 
-from ledger.domain.policy import Context, only_if_due
+from ledger.domain.context import Context, only_if_due
 from ledger.domain.refusals import (
     AlreadyExists,
     Bug,

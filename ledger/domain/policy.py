@@ -1,14 +1,13 @@
 """What things are worth and how long they may take. A number here is a default of the domain page."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
 
-from ledger.domain.refusals import NotDue
-from ledger.domain.values import Band, Level, Points, Size, State
+from ledger.domain.values import Band, Level, Points, Size
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -36,22 +35,3 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_POLICY: Final = Policy()
-
-
-class Context(Struct, frozen=True, kw_only=True):
-    """What a decision may know beside its command and its aggregate.
-
-    `now` is the ledger's time: deadlines run from it and not from when a thing is said to have happened,
-    because silence can only begin once the other side can know. `related` is the state of the one other
-    aggregate that the command refers to, or None.
-    """
-
-    now: datetime
-    policy: Policy = DEFAULT_POLICY
-    related: State | None = None
-
-
-def only_if_due(due_at: datetime, context: Context) -> None:
-    """Raises: NotDue, before the deadline: a clock that runs ahead does no harm."""
-    if context.now < due_at:
-        raise NotDue(due_at=due_at)

@@ -6,7 +6,7 @@
 from typing import Final, Literal, assert_never
 from uuid import UUID, uuid5
 
-from ledger.domain.policy import Context, only_if_due
+from ledger.domain.context import Context, Need, StateOf, only_if_due
 from ledger.domain.refusals import (
     AlreadyExists,
     Bug,
@@ -253,6 +253,13 @@ def evolve(state: Referral | None, event: ReferralEvent) -> Referral:
             raise Bug(f"{tag_of(event)} after {state and tag_of(state)}")
 
 
+def needs(command: ReferralCommand, _state: Referral | None, _id: UUID) -> tuple[Need, ...]:
+    """The referral that this one grew out of."""
+    if isinstance(command, GiveReferral) and command.parent is not None:
+        return (StateOf("referral", command.parent),)
+    return ()
+
+
 def decide(command: ReferralCommand, state: Referral | None, context: Context) -> ReferralEvent | None:
     """The event that the command amounts to, or None when it is already so.
 
@@ -280,13 +287,15 @@ def give(command: GiveReferral, context: Context) -> ReferralGiven:
         raise SelfDealing(roles=["referrer", "recipient", "prospect"])
     parent_referrer = None
     if command.parent is not None:
-        match context.related:
-            case Won():
-                parent_referrer = context.related.referrer
+        match context.found[StateOf("referral", command.parent)]:
+            case Won() as parent:
+                parent_referrer = parent.referrer
             case None:
                 raise Unknown(kind="referral", id=command.parent)
-            case _:
-                raise ParentNotWon(parent=command.parent, found=tag_of(context.related))
+            case State() as parent:
+                raise ParentNotWon(parent=command.parent, found=tag_of(parent))
+            case happened:
+                raise Bug(f"{happened} is no referral")
     return ReferralGiven(
         referrer=command.referrer,
         recipient=command.recipient,

@@ -51,6 +51,13 @@ class EventLog(Protocol):
         """
         ...
 
+    async def last_named(self, ref: AggregateRef, event: str) -> Recorded | None:
+        """The last event of this name, like `won`, that happened to the aggregate. Never stale.
+
+        Raises: LogUnavailable, Poison.
+        """
+        ...
+
     async def at(self, position: int) -> Recorded | None:
         """The event at a position, or None when the log does not hold it.
 

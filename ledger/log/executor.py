@@ -16,11 +16,12 @@ import msgspec
 from msgspec import Meta, Struct
 from uuid_utils import uuid7
 
-from ledger.domain.catalog import KINDS, AnyEvent, related_id
-from ledger.domain.policy import DEFAULT_POLICY, Context
+from ledger.domain.catalog import KINDS, AnyEvent
+from ledger.domain.context import Context, EventOf, Found, Happened, Need
+from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.refusals import Bug, Refusal, TimeInFuture, TimeTooEarly
 from ledger.domain.values import Command, Creation, Lapse, State
-from ledger.envelope import TYPES, AggregateRef, Envelope, encode
+from ledger.envelope import TYPES, AggregateRef, Envelope, Recorded, encode
 from ledger.log.aggregate import Aggregate, aggregate_of, snapshot_after
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, EventLog, LogUnavailable
 from ledger.log.message import subject_of
@@ -210,7 +211,7 @@ class Executor:
                 aggregate = aggregate_of(last) if last is not None else None
                 result: Outcome | Refusal | None = await self._replay(pending, aggregate)
                 if result is None:
-                    result, append = await self._decide(pending, aggregate, fresh=fresh)
+                    result, append = await self._decide(pending, aggregate)
                     if append is not None:
                         appends.append((len(results), result, append))
                 results.append(result)
@@ -225,7 +226,7 @@ class Executor:
                 n
                 for n, result in enumerate(results)
                 if (isinstance(result, Refusal) or result.how == "unchanged")
-                and not (loaded[n] is None and is_settled_on_nothing(turn[n].submission.command))
+                and not (loaded[n] is None and is_settled_on_nothing(turn[n]))
             ]
             if doubtful:
                 again = await self._attempt([turn[n] for n in doubtful], fresh=True)
@@ -254,23 +255,25 @@ class Executor:
         ours = then.event_id == pending.event_id  # It was recorded by an attempt that heard no answer.
         return outcome_of(pending.ref, then, "recorded" if ours else "replayed")
 
-    async def _decide(
-        self, pending: _Pending, aggregate: Aggregate | None, *, fresh: bool
-    ) -> tuple[Outcome, Append | None]:
+    async def _decide(self, pending: _Pending, aggregate: Aggregate | None) -> tuple[Outcome, Append | None]:
         """What the command comes to, and what to append: nothing, when it is already so."""
         submission, command, ref = pending.submission, pending.submission.command, pending.ref
         if submission.if_match is not None and submission.if_match != (aggregate.version if aggregate else 0):
             raise VersionMismatch(if_match=submission.if_match, version=aggregate.version if aggregate else 0)
         kind = KINDS[ref.kind]
+        before = aggregate.state if aggregate else None
+        needs = kind.needs(command, before, UUID(ref.id))
         context = Context(
-            now=pending.now, policy=DEFAULT_POLICY, related=await self._related(ref, related_id(command), fresh=fresh)
+            now=pending.now,
+            policy=DEFAULT_POLICY,
+            found={need: await self._find(ref.community, need) for need in needs},
         )
-        event = kind.decide(command, aggregate.state if aggregate else None, context)
+        event = kind.decide(command, before, context)
         if event is None:
             if aggregate is None:
                 raise Bug(f"{submission.operation} is already so on nothing")
             return outcome_of(ref, aggregate, "unchanged"), None
-        state = kind.evolve(aggregate.state if aggregate else None, event)
+        state = kind.evolve(before, event)
         append = Append(
             ref=ref,
             subject=subject_of(ref, event),
@@ -281,16 +284,26 @@ class Executor:
         version = aggregate.version + 1 if aggregate else 1
         return Outcome(ref=ref, state=state, version=version, position=0, how="recorded"), append
 
-    async def _related(self, ref: AggregateRef, related: UUID | None, *, fresh: bool) -> State | None:
-        if related is None:
-            return None
-        (last,) = await self._log.last([AggregateRef(ref.community, ref.kind, str(related))], fresh=fresh)
+    async def _find(self, community: str, need: Need) -> Found:
+        """What another aggregate has to say, always on the leader's word: no expectation guards it."""
+        ref = AggregateRef(community, need.kind, str(need.id))
+        if isinstance(need, EventOf):
+            last = await self._log.last_named(ref, need.event)
+            return happened(last) if last is not None else None
+        (last,) = await self._log.last([ref], fresh=True)
         return aggregate_of(last).state if last is not None else None
 
 
-def is_settled_on_nothing(command: Command | Lapse) -> bool:
+def is_settled_on_nothing(pending: _Pending) -> bool:
     """Whether the command is decided without reading anything, when its aggregate is not there yet."""
-    return isinstance(command, Creation) and related_id(command) is None
+    command = pending.submission.command
+    return isinstance(command, Creation) and not KINDS[pending.ref.kind].needs(command, None, UUID(pending.ref.id))
+
+
+def happened(recorded: Recorded) -> Happened:
+    envelope = recorded.envelope
+    recorded_at = datetime.fromtimestamp(recorded.recorded_at_us / 1_000_000, UTC)
+    return Happened(UUID(envelope.id), envelope.data, recorded_at, envelope.time)
 
 
 def outcome_of(ref: AggregateRef, aggregate: Aggregate, how: How) -> Outcome:

@@ -16,7 +16,7 @@ from ledger.domain.refusals import Bug
 from ledger.envelope import AggregateRef, Recorded
 from ledger.log.connection import REQUEST_TIMEOUT_S, Connection
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, LogUnavailable
-from ledger.log.message import SNAPSHOT_HEADER, every_event_of, understood
+from ledger.log.message import SNAPSHOT_HEADER, event_of, every_event_of, understood
 from ledger.log.reader import read_from
 from ledger.log.stream import STREAM
 
@@ -35,13 +35,16 @@ class JetStreamLog:
 
     async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
         if fresh:
-            return [await self._get_from_leader(ref) for ref in refs]
+            return [await self._get_from_leader(every_event_of(ref)) for ref in refs]
         if len(refs) == 1:
             return [await self._get({"last_by_subj": every_event_of(refs[0])})]
         found: dict[AggregateRef, Recorded] = {}
         for start in range(0, len(refs), LAST_MAX):
             await self._get_many(refs[start : start + LAST_MAX], found)
         return [found.get(ref) for ref in refs]
+
+    async def last_named(self, ref: AggregateRef, event: str) -> Recorded | None:
+        return await self._get_from_leader(event_of(ref, event))
 
     async def at(self, position: int) -> Recorded | None:
         return await self._get({"seq": position}) if position >= 1 else None
@@ -66,9 +69,9 @@ class JetStreamLog:
             raise LogUnavailable(f"direct get answered {status}")
         return from_direct_get(reply)
 
-    async def _get_from_leader(self, ref: AggregateRef) -> Recorded | None:
+    async def _get_from_leader(self, subject: str) -> Recorded | None:
         """Never stale: the leader has applied whatever it acknowledged."""
-        answer = await self._connection.api(f"STREAM.MSG.GET.{STREAM}", {"last_by_subj": every_event_of(ref)})
+        answer = await self._connection.api(f"STREAM.MSG.GET.{STREAM}", {"last_by_subj": subject})
         if "error" in answer:
             if answer["error"].get("err_code") == NO_MESSAGE:
                 return None

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from ledger.domain.refusals import Bug
 from ledger.envelope import AggregateRef, Poison, Recorded
 from ledger.log.event_log import APPEND_MAX, Append, Conflict
-from ledger.log.message import understood
+from ledger.log.message import event_of, understood
 
 
 class MemoryLog:
@@ -20,6 +20,11 @@ class MemoryLog:
 
     async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
         return [self._recorded(position) if (position := self._last.get(ref)) else None for ref in refs]
+
+    async def last_named(self, ref: AggregateRef, event: str) -> Recorded | None:
+        subject = event_of(ref, event)
+        positions = [n for n, message in enumerate(self._messages, start=1) if message[1] == subject]
+        return self._recorded(positions[-1]) if positions else None
 
     async def at(self, position: int) -> Recorded | None:
         return self._recorded(position) if 1 <= position <= len(self._messages) else None

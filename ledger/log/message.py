@@ -29,9 +29,14 @@ def every_event_of(ref: AggregateRef) -> str:
     return f"ledger.{bucket(ref.community)}.{ref.community}.{ref.kind}.{ref.id}.*"
 
 
+def event_of(ref: AggregateRef, name: str) -> str:
+    """The subject of the aggregate's events of this name, like `won`."""
+    return every_event_of(ref)[:-1] + name
+
+
 def subject_of(ref: AggregateRef, event: Event) -> str:
     """The subject an event is published to."""
-    return every_event_of(ref)[:-1] + tag_of(event).partition(".")[2]
+    return event_of(ref, tag_of(event).partition(".")[2])
 
 
 def understood(position: int, recorded_at_us: int, subject: str, body: bytes, snapshot: str | None) -> Recorded:

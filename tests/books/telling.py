@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from ledger.domain.catalog import KINDS, LAPSES, OPERATIONS, AnyEvent
+from ledger.domain.context import Context
 from ledger.domain.favour import ForgiveFavour, RecordFavour, RefuseFavour
 from ledger.domain.intro import DeclineIntro, ProposeIntro, RefuseIntro, WithdrawIntro
-from ledger.domain.policy import Context
 from ledger.domain.referral import DisqualifyReferral, GiveReferral, LoseReferral
 from ledger.domain.refusals import Refusal
 from ledger.domain.values import Command, Creation, Lapse, MemberId, Size

@@ -16,8 +16,9 @@ import msgspec
 import pytest
 
 from ledger.domain.catalog import KINDS, LAPSES, OPERATIONS, Kind
+from ledger.domain.context import NOTHING_FOUND, Context, Found, Need
 from ledger.domain.entry import Leg
-from ledger.domain.policy import DEFAULT_POLICY, Context, Policy
+from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.posting import entry_of
 from ledger.domain.refusals import AlreadyExists, Bug, Fact, Refusal, Unknown, WrongState
 from ledger.domain.values import Account, Command, Creation, Event, Lapse, State, tag_of
@@ -153,10 +154,10 @@ class Given:
         *,
         at: datetime = NOW,
         policy: Policy = DEFAULT_POLICY,
-        related: State | None = None,
+        found: Mapping[Need, Found] = NOTHING_FOUND,
     ) -> When:
         kind = KIND_OF_COMMAND[type(command)]
-        context = Context(now=at, policy=policy, related=related)
+        context = Context(now=at, policy=policy, found=found)
         return When(kind, fold(kind, self.history), command, context)
 
 

@@ -17,11 +17,10 @@ from ledger.domain.catalog import (
     LAPSES,
     OPERATIONS,
     AnyEvent,
-    related_id,
 )
-from ledger.domain.policy import Context
+from ledger.domain.context import Context, StateOf
 from ledger.domain.refusals import Bug, Refusal, WrongState
-from ledger.domain.values import Command, Creation, Event, tag_of
+from ledger.domain.values import Command, Creation, Event, Lapse, tag_of
 from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW
 
@@ -94,10 +93,12 @@ def test_one_operation_of_each_kind_creates() -> None:
 
 def test_only_a_referral_refers_to_another_aggregate() -> None:
     grown = read("referral.give", {**BODIES["referral.give"], "actor": "ada", "parent": PARENT})
-    assert related_id(grown) == UUID(PARENT)
-    others = [read(name, {**body, "actor": "ada"}) for name, body in BODIES.items()]
-    assert {related_id(command) for command in others} == {None}
-    assert {related_id(lapse()) for lapse in LAPSES.values()} == {None}
+    assert KINDS["referral"].needs(grown, None, UUID(int=1)) == (StateOf("referral", UUID(PARENT)),)
+    commands: list[tuple[str, Command | Lapse]] = [
+        (name, read(name, {**body, "actor": "ada"})) for name, body in BODIES.items()
+    ]
+    commands += [(f"{kind}.lapse", lapse()) for kind, lapse in LAPSES.items()]
+    assert {KINDS[name.partition(".")[0]].needs(command, None, UUID(int=1)) for name, command in commands} == {()}
 
 
 # Events

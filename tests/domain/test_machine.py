@@ -20,7 +20,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from ledger.domain.catalog import LAPSES, OPERATIONS, AnyEvent, Kind, Operation, related_id
+from ledger.domain.catalog import LAPSES, OPERATIONS, AnyEvent, Kind, Operation
+from ledger.domain.context import Context
 from ledger.domain.entry import NOTHING
 from ledger.domain.favour import RecordFavour, RefuseFavour
 from ledger.domain.intro import (
@@ -33,7 +34,6 @@ from ledger.domain.intro import (
     RefuseIntro,
     WithdrawIntro,
 )
-from ledger.domain.policy import Context
 from ledger.domain.posting import entry_of
 from ledger.domain.referral import (
     Disqualification,
@@ -330,9 +330,10 @@ class Community(RuleBasedStateMachine):
 
     def decided(self, life: Life, command: Command | Lapse) -> Event | None:
         """What the command comes to; a refusal, like a repeat, comes to nothing."""
-        other = related_id(command)
-        parent = self.known.get(("referral", other)) if other else None
-        context = Context(now=self.now, related=parent.state if parent else None)
+        needs = life.kind.needs(command, life.state, UUID(int=0))
+        lives = {need: self.known.get((need.kind, need.id)) for need in needs}
+        found = {need: other.state if other else None for need, other in lives.items()}
+        context = Context(now=self.now, found=found)
         try:
             event: Event | None = life.kind.decide(command, life.state, context)
         except Refusal:

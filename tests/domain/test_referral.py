@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.domain.catalog import REFERRAL
+from ledger.domain.context import StateOf
 from ledger.domain.policy import Policy
 from ledger.domain.referral import (
     ContactReferral,
@@ -225,11 +226,12 @@ def test_the_time_to_answer_runs_from_when_it_was_recorded_and_not_from_when_it_
 # Growing out of an earlier one
 
 GROWN = replace(GIVEN, parent=PARENT, parent_referrer=FIRST_REFERRER)
+NEED = StateOf("referral", PARENT)
 WON_BEFORE = fold(REFERRAL, (replace(GIVEN, referrer=FIRST_REFERRER), QUALIFIED, WON))
 
 
 def test_a_referral_may_grow_out_of_one_that_was_won() -> None:
-    grown = given().when(replace(GIVE, parent=PARENT), related=WON_BEFORE).then(GROWN)
+    grown = given().when(replace(GIVE, parent=PARENT), found={NEED: WON_BEFORE}).then(GROWN)
     grown.posting_nothing().leaving("given", parent=PARENT, parent_referrer=FIRST_REFERRER)
 
 
@@ -257,12 +259,12 @@ def test_a_referrer_of_both_is_paid_for_both() -> None:
 def test_nothing_grows_out_of_one_that_was_not_won(after: str) -> None:
     unwon = fold(REFERRAL, LIFE.after[after])
     assert unwon is not None
-    attempt = given().when(replace(GIVE, parent=PARENT), related=unwon)
+    attempt = given().when(replace(GIVE, parent=PARENT), found={NEED: unwon})
     attempt.then_refused(ParentNotWon, parent=PARENT, found=tag_of(unwon))
 
 
 def test_nothing_grows_out_of_one_that_does_not_exist() -> None:
-    given().when(replace(GIVE, parent=PARENT), related=None).then_refused(Unknown, kind="referral", id=PARENT)
+    given().when(replace(GIVE, parent=PARENT), found={NEED: None}).then_refused(Unknown, kind="referral", id=PARENT)
 
 
 # What it carries

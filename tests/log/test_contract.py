@@ -88,6 +88,17 @@ async def test_the_last_event_of_an_aggregate_is_the_newest_whatever_it_is_calle
     assert [last and last.envelope.data for last in lasts] == [CLAIMED, FORGIVEN]
 
 
+async def test_an_event_of_an_aggregate_is_found_by_its_name(log: EventLog) -> None:
+    event = first()
+    await log.append([event])
+    claimed = await last_of(log, event.ref, 1)
+    await log.append([following(claimed, CONFIRMED)])
+    assert await log.last_named(event.ref, "claimed") == claimed
+    assert (await log.last_named(event.ref, "confirmed")) == await last_of(log, event.ref, 2)
+    assert await log.last_named(event.ref, "forgiven") is None
+    assert await log.last_named(a_favour(), "claimed") is None
+
+
 async def test_an_append_that_expects_another_last_event_records_nothing(log: EventLog) -> None:
     event = first()
     await log.append([event])
