@@ -1,5 +1,6 @@
 """Real servers for every test that asks: started once a session, a fresh schema and stream a test."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 from deploy.embedded import Cluster, EmbeddedNats, EmbeddedPostgres, free_port
 from ledger.books.schema import migrate
 from ledger.log.connection import Connection
+from ledger.log.event_log import LogUnavailable
 from ledger.log.stream import STREAM, provision
 from ledger.runtime.settings import Settings
 
 CLUSTER_NODES: Final = 3
+PROVISION_WITHIN_S: Final = 10
 _schemas = itertools.count(1)
 
 
@@ -65,7 +68,14 @@ async def fresh_stream(server: EmbeddedNats, replicas: int) -> None:
     async with Connection(server.url, "test") as connection:
         await connection.ready()
         await connection.api(f"STREAM.DELETE.{STREAM}")
-        await provision(connection, replicas)
+        async with asyncio.timeout(PROVISION_WITHIN_S):
+            while True:
+                try:
+                    await provision(connection, replicas)
+                except LogUnavailable:  # The server may still be putting the old one's files away.
+                    await asyncio.sleep(0.05)
+                else:
+                    return
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """One connection to NATS that comes back by itself, and the requests made over it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
 import msgspec
@@ -10,6 +10,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from ledger.log.event_log import LogUnavailable
 
@@ -19,8 +20,40 @@ RECONNECT_WAIT_S: Final = 0.25
 _log = structlog.get_logger()
 
 
-class _Client(Client):
-    """nats-py's client, but for headers: its own parser looks at every character of every name, a tenth of all work."""
+Take = Callable[[str, str, bytes, bytes], None]
+"""Takes a message as it came: its subject, its reply subject (or ""), its body, and its headers as bytes (or b"")."""
+
+
+class TappedClient(Client):
+    """nats-py's client, but for two things that it does for every message and the reader of a whole log cannot afford.
+
+    Its own parser looks at every character of every header's name. And it hands every message to a queue and a task
+    of the subscription: a subscription that is tapped has its messages taken where they are parsed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taps: dict[int, Take] = {}
+
+    async def tap(self, subject: str, take: Take) -> Subscription:
+        """A subscription whose messages go to `take`, which must not wait."""
+        subscription = await self.subscribe(subject, cb=never)
+        self._taps[subscription._id] = take  # noqa: SLF001  There is no other name for it.
+        return subscription
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        take = self._taps.get(sid)
+        if take is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        elif sid in self._subs:
+            try:
+                take(subject.decode(), reply.decode(), data, headers or b"")
+            except Exception as error:  # noqa: BLE001  As with any callback: the connection goes on.
+                await self._error_cb(error)
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._taps.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
@@ -28,11 +61,15 @@ class _Client(Client):
         return {name.strip(): value.strip() for name, _, value in lines}
 
 
+async def never(_message: Msg) -> None:
+    """What nobody calls: the messages of a tap are taken before."""
+
+
 class Connection:
     """Opens in the background and for ever: a process may start before its log does."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.client: Final[Client] = _Client()
+        self.client: Final = TappedClient()
         self._url = url
         self._name = name
         self._opening: asyncio.Task[None] | None = None
@@ -80,7 +117,7 @@ class Connection:
     async def _on_reconnected(self) -> None:
         _log.info("nats reconnected", url=self._url)
 
-    def require(self) -> Client:
+    def require(self) -> TappedClient:
         """The client, when it stands.
 
         Raises: LogUnavailable, instead of queueing what would be sent after the caller has given up.
@@ -94,10 +131,16 @@ class Connection:
 
         Raises: LogUnavailable.
         """
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
         try:
-            return await self.require().request(subject, body, timeout=REQUEST_TIMEOUT_S)
+            reply = await self.require().request(subject, body, timeout=REQUEST_TIMEOUT_S)
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise LogUnavailable(f"{subject}: {error!r}") from error
+        if task and task.cancelling() > cancelled_before:
+            # nats-py waits by `asyncio.wait_for`, which on 3.11 loses a cancellation that comes with the answer.
+            raise asyncio.CancelledError
+        return reply
 
     async def api(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Ask the JetStream API; an answer may carry an `error`, which is the caller's to read.

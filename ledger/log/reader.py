@@ -14,12 +14,10 @@ from typing import Final
 import msgspec
 import nats.errors
 import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from ledger.envelope import Recorded
-from ledger.log.connection import Connection
+from ledger.log.connection import Connection, TappedClient
 from ledger.log.event_log import ForeignLog, LogUnavailable
 from ledger.log.message import SNAPSHOT_HEADER, understood
 from ledger.log.stream import STREAM
@@ -31,6 +29,7 @@ HEARTBEAT_S: Final = 1
 SILENCE_MAX_S: Final = 3.5
 RESTART_WAIT_S: Final = 0.2
 NS: Final = 1_000_000_000
+SNAPSHOT_NAME: Final = SNAPSHOT_HEADER.encode()
 
 _log = structlog.get_logger()
 
@@ -69,7 +68,7 @@ class _Pull:
     def __init__(self, connection: Connection, start: int) -> None:
         self._connection = connection
         self._start = start
-        self._client: Client | None = None
+        self._client: TappedClient | None = None
         self._consumer = ""
         self._inbox = ""
         self._subscription: Subscription | None = None
@@ -98,7 +97,7 @@ class _Pull:
             raise Interrupted(answer["error"]["description"])
         self._consumer = answer["name"]
         self._inbox = self._client.new_inbox()
-        self._subscription = await self._client.subscribe(self._inbox, cb=self._on_message, pending_bytes_limit=0)
+        self._subscription = await self._client.tap(self._inbox, self._on_message)
         self._heard_at = self._loop.time()
         await self._ask()
 
@@ -149,6 +148,7 @@ class _Pull:
                 raise Interrupted("the server is silent")
             until = min(deadline or now + HEARTBEAT_S, now + HEARTBEAT_S)
             self._arrived.clear()
+            await self._ask()
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._arrived.wait()
@@ -166,16 +166,15 @@ class _Pull:
                 f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{self._consumer}", request, reply=self._inbox
             )
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, subject: str, reply: str, body: bytes, headers: bytes) -> None:
         self._heard_at = self._loop.time()
         if self._failure is not None:
             return
-        headers = message.headers or {}
-        if not message.reply:
-            await self._on_status(headers)
+        if not reply:
+            self._on_status(headers)
             return
         # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>
-        tokens = message.reply.split(".")
+        tokens = reply.split(".")
         offset = 0 if len(tokens) == 9 else 2
         position, sequence, at_ns = (int(tokens[offset + n]) for n in (5, 6, 7))
         self._requested -= 1
@@ -183,24 +182,38 @@ class _Pull:
         if sequence != self._delivered or position != self._start + self._delivered - 1:
             self._fail(Interrupted(f"gap before position {position}"))
             return
-        snapshot = headers.get(SNAPSHOT_HEADER)
         try:
-            self._buffer.append(understood(position, at_ns // 1_000, message.subject, message.data, snapshot))
+            self._buffer.append(understood(position, at_ns // 1_000, subject, body, snapshot_in(headers)))
         except Exception as failure:  # noqa: BLE001  Whatever it is, the event must not be passed over.
             self._fail(failure)
         self._arrived.set()
 
-    async def _on_status(self, headers: dict[str, str]) -> None:
-        """Heartbeats keep it alive, an expired pull is replaced, everything else ends this consumer."""
-        match headers.get("Status"):
-            case "100":
+    def _on_status(self, headers: bytes) -> None:
+        """Heartbeats keep it alive, an expired pull is to be replaced, everything else ends this consumer."""
+        line = headers.partition(b"\r\n")[0].decode()  # NATS/1.0 408 Request Timeout
+        match line.split()[1:2]:
+            case ["100"]:
                 pass
-            case "408":
-                self._requested -= int(headers.get("Nats-Pending-Messages", PULL_MESSAGES))
-                await self._ask()
-            case status:
-                self._fail(Interrupted(f"status {status} {headers.get('Description', '')}"))
+            case ["408"]:
+                self._requested -= int(header_in(headers, b"Nats-Pending-Messages") or PULL_MESSAGES)
+                self._arrived.set()  # Whoever waits asks for more.
+            case _:
+                self._fail(Interrupted(line))
 
     def _fail(self, failure: Exception) -> None:
         self._failure = failure
         self._arrived.set()
+
+
+def header_in(headers: bytes, name: bytes) -> str | None:
+    """The value of a header, or None. Looked for where it stands: a message carries many that nobody here reads."""
+    found = headers.find(b"\r\n" + name + b":")
+    if found < 0:
+        return None
+    begin = found + len(name) + 3
+    return headers[begin : headers.find(b"\r\n", begin)].decode().strip()
+
+
+def snapshot_in(headers: bytes) -> str | None:
+    """The snapshot that a message carries; none of an aggregate's first event."""
+    return header_in(headers, SNAPSHOT_NAME)

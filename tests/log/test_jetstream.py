@@ -1,8 +1,10 @@
 """JetStream when it is away, silent or refuses: what is said of it, and what may be recorded."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -234,3 +236,21 @@ async def test_an_event_that_is_too_large_is_not_recorded(nats_connection: Conne
         await log.append([first(), large, first()])
     assert await log.end() == 0
     assert await log.append([first()]) == [1]
+
+
+async def test_a_request_that_is_cancelled_as_its_answer_comes_ends_cancelled(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `asyncio.wait_for` does on Python 3.11: the answer wins, and the cancellation is lost."""
+
+    async def answered(*_: object, **__: object) -> Msg:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return Msg(connection.client)
+
+    monkeypatch.setattr(connection.client, "request", answered)
+    task = asyncio.create_task(connection.request("anything", b""))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from nats.aio.msg import Msg
 
 from deploy.embedded import EmbeddedNats, free_port
 from ledger.log import reader
@@ -31,13 +30,13 @@ class Watched(reader._Pull):
         super().__init__(connection, start)
         self.all.append(self)
 
-    async def _on_message(self, message: Msg) -> None:
-        await super()._on_message(message)
+    def _on_message(self, subject: str, reply: str, body: bytes, headers: bytes) -> None:
+        super()._on_message(subject, reply, body, headers)
         self.buffered_max = max(self.buffered_max, len(self._buffer))
 
-    async def _on_status(self, headers: dict[str, str]) -> None:
-        self.expired += headers.get("Status") == "408"
-        await super()._on_status(headers)
+    def _on_status(self, headers: bytes) -> None:
+        self.expired += headers.startswith(b"NATS/1.0 408")
+        super()._on_status(headers)
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, kind: type[Watched] = Watched) -> list[Watched]:
@@ -213,9 +212,9 @@ async def test_a_reader_that_waits_longer_than_its_pulls_live_still_hears_what_c
 
 async def test_a_server_that_falls_silent_is_asked_anew(log: JetStreamLog, monkeypatch: pytest.MonkeyPatch) -> None:
     class Deaf(Watched):
-        async def _on_message(self, message: Msg) -> None:
+        def _on_message(self, subject: str, reply: str, body: bytes, headers: bytes) -> None:
             if len(self.all) > 1:
-                await super()._on_message(message)
+                super()._on_message(subject, reply, body, headers)
 
     monkeypatch.setattr(reader, "SILENCE_MAX_S", 0.3)
     made = watch(monkeypatch, Deaf)
@@ -258,10 +257,10 @@ async def test_a_message_that_was_lost_on_the_way_is_read_again(
     class Lossy(Watched):
         received = 0
 
-        async def _on_message(self, message: Msg) -> None:
-            self.received += bool(message.reply)
-            if not (len(self.all) == 1 and message.reply and self.received == lost):
-                await super()._on_message(message)
+        def _on_message(self, subject: str, reply: str, body: bytes, headers: bytes) -> None:
+            self.received += bool(reply)
+            if not (len(self.all) == 1 and reply and self.received == lost):
+                super()._on_message(subject, reply, body, headers)
 
     made = watch(monkeypatch, Lossy)
     await record(log, 20)
@@ -282,13 +281,13 @@ async def test_a_message_that_the_stream_no_longer_holds_is_a_gap_and_not_passed
     class Skipping(Watched):
         """The server goes on with the next message but one, as it does when one was deleted."""
 
-        async def _on_message(self, message: Msg) -> None:
-            if len(self.all) == 1 and message.reply:
-                tokens = message.reply.split(".")
+        def _on_message(self, subject: str, reply: str, body: bytes, headers: bytes) -> None:
+            if len(self.all) == 1 and reply:
+                tokens = reply.split(".")
                 if int(tokens[5]) > 4:
                     tokens[5] = str(int(tokens[5]) + 1)
-                message.reply = ".".join(tokens)
-            await super()._on_message(message)
+                reply = ".".join(tokens)
+            super()._on_message(subject, reply, body, headers)
 
     made = watch(monkeypatch, Skipping)
     await record(log, 10)
@@ -301,11 +300,11 @@ async def test_an_event_is_read_the_same_through_a_domain_and_an_account(
     log: JetStreamLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Elsewhere(Watched):
-        async def _on_message(self, message: Msg) -> None:
-            if message.reply:
-                jetstream, ack, *rest = message.reply.split(".")
-                message.reply = ".".join([jetstream, ack, "hub", "ACCOUNT", *rest, "random"])
-            await super()._on_message(message)
+        def _on_message(self, subject: str, reply: str, body: bytes, headers: bytes) -> None:
+            if reply:
+                jetstream, ack, *rest = reply.split(".")
+                reply = ".".join([jetstream, ack, "hub", "ACCOUNT", *rest, "random"])
+            super()._on_message(subject, reply, body, headers)
 
     made = watch(monkeypatch, Elsewhere)
     await record(log, 5)
