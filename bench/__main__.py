@@ -2,9 +2,8 @@
 
 import asyncio
 import random
-import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -14,10 +13,10 @@ import msgspec
 import nats
 import uvloop
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from rich.console import Console
-from rich.table import Table
 
 from bench.ledger import Ledger, a_ledger
+from bench.measure import PATH, Figures, many
+from bench.people import people
 from bench.wire import Wire
 from ledger.books.schema import migrate
 from ledger.books.writer import the_writer
@@ -26,33 +25,12 @@ from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import SNAPSHOT_HEADER, understood
 from ledger.log.stream import STREAM
 
-COMMUNITY: Final = "bench"
-PATH: Final = f"/v1/communities/{COMMUNITY}"
 MEMBERS: Final = 20_000
 BATCH: Final = 1_000
 IN_FLIGHT: Final = 2
 NAIVE_EVENTS: Final = 2_000
 READABLE_RATE: Final = 200
 MILLION: Final = 1_000_000
-
-console = Console(highlight=False)
-
-
-class Figures:
-    def __init__(self) -> None:
-        self._table = Table("what", "figure", "p50 ms", "p99 ms", title="The ledger on this machine, fsync on")
-        self._table.columns[1].justify = self._table.columns[2].justify = self._table.columns[3].justify = "right"
-
-    def add(self, what: str, figure: str, seconds: list[float] | None = None) -> None:
-        p50, p99 = ("", "")
-        if seconds:
-            cuts = statistics.quantiles(seconds, n=100)
-            p50, p99 = f"{cuts[49] * 1e3:.1f}", f"{cuts[98] * 1e3:.1f}"
-        self._table.add_row(what, figure, p50, p99)
-        console.print(f"  {what}: {figure} {f'(p50 {p50} ms, p99 {p99} ms)' if seconds else ''}")
-
-    def show(self) -> None:
-        console.print(self._table)
 
 
 def favours(count: int, series: str) -> Iterator[list[dict[str, Any]]]:
@@ -108,24 +86,6 @@ async def until_shown(ledger: Ledger, position: int) -> None:
     while await connection.fetchval("SELECT position FROM checkpoint") < position:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     await connection.close()
-
-
-async def many(ledger: Ledger, seconds: float, at_once: int, request: Callable[[Wire, int], Awaitable[Any]]) -> Any:
-    """As many requests as go in so many seconds, `at_once` at a time; answers the rate and every duration."""
-    durations: list[float] = []
-    number = 0
-    until = time.perf_counter() + seconds
-
-    async def caller() -> None:
-        nonlocal number
-        async with Wire(ledger.settings.host, ledger.settings.port) as wire:
-            while (started := time.perf_counter()) < until:
-                number += 1
-                await request(wire, number)
-                durations.append(time.perf_counter() - started)
-
-    await asyncio.gather(*(caller() for _ in range(at_once)))
-    return len(durations) / seconds, durations
 
 
 async def naive(ledger: Ledger, count: int) -> float:
@@ -241,6 +201,13 @@ async def measure(events: int, seconds: float, million: bool) -> None:
     figures.show()
 
 
+async def measure_people(seconds: float) -> None:
+    figures = Figures()
+    async with a_ledger() as ledger:
+        await people(ledger, figures, seconds)
+    figures.show()
+
+
 async def shown_now(ledger: Ledger) -> int:
     connection = await asyncpg.connect(
         ledger.settings.postgres_dsn, server_settings={"search_path": ledger.settings.postgres_schema}
@@ -253,10 +220,11 @@ async def shown_now(ledger: Ledger) -> int:
 @click.command()
 @click.option("--events", default=60_000, show_default=True, help="In each of the two bulk measurements.")
 @click.option("--seconds", default=8.0, show_default=True, help="Of each of the timed measurements.")
+@click.option("--people", "of_people", is_flag=True, help="Only how a large community is told about its people.")
 @click.option("--million", is_flag=True, help="Go on until the log holds a million events, then weigh the processes.")
-def main(events: int, seconds: float, million: bool) -> None:
+def main(events: int, seconds: float, of_people: bool, million: bool) -> None:
     """Measure the ledger on the machine at hand. Read the figures as ratios of one run."""
-    uvloop.run(measure(events, seconds, million))
+    uvloop.run(measure_people(seconds) if of_people else measure(events, seconds, million))
 
 
 if __name__ == "__main__":

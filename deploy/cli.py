@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, cast
@@ -11,7 +10,6 @@ from typing import Any, Final, cast
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from deploy.up import ENVIRONMENT_FILE
 from ledger.runtime.memory import settle
@@ -79,7 +77,7 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="Of the API. [default: 8080, or any when it is taken]")
 @click.option("--demo", is_flag=True, help="Record sample favours and print the balances.")
 def up(data: Path, port: int | None, demo: bool) -> None:
-    """Run everything here: Postgres, NATS, the API and the projector. Ctrl-C stops; the data is kept."""
+    """Run everything here: Postgres, NATS, the API and the workers. Ctrl-C stops; the data is kept."""
     import httpx
     from msgspec.structs import replace
 
@@ -115,7 +113,7 @@ def up(data: Path, port: int | None, demo: bool) -> None:
         if demo:
             console.print(f"\n  Try: curl {url}/v1/communities/demo/members/ada/balance", soft_wrap=True)
 
-    console.print(f"Starting Postgres, NATS, the API and the projector over {escape(str(data))}/ …")
+    console.print(f"Starting Postgres, NATS, the API and the workers over {escape(str(data))}/ …")
     fixed = port is not None
     try:
         run(until_stopped(run_everything(settings, data, ready, port_is_fixed=fixed)))
@@ -151,35 +149,41 @@ def serve(part: str, with_parent: bool) -> None:
 
 
 @main.command()
-@click.argument("worker", type=click.Choice(["projector"]))
+@click.argument("worker", type=click.Choice(["projector", "clock"]))
 @with_parent
 def work(worker: str, with_parent: bool) -> None:
-    """Run a worker. Started twice, the second one waits to take over."""
+    """Run a worker: the projector writes the books, the clock ends what is overdue.
+
+    Started twice, the second projector waits to take over, and the second clock does no harm.
+    """
     from prometheus_client import start_http_server
 
     from ledger.envelope import Poison
     from ledger.log.connection import Connection
     from ledger.log.event_log import ForeignLog
     from ledger.log.jetstream import JetStreamLog
+    from workers.clock import keep_time
     from workers.projector import project
 
     settings = load_settings()
-    if settings.projector_metrics_port is not None:
+    clock = worker == "clock"
+    metrics_port = settings.clock_metrics_port if clock else settings.projector_metrics_port
+    if metrics_port is not None:
         try:
-            start_http_server(settings.projector_metrics_port, settings.host)
+            start_http_server(metrics_port, settings.host)
         except OSError as error:
-            raise Failure(f"cannot listen on {settings.host}:{settings.projector_metrics_port}: {error}") from None
+            raise Failure(f"cannot listen on {settings.host}:{metrics_port}: {error}") from None
 
-    async def projecting() -> None:
+    async def working() -> None:
         settle()
         async with Connection(settings.nats_url, worker) as connection:
             await connection.ready()
-            await project(JetStreamLog(connection), settings)
+            await (keep_time if clock else project)(JetStreamLog(connection), settings)
 
     try:
-        run(until_stopped(projecting(), with_parent=with_parent))
+        run(until_stopped(working(), with_parent=with_parent))
     except (Poison, ForeignLog) as error:
-        click.echo(f"The books stand still: {error}", err=True)
+        click.echo(f"The {'clock stands' if clock else 'books stand'} still: {error}", err=True)
         sys.exit(NEEDS_A_PERSON)
 
 
@@ -252,7 +256,8 @@ def import_file(
     """
     import httpx
 
-    from deploy.importing import Importer, Layout, NoColumns, ServerGone, write_refused
+    from deploy.import_screen import send_with_bar, tell_refused, tell_tally
+    from deploy.importing import Importer, Layout, NoColumns, write_refused
 
     settings = load_settings()
     if len(delimiter) != 1 or delimiter in '"\r\n':
@@ -272,31 +277,14 @@ def import_file(
     async def importing() -> tuple[Importer, str | None, bool]:
         async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60.0) as client:
             importer = Importer(client, community, patience_s)
-            gone = await send(importer, file, layout)
+            gone = await send_with_bar(importer, file, layout, console)
             readable = bool(wait and not gone and importer.tally.position) and await importer.until_readable()
             return importer, gone, readable
 
-    async def send(importer: Importer, path: Path, layout: Layout) -> str | None:
-        with progress_of(path) as (progress, task):
-            sending = asyncio.ensure_future(importer.send_all(counted_lines(path, layout, progress, task)))
-            while not sending.done():
-                await asyncio.wait([sending], timeout=0.2)
-                done = importer.tally
-                rate = done.lines / max(progress.tasks[0].elapsed or 0.0, 0.001)
-                progress.update(task, done=f"{done.lines:,} lines, {rate:,.0f}/s")
-            if sending.exception() is None:
-                progress.update(task, completed=progress.tasks[0].total)  # Heads and quotes are no part of a line.
-        try:
-            sending.result()
-        except ServerGone as error:
-            return f"the API went away: {error}"
-        except httpx.HTTPStatusError as error:
-            return f"the API refuses: {error.response.status_code} {error.response.text}"
-        except NoColumns as error:
-            raise Failure(str(error)) from None
-        return None
-
-    importer, gone, readable = run(importing())
+    try:
+        importer, gone, readable = run(importing())
+    except NoColumns as error:
+        raise Failure(str(error)) from None
     tally = importer.tally
     if tally.refused:
         target = refused or Path(f"{file.name}.refused.ndjson")
@@ -304,56 +292,13 @@ def import_file(
             write_refused(tally.refused, target)
         except OSError as error:
             raise Failure(f"cannot write the refused lines to {target}: {error}") from None
-        report_refused(tally.refused, target)
-    console.print(
-        f"[bold]{tally.recorded:,}[/bold] recorded, [bold]{tally.repeated:,}[/bold] repeated, "
-        f"[bold]{len(tally.refused):,}[/bold] refused."
-    )
+        tell_refused(tally.refused, target, console)
+    tell_tally(tally, console)
     if gone:
         raise Failure(f"Not every line was sent: {gone}. Run the same command again.")
     if wait and tally.position:
         state = "show it all" if readable else "do not show it all yet"
         console.print(f"The books {state} (position {tally.position:,}).")
-
-
-def progress_of(path: Path) -> Any:
-    """A progress bar over the bytes of a file: with lines so far, rate and remaining time."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def shown() -> Any:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[done]}"),
-            TimeRemainingColumn(),
-            console=console,
-        ) as progress:
-            yield progress, progress.add_task(path.name, total=path.stat().st_size, done="")
-
-    return shown()
-
-
-def counted_lines(path: Path, layout: Any, progress: Progress, task: Any) -> Any:
-    """The lines of a file; the bar moves as they are read."""
-    from deploy.importing import lines_of
-
-    # `replace`: what is not UTF-8 is in no id, and so its line is refused, and told.
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        for line in lines_of(file, layout):
-            progress.advance(task, len(line.text.encode()) + 1)
-            yield line
-
-
-def report_refused(refused: Any, target: Path) -> None:
-    for code, count in Counter(one.code for one in refused).most_common():
-        console.print(f"  refused {count:,}: {code}")
-    for one in refused[:SHOWN_MAX]:
-        console.print(f"  line {one.line:,}: {escape(one.detail)}  [dim]{escape(one.text)}[/dim]", soft_wrap=True)
-    if len(refused) > SHOWN_MAX:
-        console.print("  …")
-    console.print(f"  All of them, with reasons: {escape(str(target))}")
 
 
 @main.command()

@@ -2,13 +2,18 @@
 
 import sys
 from datetime import UTC, datetime
+from inspect import cleandoc
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from ledger.domain.catalog import KINDS, OPERATIONS, AnyEvent, Kind
+from ledger.domain.catalog import EVENTS, KINDS, LAPSES, OPERATIONS, AnyEvent, Kind, alternatives
+from ledger.domain.dispute import DisputeUpheld
+from ledger.domain.entry import Transfer
+from ledger.domain.guard import Advice
 from ledger.domain.intro import IntroClosed, IntroMade, IntroMet
+from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.posting import RULES, entry_of
 from ledger.domain.referral import ReferralWon
 from ledger.domain.refusals import Bug
@@ -17,41 +22,77 @@ from ledger.envelope import TYPES, AggregateRef, Envelope, encode
 from ledger.log.message import subject_of
 
 EXAMPLES: Final[dict[str, Any]] = {
+    "about": UUID("0197b0a4-2f6e-7000-8000-000000000004"),
+    "advice": Advice(verdict="ok"),
+    "after_closing": False,
     "asker": "dan",
+    "asks_in": 2,
     "band": "M",
+    "code": "no_consent",
     "connector": "ada",
+    "dues": True,
+    "entry": "intro.made",
+    "entry_id": UUID("0197b0a4-2f6e-7000-8000-00000000000b"),
+    "expects_percent": 30,
     "fault": "none",
     "gathering": UUID("0197b0a4-2f6e-7000-8000-000000000003"),
     "giver": "ada",
+    "happened_at": datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
+    "held_at": datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
+    "host": "ada",
+    "invited": False,
+    "joined_at": datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
     "lapses_at": datetime(2026, 3, 15, 9, 0, tzinfo=UTC),
     "level": 3,
+    "made_at": datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
     "matchmade": False,
     "member": "cleo",
+    "opener": "dan",
+    "other": "dan",
     "outcome": "fruitful",
+    "owed": (),
     "parent": UUID("0197b0a4-2f6e-7000-8000-000000000002"),
     "parent_points": 60,
     "parent_referrer": "bob",
+    "parties": ("ada", "cleo", "dan"),
     "penalty": 0,
     "points": 120,
+    "policy": DEFAULT_POLICY,
     "prospect": "acme-corp",
     "reason": "not_a_fit",
     "receiver": "bob",
     "recipient": "ada",
     "referrer": "cleo",
+    "remedy": "reversal",
+    "said_by": "cleo",
+    "settled": False,
     "size": "medium",
+    "sponsor": "ada",
     "stake": 60,
+    "starts_at": datetime(2026, 4, 1, 0, 0, tzinfo=UTC),
     "tags": ("hiring",),
     "target": "cleo",
     "tell_now": False,
+    "transfers": (Transfer("dan", "ada", 120),),
+    "visible_until": datetime(2026, 3, 25, 9, 0, tzinfo=UTC),
+    "welcome": ("dan",),
 }
+OWED: Final = (Transfer("ada", "dan", 120), Transfer("ada", "cleo", 60))
 VARIANTS: Final[dict[type[Event], tuple[dict[str, Any], ...]]] = {  # Where one example would hide a rule.
     ReferralWon: ({}, {"parent_referrer": None, "parent_points": 0}),
     IntroMade: ({}, {"matchmade": True}),
     IntroMet: ({"points": 30},),
-    IntroClosed: ({}, {"fault": "asker", "penalty": 60}, {"fault": "connector"}),
+    IntroClosed: (
+        {},
+        {"fault": "asker", "penalty": 60},
+        {"fault": "connector"},
+        {"fault": "connector", "settled": True},
+    ),
+    DisputeUpheld: ({}, {"remedy": "fault", "fault": "connector", "owed": OWED}, {"remedy": "none"}),
 }
 FORMATS: Final[dict[str, str]] = {
     "date-time": "time, RFC 3339",
+    "duration": "duration, ISO 8601",
     "uuid": "UUID",
     "string": "text",
     "integer": "whole number",
@@ -71,6 +112,9 @@ for an event.
 `time` is when it happened, as its actor says; when it was recorded is JetStream's own timestamp. Points are whole
 numbers. Every number that a posting rule needs stands in the event: a later policy never changes what was. Fields
 marked *optional* are left out when they have their default. Consumers must ignore fields that they do not know.
+
+The stream tells all: also who declined, what the guard advised, how often a connector is asked. It is for services.
+What a member may know of it, the HTTP API tells with `?viewer=`.
 
 | attribute | what it is |
 |---|---|
@@ -98,7 +142,7 @@ def example_of(event: type[Event], **changes: Any) -> Any:
 
 
 def page() -> str:
-    return "\n".join([head(), *(section(kind) for kind in KINDS.values())])
+    return "\n".join([head(), *(section(kind) for kind in KINDS.values()), parts()])
 
 
 def head() -> str:
@@ -124,20 +168,35 @@ def head() -> str:
 
 def section(kind: Kind) -> str:
     operations = ", ".join(f"`{name}`" for name, operation in OPERATIONS.items() if operation.kind is kind)
-    parts = [f"## {kind.name.capitalize()}\n", f"Operations: {operations}; and the clock's lapse.\n"]
-    return "\n".join([*parts, *(paragraph(event) for event in kind.events)])
+    lapse = "; and the clock's lapse" if kind.name in LAPSES else ""
+    states = ", ".join(f"`{tag_of(state)}`" for state in alternatives(kind.states))
+    about = [f"## {kind.name.capitalize()}\n", f"Operations: {operations}{lapse}.\n", f"States: {states}.\n"]
+    return "\n".join([*about, *(paragraph(event) for event in kind.events)])
 
 
 def paragraph(event: type[Event]) -> str:
-    lines = [f"### `{tag_of(event)}`\n", f"{(event.__doc__ or '').strip()}\n".replace("\n    ", "\n")]
-    lines += ["| field | type | |", "|---|---|---|"]
     (schema,), components = msgspec.json.schema_components([event], ref_template="{name}")
-    properties: dict[str, Any] = components[schema["$ref"]]["properties"]
-    required = set(components[schema["$ref"]].get("required", ()))
-    for field, form in properties.items():
-        if field != "event":
-            lines.append(f"| `{field}` | {type_of(form)} | {'' if field in required else 'optional'} |")
-    return "\n".join([*lines, "", posts(event)])
+    return "\n".join([*table(f"`{tag_of(event)}`", event.__doc__, components[schema["$ref"]]), "", posts(event)])
+
+
+def parts() -> str:
+    """What stands inside of events, under names of its own."""
+    _, components = msgspec.json.schema_components(EVENTS.values(), ref_template="{name}")
+    events = {event.__name__ for event in EVENTS.values()}
+    inner = {name: form for name, form in sorted(components.items()) if name not in events}
+    tables = ("\n".join([*table(f"Form {name}", form["description"], form), ""]) for name, form in inner.items())
+    return "\n".join(["## Forms inside of events\n", *tables])
+
+
+def table(title: str, says: str | None, form: dict[str, Any]) -> list[str]:
+    """A heading, what it says, and its fields."""
+    lines = [f"### {title}\n", f"{cleandoc(says or '')}\n", "| field | type | |", "|---|---|---|"]
+    required = set(form.get("required", ()))
+    return lines + [
+        f"| `{field}` | {type_of(of)} | {'' if field in required else 'optional'} |"
+        for field, of in form["properties"].items()
+        if field != "event"
+    ]
 
 
 def type_of(form: dict[str, Any]) -> str:
@@ -146,8 +205,12 @@ def type_of(form: dict[str, Any]) -> str:
             return " \\| ".join(f"`{value}`" for value in values)
         case {"anyOf": [*forms]}:
             return ", ".join(type_of(one) for one in forms if one.get("type") != "null")
-        case {"type": "array"}:
-            return "list of text"
+        case {"$ref": name}:
+            return f"[{name}](#form-{name.lower()})"
+        case {"type": "array", "items": items}:
+            return f"list of {type_of(items)}"
+        case {"type": "object", "additionalProperties": of}:
+            return f"{type_of(of)}, by name"
         case {"format": form_name}:
             return FORMATS[form_name]
         case {"type": kind}:
@@ -164,13 +227,22 @@ def posts(event: type[Event]) -> str:
 
 def posting(example: Any) -> str:
     """The legs of one example, after the facts that they follow from."""
-    facts = ", ".join(
-        f"{field} {value}"
-        for field in example.__struct_fields__
-        if isinstance(value := getattr(example, field), (int, str)) and value not in (False, 0)
-    )
+    shown = {field: in_words(getattr(example, field)) for field in example.__struct_fields__}
+    facts = ", ".join(f"{field} {words}" for field, words in shown.items() if words)
     legs = "; ".join(f"{leg.member} `{leg.account}` {leg.points:+}" for leg in entry_of(example).legs)
     return f"{facts}: **{legs}**"
+
+
+def in_words(value: Any) -> str:
+    match value:
+        case False | 0:
+            return ""
+        case int() | str():
+            return str(value)
+        case (Transfer(), *_):
+            return " and ".join(f"{transfer.payer} to {transfer.payee} {transfer.points}" for transfer in value)
+        case _:
+            return ""
 
 
 if __name__ == "__main__":

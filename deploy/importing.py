@@ -28,6 +28,8 @@ OPERATION: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "intros": ("intro.propose", "asker"),
     }
 )
+TIME_COLUMNS: Final = frozenset({"occurred_at", "respond_by"})
+NUMBER_COLUMNS: Final = frozenset({"level", "expects_percent"})
 
 
 class Layout(Struct, frozen=True, kw_only=True):
@@ -157,10 +159,10 @@ def body_of(row: Mapping[str, str], layout: Layout) -> dict[str, Any]:
     Raises: ValueError, OverflowError or OSError, for a time or number that is none.
     """
     body: dict[str, Any] = {name: value for name, value in {**layout.constants, **row}.items() if value != ""}
-    if layout.times == "unix" and "occurred_at" in body:
-        body["occurred_at"] = datetime.fromtimestamp(float(body["occurred_at"]), UTC).isoformat()
-    if "level" in body:
-        body["level"] = int(body["level"])
+    for name in TIME_COLUMNS & body.keys() if layout.times == "unix" else ():
+        body[name] = datetime.fromtimestamp(float(body[name]), UTC).isoformat()
+    for name in NUMBER_COLUMNS & body.keys():
+        body[name] = int(body[name])
     if "tags" in body:
         body["tags"] = body["tags"].split("|")
     return body

@@ -1,4 +1,4 @@
-"""`up`: everything on one machine. Embedded servers, the API and the projector, started again when they die."""
+"""`up`: everything on one machine. Embedded servers, the API and the workers, started again when they die."""
 
 import asyncio
 import os
@@ -119,6 +119,7 @@ async def run(settings: Settings, servers: Servers, ready: Callable[[Settings], 
     async with asyncio.TaskGroup() as group:
         group.create_task(keep("api", ["serve", "all"], variables))
         group.create_task(keep("projector", ["work", "projector"], variables))
+        group.create_task(keep("clock", ["work", "clock"], variables))
         group.create_task(keep_server("postgres", servers.postgres))
         group.create_task(keep_server("nats", servers.nats))
         await ready(settings)

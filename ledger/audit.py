@@ -1,12 +1,14 @@
 """The audit: everything derived anew from the log, apart from the code that writes the books, and held against them.
 
-It compares the journal's bytes, the snapshots, every posting with its running balance, balances, pairs, the states of
-all aggregates, and the zero sum. It only reads, and sees the books as of one moment.
+It compares the journal's bytes, the snapshots, every posting with its running balance, what every member and every
+pair has, all aggregates with their deadlines and tags, and the zero sum. It only reads, and sees the books as of one
+moment.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
@@ -14,10 +16,14 @@ from msgspec import Struct
 
 from ledger.books.queries import named
 from ledger.books.schema import connected, require_schema
-from ledger.domain.catalog import KINDS
+from ledger.domain.catalog import KINDS, deadline_of
+from ledger.domain.effects import acquaintance, is_help, trials, weighed_at
+from ledger.domain.entry import Leg
+from ledger.domain.member import Active
 from ledger.domain.posting import entry_of
 from ledger.domain.refusals import Bug
-from ledger.domain.values import tag_of
+from ledger.domain.standing import weight
+from ledger.domain.values import State, tag_of
 from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
 from ledger.log.aggregate import snapshot_of
 from ledger.log.event_log import EventLog
@@ -25,7 +31,38 @@ from ledger.log.event_log import EventLog
 QUERIES: Final = named("audit")
 CURSOR_ROWS: Final = 1_000
 AUDIT_TIMEOUT_S: Final = 3_600.0
-PLURALS: Final = {"favour": "favours", "referral": "referrals", "intro": "intros"}
+ACCOUNTS: Final = ("main", "stake", "disputed")
+SUMS: Final = (*ACCOUNTS, "given", "received", "recent_given", "recent_received", "settled", "kept", "broken")
+PAIR_SUMS: Final = ("low_gave", "high_gave", "low_helped", "high_helped", "contacts", "one_to_ones")
+POSTING: Final = (
+    "position",
+    "leg",
+    "community",
+    "member",
+    "account",
+    "counterparty",
+    "points",
+    "given",
+    "received",
+    "balance_after",
+    "happened_at",
+    "gathering",
+)
+AGGREGATE: Final = (
+    "version",
+    "position",
+    "began",
+    "began_at",
+    "state",
+    "party_1",
+    "party_2",
+    "party_3",
+    "gathering",
+    "facts",
+)
+
+Member = tuple[str, str]
+Pair = tuple[str, str, str]
 
 
 class Report(Struct):
@@ -44,6 +81,8 @@ class Row(Struct):
 
     version: int
     position: int
+    began: int
+    began_at: datetime
     state: bytes
 
 
@@ -52,9 +91,9 @@ class Audit:
 
     def __init__(self) -> None:
         self.report = Report()
-        self.accounts: Counter[tuple[str, str, str]] = Counter()  # community, member, account
-        self.tallies: Counter[tuple[str, str, str]] = Counter()  # community, member, "given" or "received"
-        self.pairs: Counter[tuple[str, str, str, str]] = Counter()  # community, member, other, "given" or "received"
+        self.members: dict[Member, Counter[str]] = {}
+        self.seen: dict[Member, tuple[int, int]] = {}  # The first and the last position.
+        self.pairs: dict[Pair, Counter[str]] = {}
         self.rows: dict[AggregateRef, Row] = {}
 
     def differ(self, sentence: str) -> None:
@@ -63,17 +102,14 @@ class Audit:
     def take(self, event: Recorded) -> list[tuple[Any, ...]]:
         """Fold one event; answers the postings it must have made."""
         self.report.events += 1
-        self.evolve(event)
-        community = event.ref.community
+        state = self.evolve(event)
+        fact, community = event.envelope.data, event.ref.community
+        gathering = getattr(state, "gathering", None)
         postings: list[tuple[Any, ...]] = []
-        for number, leg in enumerate(entry_of(event.envelope.data).legs):
-            account = (community, leg.member, leg.account)
-            self.accounts[account] += leg.points
-            self.tallies[community, leg.member, "given"] += leg.given
-            self.tallies[community, leg.member, "received"] += leg.received
-            if leg.counterparty is not None and (leg.given or leg.received):
-                self.pairs[community, leg.member, leg.counterparty, "given"] += leg.given
-                self.pairs[community, leg.member, leg.counterparty, "received"] += leg.received
+        for number, leg in enumerate(entry_of(fact).legs):
+            has = self.member(community, leg.member, event.position)
+            has[leg.account] += leg.points
+            self.tally(event, leg, has)
             postings.append(
                 (
                     event.position,
@@ -85,13 +121,46 @@ class Audit:
                     leg.points,
                     leg.given,
                     leg.received,
-                    self.accounts[account],
+                    has[leg.account],
+                    event.envelope.time,
+                    str(gathering) if gathering else None,
                 )
             )
+        for trial in trials(fact):
+            has = self.member(community, trial.member, event.position)
+            has["kept"] += trial.kept
+            has["broken"] += trial.broken
+        if state is not None and (met := acquaintance(fact, state)):
+            self.pair(community, met.member, met.other)["one_to_ones" if met.one_to_one else "contacts"] += 1
         self.report.postings += len(postings)
         return postings
 
-    def evolve(self, event: Recorded) -> None:
+    def tally(self, event: Recorded, leg: Leg, has: Counter[str]) -> None:
+        """The gross tallies, which count towards a member's standing and a pair's."""
+        fact = event.envelope.data
+        weigh_at = weighed_at(fact, event.envelope.time)
+        for side, points in (("given", leg.given), ("received", leg.received)):
+            if points:
+                has[side] += points
+                has[f"recent_{side}"] += weight(points, weigh_at)
+                has["settled"] += 1 if points > 0 else -1
+        if leg.given and leg.counterparty is not None:
+            pair = self.pair(event.ref.community, leg.member, leg.counterparty)
+            side = "low" if leg.member < leg.counterparty else "high"
+            pair[f"{side}_gave"] += leg.given
+            if is_help(fact):
+                pair[f"{side}_helped"] += 1 if leg.given > 0 else -1
+
+    def member(self, community: str, member: str, position: int) -> Counter[str]:
+        key = (community, member)
+        first, _ = self.seen.get(key, (position, position))
+        self.seen[key] = (first, position)
+        return self.members.setdefault(key, Counter())
+
+    def pair(self, community: str, one: str, other: str) -> Counter[str]:
+        return self.pairs.setdefault((community, *sorted((one, other))), Counter())  # type: ignore[arg-type]  # Two.
+
+    def evolve(self, event: Recorded) -> State | None:
         before = self.rows.get(event.ref)
         try:
             state = event.kind.evolve(
@@ -99,17 +168,16 @@ class Audit:
             )
         except Bug as bug:
             self.differ(f"position {event.position}: {bug}")
-            return
+            return None
         version = before.version + 1 if before else 1
         said = snapshot_of(event)
         if said is not None and said != (version, state):
             self.differ(f"position {event.position}: its snapshot says {said}, its history {(version, state)}")
         if said is None and before is not None:
             self.differ(f"position {event.position}: it lacks the snapshot that every event after the first carries")
-        self.rows[event.ref] = Row(version, event.position, encode_state(state))
-
-    def members(self) -> set[tuple[str, str]]:
-        return {(community, member) for community, member, _ in self.accounts}
+        began, began_at = (before.began, before.began_at) if before else (event.position, recorded_at(event))
+        self.rows[event.ref] = Row(version, event.position, began, began_at, encode_state(state))
+        return state
 
 
 class Ordered:
@@ -164,78 +232,131 @@ async def compare(log: EventLog, connection: "asyncpg.Connection[Any]") -> Repor
         return report
     journal = Ordered(rows(connection, "journal"))
     postings = Ordered(rows(connection, "postings"))
+    last: str | None = None
     try:
         async for event in events_until(log, report.position):
+            last = event.envelope.id
             line = await journal.take((event.position,))
             if line is None or line["event"].encode() != event.body:
                 audit.differ(f"position {event.position}: the journal does not hold the log's bytes")
+            elif line["recorded_at"] != recorded_at(event):
+                was, must = line["recorded_at"], recorded_at(event)
+                audit.differ(f"position {event.position}: recorded at {was} by the journal, must be {must}")
             for expected in audit.take(event):
                 found = await postings.take(expected[:2])
-                if found is None or tuple(found) != expected:
-                    audit.differ(f"position {event.position}: posted {found and tuple(found)}, must be {expected}")
+                if found is None:
+                    audit.differ(f"position {event.position}: posted nothing, must be {expected}")
+                elif tuple(found) != expected:
+                    differs = differing(POSTING, tuple(found), expected)
+                    audit.differ(f"position {event.position}: posted as leg {expected[1]}: {differs}")
     except Poison as poison:
         audit.differ(str(poison))
         return report
+    if checkpoint["event_id"] != last:
+        audit.differ(f"position {report.position}: the checkpoint says event {checkpoint['event_id']}, must be {last}")
     async for line in journal.left():
         audit.differ(f"the journal holds a position {line['position']} that is not of the log up to the checkpoint")
     async for found in postings.left():
         audit.differ(f"posted beyond what the log says: {tuple(found)}")
-    await compare_sums(audit, connection)
+    await compare_members(audit, connection)
+    await compare_pairs(audit, connection)
     await compare_aggregates(audit, connection)
     return report
 
 
-async def compare_sums(audit: Audit, connection: "asyncpg.Connection[Any]") -> None:
+async def compare_members(audit: Audit, connection: "asyncpg.Connection[Any]") -> None:
     total: Counter[str] = Counter()
-    members = audit.members()
-    audit.report.members = len(members)
-    async for community, member, main, stake, given, received in rows(connection, "balances"):
-        total[community] += main + stake
-        expected = (
-            audit.accounts[community, member, "main"],
-            audit.accounts[community, member, "stake"],
-            audit.tallies[community, member, "given"],
-            audit.tallies[community, member, "received"],
-        )
-        if (main, stake, given, received) != expected:
-            audit.differ(
-                f"{community}/{member}: main, stake, given, received are {(main, stake, given, received)}, "
-                f"must be {expected}"
-            )
-        members.discard((community, member))
-    for community, member in sorted(members):
+    audit.report.members = len(audit.members)
+    async for community, member, *found in rows(connection, "balances"):
+        key = (community, member)
+        has = [int(value) for value in found]
+        total[community] += sum(has[: len(ACCOUNTS)])
+        sums = audit.members.pop(key, None)
+        if sums is None:
+            audit.differ(f"{community}/{member}: has a balance and no postings")
+            continue
+        expected = [*(sums[name] for name in SUMS), *audit.seen[key]]
+        if has != expected:
+            audit.differ(f"{community}/{member}: {differing((*SUMS, 'first', 'last'), has, expected)}")
+    for community, member in sorted(audit.members):
         audit.differ(f"{community}/{member}: has postings and no balance")
     for community, points in total.items():
         if points:
             audit.differ(f"{community}: all accounts sum to {points}, must be 0")
-    pairs = {(community, member, other) for community, member, other, _ in audit.pairs}
-    async for community, member, other, given, received in rows(connection, "pairs"):
-        expected_pair = (
-            audit.pairs[community, member, other, "given"],
-            audit.pairs[community, member, other, "received"],
-        )
-        if (given, received) != expected_pair:
-            audit.differ(f"{community}/{member} with {other}: {(given, received)}, must be {expected_pair}")
-        pairs.discard((community, member, other))
-    for community, member, other in sorted(pairs):
-        audit.differ(f"{community}/{member} with {other}: is missing")
+
+
+async def compare_pairs(audit: Audit, connection: "asyncpg.Connection[Any]") -> None:
+    async for community, low, high, *found in rows(connection, "pairs"):
+        sums = audit.pairs.pop((community, low, high), None)
+        if sums is None:
+            audit.differ(f"{community}/{low} with {high}: must not be there")
+            continue
+        expected = [sums[name] for name in PAIR_SUMS]
+        if found != expected:
+            audit.differ(f"{community}/{low} with {high}: {differing(PAIR_SUMS, found, expected)}")
+    for community, low, high in sorted(audit.pairs):
+        audit.differ(f"{community}/{low} with {high}: is missing")
 
 
 async def compare_aggregates(audit: Audit, connection: "asyncpg.Connection[Any]") -> None:
-    for kind in KINDS:
-        async for line in rows(connection, PLURALS[kind]):
-            ref = AggregateRef(line["community"], kind, line["id"])
-            row = audit.rows.pop(ref, None)
-            if row is None:
-                audit.differ(f"{kind} {ref.id} of {ref.community} is not in the log")
-                continue
-            state = decode_state(kind, row.state)
-            expected = (row.version, row.position, tag_of(state), row.state.decode())
-            found = (line["version"], line["position"], line["state"], line["facts"])
-            if found != expected:
-                audit.differ(f"{kind} {ref.id} of {ref.community} is {found}, must be {expected}")
+    """The aggregates, and what follows from their states: deadlines and tags."""
+    deadlines: dict[AggregateRef, Any] = {}
+    tags: set[tuple[str, ...]] = set()
+    for ref, row in audit.rows.items():
+        state = decode_state(ref.kind, row.state)
+        if (due_at := deadline_of(state)) is not None:
+            deadlines[ref] = due_at
+        if isinstance(state, Active):
+            sides = {"want": state.wants, "offer": state.offers}
+            tags |= {(ref.community, state.member, side, tag) for side in sides for tag in sides[side]}
+    async for line in rows(connection, "deadlines"):
+        ref = AggregateRef(line["community"], line["kind"], line["id"])
+        if (must := deadlines.pop(ref, None)) != line["due_at"]:
+            audit.differ(f"{ref.kind} {ref.id} of {ref.community} is due at {line['due_at']}, must be {must}")
+    for ref, due_at in deadlines.items():
+        audit.differ(f"{ref.kind} {ref.id} of {ref.community} has no deadline, must be due at {due_at}")
+    found = {tuple(line) async for line in rows(connection, "tags")}
+    for line in sorted(found ^ tags):
+        audit.differ(f"{line}: a tag that must {'not ' if line in found else ''}be there")
+    async for line in rows(connection, "aggregates"):
+        compare_aggregate(audit, line)
     for ref in audit.rows:
         audit.differ(f"{ref.kind} {ref.id} of {ref.community} is missing")
+
+
+def compare_aggregate(audit: Audit, line: Any) -> None:
+    ref = AggregateRef(line["community"], line["kind"], line["id"])
+    row = audit.rows.pop(ref, None)
+    if row is None:
+        audit.differ(f"{ref.kind} {ref.id} of {ref.community} is not in the log")
+        return
+    state = decode_state(ref.kind, row.state)
+    parties = [getattr(state, role) for role in KINDS[ref.kind].parties]
+    parties += [None] * (3 - len(parties))
+    gathering = getattr(state, "gathering", None)
+    expected = (
+        row.version,
+        row.position,
+        row.began,
+        row.began_at,
+        tag_of(state),
+        *parties,
+        str(gathering) if gathering else None,
+        row.state.decode(),
+    )
+    found = tuple(line)[3:]
+    if found != expected:
+        audit.differ(f"{ref.kind} {ref.id} of {ref.community}: {differing(AGGREGATE, found, expected)}")
+
+
+def differing(names: Sequence[str], found: Sequence[Any], expected: Sequence[Any]) -> str:
+    """The columns that are not what they must be."""
+    columns = zip(names, found, expected, strict=True)
+    return ", ".join(f"{name} is {is_}, must be {must}" for name, is_, must in columns if is_ != must)
+
+
+def recorded_at(event: Recorded) -> datetime:
+    return datetime.fromtimestamp(event.recorded_at_us / 1_000_000, UTC)
 
 
 async def events_until(log: EventLog, last: int) -> AsyncIterator[Recorded]:

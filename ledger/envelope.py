@@ -40,7 +40,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     id: Annotated[str, Meta(pattern=UUID_PATTERN)]
     source: Annotated[str, Meta(pattern=r"^/communities/[a-z][a-z0-9-]{1,39}$(?!\n)")]
     type: str
-    subject: Annotated[str, Meta(pattern=r"^[a-z]+/" + UUID_PATTERN[1:])]
+    subject: Annotated[str, Meta(pattern=r"^[a-z]+(-[a-z]+)*/" + UUID_PATTERN[1:])]
     time: Instant
     datacontenttype: Literal["application/json"]
     actor: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$(?!\n)")]

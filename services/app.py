@@ -1,19 +1,26 @@
 """The applications: command, query, or both in one process."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import structlog
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
+from ledger.books.insight import Insight
 from ledger.books.reader import Reader
+from ledger.books.schema import BooksUnavailable, SchemaMissing
 from ledger.domain.catalog import OPERATIONS
+from ledger.domain.guard import Facts
+from ledger.domain.intro import ProposeIntro
+from ledger.domain.policy import Policy
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
-from ledger.log.executor import Executor
+from ledger.log.executor import Consult, Executor
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.stream import StreamDrift, fsyncs, provision
 from ledger.runtime.settings import Settings
@@ -21,7 +28,7 @@ from services.command.batch import batch_route
 from services.command.routes import command_routes
 from services.http.auth import guard, require_loopback_or_key
 from services.http.body import document_bodies
-from services.http.conventions import BODY_MAX_BYTES
+from services.http.conventions import BODY_MAX_BYTES, Now
 from services.http.docs import assets, openapi, openapi_json
 from services.http.health import Check, NotDurable, health_routes
 from services.http.metrics import counting, metrics
@@ -31,12 +38,19 @@ from services.query.routes import query_routes
 Part = Literal["command", "query", "all"]
 PROVISION_RETRY_S: Final = 0.5
 PROVISION_WITHIN_S: Final = 5.0
+CONSULT_WITHIN_S: Final = 1.0  # An ask that is advised on late is worse than one that is not advised on.
 
 _log = structlog.get_logger()
 
 
-def application(part: Part, settings: Settings) -> Litestar:
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
     """An ASGI application. It starts whether or not its servers answer, and says in `/readyz` what is missing.
+
+    `now` is the ledger's clock. The part `command` reads the books too, for the guard: where it can.
 
     Raises: SettingsError, when it would be open to everybody.
     """
@@ -44,18 +58,18 @@ def application(part: Part, settings: Settings) -> Litestar:
     routes: list[HTTPRouteHandler] = []
     checks: dict[str, Check] = {}
     lifespan: list[Callable[[Litestar], Any]] = []
+    reader = Reader(settings.postgres_dsn, settings.postgres_schema, settings.postgres_pool_max)
+    lifespan.append(open_during(reader))
     if part in ("command", "all"):
         connection = Connection(settings.nats_url, "command")
         log = JetStreamLog(connection)
-        commands = Executor(log)
-        routes += [*command_routes(commands), batch_route(commands)]
+        commands = Executor(log, now, consulting(Insight(reader)))
+        routes += [*command_routes(commands, now), batch_route(commands, now)]
         checks |= {"log": log_check(connection, log, settings)}
         lifespan += [open_during(connection), provisioned(connection, log, settings)]
     if part in ("query", "all"):
-        reader = Reader(settings.postgres_dsn, settings.postgres_schema, settings.postgres_pool_max)
-        routes += query_routes(reader)
+        routes += query_routes(reader, now)
         checks |= {"books": reader.check}
-        lifespan.append(open_during(reader))
     app = Litestar(
         route_handlers=[*routes, *health_routes(checks), metrics, openapi_json, assets()],
         lifespan=lifespan,
@@ -69,6 +83,38 @@ def application(part: Part, settings: Settings) -> Litestar:
     if part in ("command", "all"):
         document_bodies(app, [operation.command for operation in OPERATIONS.values()])
     return app
+
+
+def consulting(insight: Insight) -> Consult:
+    """What the guard goes by: the books, while they answer.
+
+    Who kept one ask waiting is not asked again at once: a batch may hold a thousand.
+    """
+    silent_until_s = 0.0
+    given_up: set[asyncio.Task[Facts]] = set()
+
+    async def consult(community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> Facts | None:
+        nonlocal silent_until_s
+        if time.monotonic() < silent_until_s:
+            return None
+        asking = asyncio.create_task(insight.facts(community, ask, policy, now))
+        done, _ = await asyncio.wait({asking}, timeout=CONSULT_WITHIN_S)
+        if done:
+            with suppress(BooksUnavailable, SchemaMissing):
+                return asking.result()
+            return None
+        silent_until_s = time.monotonic() + CONSULT_WITHIN_S
+        asking.cancel()  # Not waited for: a Postgres that hangs does not even let go of its connection.
+        given_up.add(asking)
+        asking.add_done_callback(forgotten)
+        return None
+
+    def forgotten(asking: asyncio.Task[Facts]) -> None:
+        given_up.discard(asking)
+        if not asking.cancelled() and (error := asking.exception()) is not None:
+            _log.warning("the books did not answer an ask", reason=repr(error))
+
+    return consult
 
 
 def open_during(resource: Any) -> Callable[[Litestar], Any]:

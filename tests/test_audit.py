@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import nats
 import pytest
@@ -17,13 +15,9 @@ from msgspec.structs import replace
 from ledger.audit import Report, audit, compare
 from ledger.books.reader import Reader
 from ledger.books.schema import SchemaMissing, connected
-from ledger.domain.catalog import KINDS, OPERATIONS
-from ledger.domain.context import Context
+from ledger.domain.catalog import KINDS
 from ledger.domain.favour import FavourForgiven, Posted, RecordFavour, evolve
-from ledger.domain.intro import ProposeIntro
-from ledger.domain.referral import GiveReferral
-from ledger.domain.refusals import Refusal
-from ledger.domain.values import Command, State
+from ledger.domain.values import State
 from ledger.envelope import TYPES, AggregateRef, encode
 from ledger.log.aggregate import aggregate_of, snapshot_after
 from ledger.log.event_log import Append
@@ -31,6 +25,7 @@ from ledger.log.executor import Executor, Outcome, Submission
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import subject_of
 from ledger.runtime.unavailable import Unavailable
+from tests.books.telling import RandomHistory
 from tests.conftest import fresh_stream
 from workers.projector import project
 
@@ -39,10 +34,8 @@ if TYPE_CHECKING:
     from ledger.log.connection import Connection
     from ledger.runtime.settings import Settings
 
-CAST: Final = ("ada", "bob", "cyd", "dee", "eve")
-COMMUNITIES: Final = ("acme", "bolt")
-SEED: Final = 7
-ROUNDS: Final = 20
+SEED: Final = 17
+LENGTH: Final = 450
 SHOWN_WITHIN_S: Final = 30.0
 POLL_S: Final = 0.01
 
@@ -55,49 +48,6 @@ class Ledger:
         self.settings: Final = settings
         self.executor: Final = Executor(log)
         self.lives: Final[dict[AggregateRef, State]] = {}
-
-    async def tell(self, seed: int) -> None:
-        """A random history in two communities: mostly what somebody may do now, sometimes what nobody may."""
-        draw = random.Random(seed)
-        for _ in range(ROUNDS):
-            steps = [self._step(draw, ref, state) for ref, state in self.lives.items()]
-            beginnings = [self._beginning(draw) for _ in range(6)]
-            for outcome in await self.executor.execute_all([*steps, *beginnings]):
-                if isinstance(outcome, Outcome):
-                    self.lives[outcome.ref] = outcome.state
-
-    def _beginning(self, draw: random.Random) -> Submission:
-        one, two, three = draw.sample(CAST, 3)
-        own = UUID(int=draw.getrandbits(128))
-        command = draw.choice(
-            (
-                RecordFavour(actor=draw.choice((one, two)), giver=one, receiver=two, size="large", id=own),
-                GiveReferral(actor=one, referrer=one, recipient=two, prospect=f"p{draw.randrange(99)}", level=3),
-                ProposeIntro(actor=one, asker=one, connector=two, target=three, id=own),
-                ProposeIntro(actor=two, asker=one, connector=two, target=three, level=5, id=own),
-            )
-        )
-        name = next(name for name, operation in OPERATIONS.items() if operation.command is type(command))
-        return Submission(
-            community=draw.choice(COMMUNITIES), operation=name, kind=OPERATIONS[name].kind.name, command=command
-        )
-
-    def _step(self, draw: random.Random, ref: AggregateRef, state: State) -> Submission:
-        words: dict[str, Any] = {
-            "level": draw.choice((3, 5)),
-            "band": draw.choice(("S", "XL")),
-            "reason": "not_a_fit",
-            "outcome": "no_result",
-            "fault": draw.choice(("none", "asker", "connector")),
-        }
-        steps: list[tuple[str, Command]] = []
-        for name, operation in OPERATIONS.items():
-            if operation.kind.name == ref.kind and not operation.creates:
-                said = {word: words[word] for word in operation.command.__struct_fields__ if word in words}
-                steps += [(name, operation.command(actor=actor, **said)) for actor in CAST]
-        allowed = [step for step in steps if may(step[1], ref, state)]
-        name, command = draw.choice(allowed if allowed and draw.random() < 0.8 else steps)
-        return Submission(community=ref.community, operation=name, kind=ref.kind, command=command, id=UUID(ref.id))
 
     async def thank(self, count: int) -> None:
         """Favours of ada for bob."""
@@ -153,13 +103,6 @@ class Ledger:
             return await connection.fetchval(query)
 
 
-def may(command: Command, ref: AggregateRef, state: State) -> bool:
-    try:
-        return KINDS[ref.kind].decide(command, state, Context(now=datetime.now(UTC))) is not None
-    except Refusal:
-        return False
-
-
 @pytest.fixture
 async def ledger(connection: Connection, settings: Settings) -> Ledger:
     """An empty ledger."""
@@ -176,8 +119,8 @@ async def few(ledger: Ledger) -> Ledger:
 
 @pytest.fixture
 async def told(ledger: Ledger) -> Ledger:
-    """A ledger of a random history, and books that are up to it."""
-    await ledger.tell(SEED)
+    """A ledger of a random history of everything there is, and books that are up to it."""
+    await RandomHistory(SEED, ledger.log).tell(LENGTH)
     await ledger.project()
     return ledger
 
@@ -187,98 +130,221 @@ async def test_books_of_a_random_history_differ_in_nothing(told: Ledger) -> None
     assert report.differences == []
     assert report.behind == 0
     assert report.position == report.events == await told.log.end()
-    assert report.events > 150
+    assert report.events >= LENGTH
     assert report.postings == await told.value("SELECT count(*) FROM posting")
     assert report.members == await told.value("SELECT count(*) FROM balance")
-    for kind in ("favour", "referral", "intro"):
-        assert await told.value(f"SELECT count(DISTINCT state) FROM {kind}") >= 3, "the history is too dull"
-    assert await told.value("SELECT count(*) FROM posting WHERE account = 'stake'") > 0
+    assert await told.value("SELECT count(DISTINCT kind) FROM aggregate") == len(KINDS), "the history is too dull"
+    for kind in ("favour", "referral", "intro", "dispute"):
+        assert await told.value(f"SELECT count(DISTINCT state) FROM aggregate WHERE kind = '{kind}'") >= 3, kind
+    for account in ("main", "stake", "disputed"):
+        assert await told.value(f"SELECT count(*) FROM posting WHERE account = '{account}'") > 0
+    assert await told.value("SELECT count(*) FROM deadline") > 0
+    assert await told.value("SELECT count(DISTINCT side) FROM tag") == 2
 
 
 async def test_empty_books_of_an_empty_log_differ_in_nothing(ledger: Ledger) -> None:
     assert await ledger.audit() == Report()
 
 
-A_BALANCE: Final = "ctid = (SELECT min(ctid) FROM balance)"
-A_PAIR: Final = "ctid = (SELECT min(ctid) FROM pair)"
-A_POSTING: Final = "position = (SELECT min(position) FROM posting) AND leg = 0"
-A_FAVOUR: Final = "ctid = (SELECT min(ctid) FROM favour)"
+# One column of one row
+
+BY_ONE: Final = "{0} + 1"
+MORE: Final = "{0} || 'x'"
+LATER: Final = "{0} + interval '1 microsecond'"
+ANOTHER: Final = "gen_random_uuid()"
+AWAY: Final = "{0} + 100000"  # Where there is no other row.
+WORTH: Final = r"^\w+/\w+: {0} is -?\d+, must be -?\d+"
+BETWEEN: Final = r"^\w+/\w+ with \w+: {0} is -?\d+, must be -?\d+$"
+POSTED: Final = r"^position \d+: posted as leg \d: {0} is .+, must be .+$"
+STANDS: Final = r"^[\w-]+ \S+ of \w+: {0} is .+, must be .+$"
+GONE: Final = r"^[\w-]+ \S+ of \w+ is missing$"
+DUE: Final = r"^\w+ \S+ of \w+ is due at .+, must be "
+
+# By table and column: what is written there instead, and what the audit must say.
+SPOILED: Final = {
+    "checkpoint": {
+        "event_id": (ANOTHER, r"^position \d+: the checkpoint says event .+, must be .+$"),
+        "position": ("{0} - 1", "^the journal holds a position .* that is not of the log up to the checkpoint$"),
+    },
+    "journal": {
+        "position": (AWAY, r"^the journal holds a position 100001 that is not of the log"),
+        "recorded_at": (LATER, r"^position 1: recorded at .+ by the journal, must be .+$"),
+        "event": ("({0}::text || ' ')::json", "^position 1: the journal does not hold the log's bytes$"),
+    },
+    "posting": {
+        "position": (AWAY, r"^posted beyond what the log says: \(100\d\d\d, "),
+        "leg": ("{0} + 100", r"^posted beyond what the log says: \(\d+, 10\d, "),
+        "account": ("CASE {0} WHEN 'main' THEN 'disputed' ELSE 'main' END", POSTED),
+        **dict.fromkeys(("community", "member", "counterparty"), (MORE, POSTED)),
+        **dict.fromkeys(("points", "given", "received", "balance_after"), ("{0} + 77", POSTED)),
+        "happened_at": (LATER, POSTED),
+        "gathering": (ANOTHER, POSTED),
+    },
+    "balance": {
+        **dict.fromkeys(("community", "member"), (MORE, r"^\w+/\w+: has postings and no balance$")),
+        **dict.fromkeys(
+            (
+                *("main", "stake", "disputed", "given", "received", "recent_given", "recent_received"),
+                *("settled", "kept", "broken", "first", "last"),
+            ),
+            (BY_ONE, WORTH),
+        ),
+    },
+    "pair": {
+        **dict.fromkeys(("community", "low", "high"), (MORE, r"^\w+/\w+ with \w+: is missing$")),
+        **dict.fromkeys(
+            ("low_gave", "high_gave", "low_helped", "high_helped", "contacts", "one_to_ones"), (BY_ONE, BETWEEN)
+        ),
+    },
+    "aggregate": {
+        **dict.fromkeys(("community", "kind"), (MORE, GONE)),
+        "id": (ANOTHER, r"^[\w-]+ \S+ of \w+ is not in the log$"),
+        **dict.fromkeys(("version", "position", "began"), (BY_ONE, STANDS)),
+        **dict.fromkeys(("state", "party_1", "party_2", "party_3"), (MORE, STANDS)),
+        "began_at": (LATER, STANDS),
+        "gathering": (ANOTHER, STANDS),
+        "facts": ("({0}::text || ' ')::json", STANDS),
+    },
+    "deadline": {
+        **dict.fromkeys(("community", "kind"), (MORE, r"^\w+ \S+ of \w+ has no deadline, must be due at ")),
+        "id": (ANOTHER, f"{DUE}None$"),
+        "due_at": (LATER, f"{DUE}2"),
+    },
+    "tag": {
+        **dict.fromkeys(("community", "member", "tag"), (MORE, r"^\(.+\): a tag that must not be there$")),
+        "side": ("CASE {0} WHEN 'want' THEN 'offer' ELSE 'want' END", r"^\(.+\): a tag that must be there$"),
+    },
+}
+# Of what is both wanted and offered, neither can be taken for the other.
+ONCE: Final = "(SELECT community, member, tag FROM tag GROUP BY 1, 2, 3 HAVING count(*) = 1)"
+SUITABLE: Final = {"side": f"(community, member, tag) IN {ONCE}"}
 
 
-SUMS: Final = r"^\w+/\w+: main, stake, given, received are .+, must be"
-SPOILED: Final = (
+async def test_every_column_that_is_spoiled_is_named(told: Ledger, subtests: pytest.Subtests) -> None:
+    for table, columns in SPOILED.items():
+        for column, (instead, named) in columns.items():
+            with subtests.test(f"{table}.{column}"):
+                one = f"ctid = (SELECT min(ctid) FROM {table} WHERE {SUITABLE.get(column, f'{column} IS NOT NULL')})"
+                statement = f"UPDATE {table} SET {column} = {instead.format(column)} WHERE {one}"
+                differences = await told.differences_after(statement)
+                assert any(re.search(named.format(column), sentence) for sentence in differences), differences
+    assert await told.differences() == []
+
+
+async def test_there_is_no_column_that_is_not_spoiled_here(ledger: Ledger) -> None:
+    async with connected(ledger.settings.postgres_dsn, ledger.settings.postgres_schema, "test") as connection:
+        columns = await connection.fetch(
+            "SELECT table_name, column_name FROM information_schema.columns c JOIN pg_tables t"
+            " ON t.tablename = c.table_name AND t.schemaname = c.table_schema WHERE table_schema = $1",
+            ledger.settings.postgres_schema,
+        )
+    found = {tuple(column) for column in columns} - {("checkpoint", "one")}  # Which can have one value only.
+    assert found == {(table, column) for table, columns in SPOILED.items() for column in columns}
+
+
+# A row too few, or one too many
+
+NOBODYS: Final = "00000000-0000-0000-0000-000000000001"
+MISSED: Final = {
+    "balance": r"^\w+/\w+: has postings and no balance$",
+    "pair": r"^\w+/\w+ with \w+: is missing$",
+    "aggregate": GONE,
+    "deadline": r"^\w+ \S+ of \w+ has no deadline, must be due at ",
+    "tag": r"^\(.+\): a tag that must be there$",
+    "journal": r"^position \d+: the journal does not hold the log's bytes$",
+    "posting": r"^position \d+: posted nothing, must be \(",
+}
+NOWHERE: Final = "NULL, 1, 0, 0, 1, now()"
+NO_SUCH: Final = f"SELECT 'acme', 'favour', '{NOBODYS}', 1, 1, 1, now(), 'posted', '{{}}'"
+STRANGER: Final = "^acme/ada with mallory: must not be there$"
+NOT_POSTED: Final = "^posted beyond what the log says: .*'mallory'"
+TOO_MANY: Final = (
     (
-        f"UPDATE balance SET main = main + 60 WHERE {A_BALANCE}",
-        SUMS,
-    ),
-    (f"UPDATE balance SET stake = stake + 1 WHERE {A_BALANCE}", SUMS),
-    (f"UPDATE balance SET given = given + 1 WHERE {A_BALANCE}", SUMS),
-    (
-        f"UPDATE balance SET received = received + 1 WHERE {A_BALANCE}",
-        SUMS,
-    ),
-    ("UPDATE balance SET member = 'eva' WHERE member = 'eve' AND community = 'acme'", r"^acme/eva: main, stake"),
-    ("DELETE FROM balance WHERE member = 'eve' AND community = 'acme'", "^acme/eve: has postings and no balance"),
-    ("INSERT INTO balance VALUES ('acme', 'mallory', 5, 0, 5, 0)", "^acme/mallory: main, stake, given, received"),
-    (f"UPDATE pair SET given = given + 1 WHERE {A_PAIR}", r"^\w+/\w+ with \w+: \(\d+, \d+\), must be \(\d+, \d+\)"),
-    (f"DELETE FROM pair WHERE {A_PAIR}", r"^\w+/\w+ with \w+: is missing"),
-    (
-        "INSERT INTO pair VALUES ('acme', 'ada', 'mallory', 1, 0)",
-        r"^acme/ada with mallory: \(1, 0\), must be \(0, 0\)",
-    ),
-    (f"UPDATE posting SET points = points + 1 WHERE {A_POSTING}", r"^position \d+: posted .+, must be"),
-    (f"UPDATE posting SET balance_after = 7 WHERE {A_POSTING}", r"^position \d+: posted .+, must be"),
-    (f"UPDATE posting SET member = 'mallory' WHERE {A_POSTING}", r"^position \d+: posted .+'mallory'.+, must be"),
-    (f"DELETE FROM posting WHERE {A_POSTING}", r"^position \d+: posted None, must be"),
-    (
-        "INSERT INTO posting SELECT min(position), 7, 'acme', 'mallory', 'main', NULL, 1, 0, 0, 1 FROM posting",
-        "^posted beyond what the log says: .*'mallory'",
+        f"INSERT INTO balance VALUES ('acme', 'mallory', 5, 0, 0, 5, {'0, ' * 6} 1, 1)",
+        "^acme/mallory: has a balance and no postings$",
     ),
     (
-        "INSERT INTO posting SELECT position + 1, 0, 'acme', 'mallory', 'main', NULL, 1, 0, 0, 1 FROM checkpoint",
-        "^posted beyond what the log says: .*'mallory'",
+        f"INSERT INTO balance VALUES ('acme', 'mallory', {'0, ' * 11} 0)",
+        "^acme/mallory: has a balance and no postings$",
     ),
     (
-        "UPDATE journal SET event = (event::text || ' ')::json WHERE position = 3",
-        "^position 3: the journal does not hold the log's bytes",
+        "INSERT INTO pair VALUES ('acme', 'ada', 'mallory', 1, 0, 0, 0, 0, 0)",
+        STRANGER,
     ),
-    ("DELETE FROM journal WHERE position = 3", "^position 3: the journal does not hold the log's bytes"),
+    (
+        "INSERT INTO pair VALUES ('acme', 'ada', 'mallory', 0, 0, 0, 0, 0, 0)",
+        STRANGER,
+    ),
+    (
+        f"INSERT INTO posting SELECT min(position), 7, 'acme', 'mallory', 'main', {NOWHERE} FROM posting",
+        NOT_POSTED,
+    ),
+    (
+        f"INSERT INTO posting SELECT position + 1, 0, 'acme', 'mallory', 'main', {NOWHERE} FROM checkpoint",
+        NOT_POSTED,
+    ),
+    (
+        f"INSERT INTO posting SELECT position, leg, 'acme', 'mallory', 'main', {NOWHERE} FROM posting LIMIT 1",
+        "mallory",  # Either of the two is one too many.
+    ),
     (
         "INSERT INTO journal SELECT position + 1, now(), '{}' FROM checkpoint",
         r"^the journal holds a position \d+ that is not of the log",
     ),
-    (f"UPDATE favour SET state = 'lapsed' WHERE {A_FAVOUR}", r"^favour \S+ of \w+ is .+, must be"),
-    (f"UPDATE favour SET version = 9 WHERE {A_FAVOUR}", r"^favour \S+ of \w+ is .+, must be"),
-    (f"UPDATE favour SET position = 1000 WHERE {A_FAVOUR}", r"^favour \S+ of \w+ is .+, must be"),
-    (f"UPDATE favour SET facts = '{{}}' WHERE {A_FAVOUR}", r"^favour \S+ of \w+ is .+, must be"),
-    (f"DELETE FROM favour WHERE {A_FAVOUR}", r"^favour \S+ of \w+ is missing"),
-    ("DELETE FROM intro WHERE ctid = (SELECT min(ctid) FROM intro)", r"^intro \S+ of \w+ is missing"),
     (
-        "UPDATE referral SET id = gen_random_uuid() WHERE id = (SELECT min(id::text)::uuid FROM referral)",
-        "is not in",
+        f"INSERT INTO aggregate (community, kind, id, version, position, began, began_at, state, facts) {NO_SUCH}",
+        rf"^favour {NOBODYS} of \w+ is not in the log$",
+    ),
+    (
+        f"INSERT INTO deadline VALUES ('acme', 'favour', '{NOBODYS}', now())",
+        f"^favour {NOBODYS} of acme is due at .+, must be None$",
+    ),
+    (
+        "INSERT INTO tag VALUES ('acme', 'mallory', 'want', 'law')",
+        r"^\('acme', 'mallory', .+ that must not be there$",
     ),
 )
 
 
-async def test_whatever_is_spoiled_is_named(told: Ledger, subtests: pytest.Subtests) -> None:
-    for statement, named in SPOILED:
+async def test_every_row_that_is_missing_is_named_and_alone(told: Ledger, subtests: pytest.Subtests) -> None:
+    for table, named in MISSED.items():
+        with subtests.test(table):
+            one = f"ctid = (SELECT ctid FROM {table} ORDER BY ctid LIMIT 1 OFFSET 3)"
+            differences = await told.differences_after(f"DELETE FROM {table} WHERE {one}")
+            assert [bool(re.search(named, sentence)) for sentence in differences if "all accounts" not in sentence] == [
+                True
+            ], differences
+
+
+async def test_every_row_too_many_is_named(told: Ledger, subtests: pytest.Subtests) -> None:
+    for statement, named in TOO_MANY:
         with subtests.test(statement):
             differences = await told.differences_after(statement)
             assert any(re.search(named, sentence) for sentence in differences), differences
     assert await told.differences() == []
 
 
+async def test_a_member_that_was_renamed_is_one_too_many_and_one_too_few(told: Ledger) -> None:
+    statement = "UPDATE balance SET member = 'eva' WHERE member = 'Eve' AND community = 'acme'"
+    first, second = await told.differences_after(statement)
+    assert first == "acme/eva: has a balance and no postings"
+    assert second == "acme/Eve: has postings and no balance"
+
+
+async def test_rows_of_the_right_shape_that_are_not_derived_are_named(told: Ledger) -> None:
+    """What follows from a state that was changed is still held against the log, and not against that state."""
+    lapsed = "UPDATE deadline SET due_at = due_at - interval '90 days'"
+    assert all(" is due at " in sentence for sentence in await told.differences_after(lapsed))
+    count = await told.value("SELECT count(*) FROM deadline")
+    assert len(await told.differences_after(lapsed)) == count
+    assert len(await told.differences_after("DELETE FROM deadline")) == count
+
+
 async def test_points_from_nowhere_break_the_zero_sum_of_their_community_alone(told: Ledger) -> None:
     statement = "UPDATE balance SET main = main + 60 WHERE community = 'acme' AND member = 'ada'"
     first, second = await told.differences_after(statement)
-    assert first.startswith("acme/ada: main, stake, given, received are")
+    assert re.search(r"^acme/ada: main is -?\d+, must be -?\d+$", first)
     assert second == "acme: all accounts sum to 60, must be 0"
-
-
-async def test_one_missing_row_is_one_difference(told: Ledger) -> None:
-    for table in ("journal", "posting"):
-        row = f"(SELECT ctid FROM {table} ORDER BY position LIMIT 1 OFFSET 3)"
-        assert len(await told.differences_after(f"DELETE FROM {table} WHERE ctid = {row}")) == 1
 
 
 async def test_books_behind_the_log_are_told_and_are_no_difference(few: Ledger) -> None:

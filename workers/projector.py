@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
@@ -18,7 +17,7 @@ from ledger.runtime import telemetry
 from ledger.runtime.settings import Settings
 
 RETRY_WAIT_S: Final = 0.5
-FOLDED_MAX: Final = 1
+FOLDED_MAX: Final = 1  # The writer remembers what is prepared and what is being written, and no more.
 
 _log = structlog.get_logger()
 
@@ -64,16 +63,14 @@ async def follow(log: EventLog, writer: Writer, settings: Settings) -> None:
 async def fold_all(
     batches: AsyncGenerator[list[Recorded], None], writer: Writer, folded: asyncio.Queue[Changes]
 ) -> None:
-    ahead: deque[Changes] = deque(maxlen=FOLDED_MAX + 1)  # Those in the queue, and the one being written.
     try:
         async for batch in batches:
             try:
-                changes = await writer.prepare(batch, ahead)
+                changes = await writer.prepare(batch)
             except Poison as poison:
                 if sound := [event for event in batch if event.position < poison.position]:
-                    await folded.put(await writer.prepare(sound, ahead))
+                    await folded.put(await writer.prepare(sound))
                 raise
-            ahead.append(changes)
             await folded.put(changes)
     except Poison:
         await folded.join()  # Everything before it is applied.

@@ -1,25 +1,57 @@
 """The fold: a batch of events, with what the books held before, becomes the rows to write. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, assert_never
+from uuid import UUID
 
 from msgspec import Struct
 
+from ledger.domain.catalog import KINDS, deadline_of
+from ledger.domain.effects import acquaintance, is_help, trials, weighed_at
 from ledger.domain.entry import Entry
+from ledger.domain.member import Active
 from ledger.domain.posting import entry_of
 from ledger.domain.refusals import Bug
+from ledger.domain.standing import weight
 from ledger.domain.values import State, tag_of
 from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
 
+PARTIES_MAX: Final = 3
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)  # Between these, a weight is exact.
+LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+
 Holder = tuple[str, str]  # community, member
+PairKey = tuple[str, str, str]  # community, and two members in the order of their ids
 
 
 class Balance(Struct):
-    """A member's accounts, in points."""
+    """What a member has: a row of the table, but for its key."""
 
     main: int = 0
     stake: int = 0
+    disputed: int = 0
+    given: int = 0
+    received: int = 0
+    recent_given: int = 0
+    recent_received: int = 0
+    settled: int = 0
+    kept: int = 0
+    broken: int = 0
+    first: int = 0
+    last: int = 0
+
+
+class PairChange(Struct):
+    """What is added to the row of a pair."""
+
+    low_gave: int = 0
+    high_gave: int = 0
+    low_helped: int = 0
+    high_helped: int = 0
+    contacts: int = 0
+    one_to_ones: int = 0
 
 
 class Held(Struct):
@@ -29,6 +61,8 @@ class Held(Struct):
     state: State
     position: int
     is_new: bool = False
+    began: int = 0
+    began_at: datetime | None = None
 
 
 class Batch(Struct, frozen=True):
@@ -39,12 +73,15 @@ class Batch(Struct, frozen=True):
 
     @property
     def holders(self) -> set[Holder]:
-        """The members whose balances move."""
-        return {
-            (event.ref.community, leg.member)
-            for event, entry in zip(self.events, self.entries, strict=True)
-            for leg in entry.legs
-        }
+        """The members whose balances change."""
+        found: set[Holder] = set()
+        for event, entry in zip(self.events, self.entries, strict=True):
+            community = event.ref.community
+            for leg in entry.legs:
+                found.add((community, leg.member))
+            for trial in trials(event.envelope.data):
+                found.add((community, trial.member))
+        return found
 
     @property
     def refs(self) -> set[AggregateRef]:
@@ -61,6 +98,7 @@ class Changes(Struct):
     journal: list[tuple[Any, ...]]
     postings: list[tuple[Any, ...]]
     balances: dict[Holder, Balance]
+    pairs: dict[PairKey, PairChange]
     held: dict[AggregateRef, Held]
 
 
@@ -78,48 +116,88 @@ def posted_by(event: Recorded) -> Entry:
         raise Poison(event.position, str(bug)) from bug
 
 
-def fold(batch: Batch, balances: dict[Holder, Balance], held: dict[AggregateRef, Held]) -> Changes:
-    """The changes that a batch amounts to; `balances` and `held` are what the books hold, moved on in place.
+def fold(batch: Batch, balances: Mapping[Holder, Balance], held: Mapping[AggregateRef, Held]) -> Changes:
+    """The changes that a batch amounts to; `balances` and `held` are what the books hold, and stay as they are.
 
     Raises: Poison, at the first event that cannot follow what came before it.
     """
     first, last = batch.events[0], batch.events[-1]
-    changes = Changes(first.position, last.position, last.envelope.id, [], [], balances, held)
+    changes = Changes(
+        first.position,
+        last.position,
+        last.envelope.id,
+        journal=[],
+        postings=[],
+        balances={holder: copy(balance) for holder, balance in balances.items()},
+        pairs={},
+        held={ref: Held(known.version, known.state, known.position) for ref, known in held.items()},
+    )
     for event, entry in zip(batch.events, batch.entries, strict=True):
-        recorded_at = datetime.fromtimestamp(event.recorded_at_us / 1_000_000, UTC)
-        changes.journal.append((event.position, recorded_at, event.body.decode()))
-        evolve(event, held)
-        if entry.legs:
-            post(event, entry, balances, changes.postings)
+        try:
+            take(event, entry, changes)
+        except Bug as bug:
+            raise Poison(event.position, str(bug)) from bug
     return changes
 
 
-def evolve(event: Recorded, held: dict[AggregateRef, Held]) -> None:
+def take(event: Recorded, entry: Entry, changes: Changes) -> None:
+    """Raises: Bug, when the event cannot follow what came before it, or breaks what always holds."""
+    recorded_at = datetime.fromtimestamp(event.recorded_at_us / 1_000_000, UTC)
+    changes.journal.append((event.position, recorded_at, event.body.decode()))
+    state = evolve(event, recorded_at, changes.held)
+    if entry.legs:
+        post(event, entry, getattr(state, "gathering", None), changes)
+    try_them(event, changes)
+    acquaint(event, state, changes)
+
+
+def evolve(event: Recorded, recorded_at: datetime, held: dict[AggregateRef, Held]) -> State:
     before = held.get(event.ref)
-    try:
-        state = event.kind.evolve(before.state if before else None, event.envelope.data)
-    except Bug as bug:
-        raise Poison(event.position, str(bug)) from bug
+    state: State = event.kind.evolve(before.state if before else None, event.envelope.data)
+    if (due_at := deadline_of(state)) is not None:
+        require_known_time(due_at)
     if before:
         before.version, before.state, before.position = before.version + 1, state, event.position
     else:
-        held[event.ref] = Held(1, state, event.position, is_new=True)
+        held[event.ref] = Held(1, state, event.position, is_new=True, began=event.position, began_at=recorded_at)
+    return state
 
 
-def post(event: Recorded, entry: Entry, balances: dict[Holder, Balance], postings: list[tuple[Any, ...]]) -> None:
-    community, position = event.ref.community, event.position
+def post(event: Recorded, entry: Entry, gathering: UUID | None, changes: Changes) -> None:
+    """The entry's legs, each with the balance it leaves, and what they add to the tallies of members and pairs."""
+    community, position, happened_at = event.ref.community, event.position, event.envelope.time
+    fact = event.envelope.data
+    helps = is_help(fact)
+    weigh_at = weighed_at(fact, happened_at)
+    require_known_time(happened_at)
+    require_known_time(weigh_at)
     for number, leg in enumerate(entry.legs):
-        holder = (community, leg.member)
-        balance = balances.get(holder)
-        if balance is None:
-            balance = balances[holder] = Balance()
-        if leg.account == "main":
-            after = balance.main = balance.main + leg.points
-        else:
-            after = balance.stake = balance.stake + leg.points
-            if after < 0:
-                raise Poison(position, f"takes {-leg.points} from a stake of {after - leg.points}")
-        postings.append(
+        points, given, received = leg.points, leg.given, leg.received
+        balance = balance_of((community, leg.member), position, changes)
+        match leg.account:
+            case "main":
+                after = balance.main = balance.main + points
+            case "disputed":
+                after = balance.disputed = balance.disputed + points
+            case "stake":
+                after = balance.stake = balance.stake + points
+                if after < 0:
+                    raise Bug(f"takes {-points} from a stake of {after - points}")
+            case _:
+                assert_never(leg.account)
+        if given:
+            balance.given += given
+            balance.recent_given += weight(given, weigh_at)
+            balance.settled += 1 if given > 0 else -1
+            if leg.counterparty is not None:
+                gave(community, leg.member, leg.counterparty, given, helps, changes)
+        if received:
+            balance.received += received
+            balance.recent_received += weight(received, weigh_at)
+            balance.settled += 1 if received > 0 else -1
+        if balance.given < 0 or balance.received < 0:
+            raise Bug(f"takes back more than {leg.member} has given or received")
+        changes.postings.append(
             (
                 position,
                 number,
@@ -127,24 +205,142 @@ def post(event: Recorded, entry: Entry, balances: dict[Holder, Balance], posting
                 leg.member,
                 leg.account,
                 leg.counterparty,
-                leg.points,
-                leg.given,
-                leg.received,
+                points,
+                given,
+                received,
                 after,
+                happened_at,
+                gathering,
             )
         )
+
+
+def balance_of(holder: Holder, position: int, changes: Changes) -> Balance:
+    balance = changes.balances.get(holder)
+    if balance is None:
+        balance = changes.balances[holder] = Balance(first=position)
+    balance.last = position
+    return balance
+
+
+def require_known_time(at: datetime) -> None:
+    """Raises: Bug, for a time that weighs nothing or more than can be counted, or that Postgres cannot keep."""
+    if not EARLIEST <= at < LATEST:
+        raise Bug(f"{at} is not a time that the books know")
+
+
+def pair_of(community: str, one: str, other: str, changes: Changes) -> PairChange:
+    if one == other:
+        raise Bug(f"{one} cannot be the other side too")
+    key = (community, one, other) if one < other else (community, other, one)
+    pair = changes.pairs.get(key)
+    if pair is None:
+        pair = changes.pairs[key] = PairChange()
+    return pair
+
+
+def gave(community: str, giver: str, receiver: str, points: int, helps: bool, changes: Changes) -> None:
+    pair = pair_of(community, giver, receiver, changes)
+    helped = (1 if points > 0 else -1) if helps else 0
+    if giver < receiver:
+        pair.low_gave += points
+        pair.low_helped += helped
+    else:
+        pair.high_gave += points
+        pair.high_helped += helped
+
+
+def try_them(event: Recorded, changes: Changes) -> None:
+    """Those who could have been at fault in an introduction: did they keep their word?"""
+    for trial in trials(event.envelope.data):
+        balance = balance_of((event.ref.community, trial.member), event.position, changes)
+        balance.kept += trial.kept
+        balance.broken += trial.broken
+
+
+def acquaint(event: Recorded, state: State, changes: Changes) -> None:
+    """Two members who have met, or sat down together."""
+    met = acquaintance(event.envelope.data, state)
+    if met is None:
+        return
+    pair = pair_of(event.ref.community, met.member, met.other, changes)
+    if met.one_to_one:
+        pair.one_to_ones += 1
+    else:
+        pair.contacts += 1
+
+
+# Rows
+
+
+def balance_row(holder: Holder, balance: Balance) -> tuple[Any, ...]:
+    return (
+        *holder,
+        balance.main,
+        balance.stake,
+        balance.disputed,
+        balance.given,
+        balance.received,
+        str(balance.recent_given),
+        str(balance.recent_received),
+        balance.settled,
+        balance.kept,
+        balance.broken,
+        balance.first,
+        balance.last,
+    )
+
+
+def pair_row(key: PairKey, pair: PairChange) -> tuple[Any, ...]:
+    return (
+        *key,
+        pair.low_gave,
+        pair.high_gave,
+        pair.low_helped,
+        pair.high_helped,
+        pair.contacts,
+        pair.one_to_ones,
+    )
+
+
+def new_row(ref: AggregateRef, held: Held) -> tuple[Any, ...]:
+    """A row of an aggregate that the books do not hold yet."""
+    parties = [getattr(held.state, role) for role in KINDS[ref.kind].parties]
+    parties += [None] * (PARTIES_MAX - len(parties))
+    return (*moved_row(ref, held), held.began, held.began_at, *parties, getattr(held.state, "gathering", None))
+
+
+def moved_row(ref: AggregateRef, held: Held) -> tuple[Any, ...]:
+    """What changes in the row of an aggregate."""
+    facts = encode_state(held.state).decode()
+    return ref.community, ref.kind, ref.id, held.version, held.position, tag_of(held.state), facts
+
+
+def deadline_rows(held: Mapping[AggregateRef, Held]) -> list[tuple[Any, ...]]:
+    """When aggregates end by themselves, those that do."""
+    due = ((ref, deadline_of(aggregate.state)) for ref, aggregate in held.items())
+    return [(ref.community, ref.kind, ref.id, due_at) for ref, due_at in due if due_at is not None]
+
+
+def tag_rows(held: Mapping[AggregateRef, Held]) -> list[tuple[str, str, str, str]]:
+    """What members look for and have to give: only those who are there."""
+    rows: list[tuple[str, str, str, str]] = []
+    for ref, aggregate in held.items():
+        match aggregate.state:
+            case Active() as member:
+                rows += [(ref.community, member.member, "want", tag) for tag in member.wants]
+                rows += [(ref.community, member.member, "offer", tag) for tag in member.offers]
+            case _:
+                pass
+    return rows
+
+
+def held_from(row: Mapping[str, Any]) -> tuple[AggregateRef, Held]:
+    ref = AggregateRef(row["community"], row["kind"], row["id"])
+    return ref, Held(row["version"], decode_state(ref.kind, row["facts"]), row["position"])
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows turned on their side, for `unnest`: also when there are none."""
     turned = [list(column) for column in zip(*rows, strict=True)]
     return turned or [[] for _ in range(width)]
-
-
-def held_row(ref: AggregateRef, held: Held) -> tuple[Any, ...]:
-    return ref.community, ref.id, held.version, held.position, tag_of(held.state), encode_state(held.state).decode()
-
-
-def held_from(kind: str, row: Mapping[str, Any]) -> tuple[AggregateRef, Held]:
-    ref = AggregateRef(row["community"], kind, row["id"])
-    return ref, Held(row["version"], decode_state(kind, row["facts"]), row["position"])

@@ -1,12 +1,14 @@
 """The readers of the books, and the watermark that tells them how far the books have come."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Self
+from datetime import datetime
+from typing import Final, Self
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from ledger.books.queries import named
@@ -19,8 +21,9 @@ from ledger.books.schema import (
     require_schema,
 )
 from ledger.domain.refusals import Bug
+from ledger.domain.standing import Stage, stage
 from ledger.domain.values import State
-from ledger.envelope import decode_state
+from ledger.envelope import AggregateRef, decode_state
 from ledger.runtime.unavailable import Unavailable
 
 QUERIES: Final = named("reader")
@@ -35,36 +38,53 @@ class BooksBehind(Unavailable):
     code = "books_behind"
 
 
-class Tally(Struct, frozen=True):
-    """What one member has given and received, gross, in points."""
+class PairTally(Struct, frozen=True):
+    """What one member has given another and received from them, gross, in points, and how far they have come."""
 
+    other: str
     given: int
     received: int
+    stage: Stage
 
 
 class MemberBalance(Struct, frozen=True):
+    """A member's accounts and gross tallies in points. `last` is the position of the last event that moved them."""
+
     member: str
     main: int
     stake: int
+    disputed: int
     given: int
     received: int
+    last: int
 
 
 class HeldAggregate(Struct, frozen=True):
+    """An aggregate as the books hold it. `began` and `position` are those of its first and its last event."""
+
     version: int
     position: int
+    began: int
     state: State
 
 
 class Summary(Struct, frozen=True):
-    """Totals over a community. `states`: how many of each kind are in each state, as JSON."""
+    """Totals over a community. `states`: how many of each kind are in each state."""
 
     members: int
     main: int
     stake: int
+    disputed: int
     given: int
     received: int
-    states: dict[str, str]
+    states: dict[str, dict[str, int]]
+
+
+class Due(Struct, frozen=True):
+    """An aggregate whose deadline has passed, as far as the books know."""
+
+    ref: AggregateRef
+    due_at: datetime
 
 
 async def leave_as_it_is(_: object) -> None:
@@ -123,40 +143,47 @@ class Reader:
         raise BooksBehind(f"position {position} is asked for, {self._position} is shown")
 
     async def position(self) -> int:
-        return int((await self._rows("position"))[0]["position"])
+        return int((await self.rows("position"))[0]["position"])
 
     async def balance(self, community: str, member: str) -> tuple[int, MemberBalance]:
-        (row,) = await self._rows("balance", community, member)
-        return row["position"], MemberBalance(member, row["main"], row["stake"], row["given"], row["received"])
+        (row,) = await self.rows("balance", community, member)
+        return row["position"], MemberBalance(member, *tuple(row)[1:])
 
     async def balances(self, community: str, after: str, limit: int) -> tuple[int, list[MemberBalance]]:
         """Members in order of their ids, after this one."""
-        rows = await self._rows("balances", community, after, limit)
+        rows = await self.rows("balances", community, after, limit)
         return rows[0]["position"], [MemberBalance(*row[1:]) for row in map(tuple, rows) if row[1] is not None]
 
-    async def pair(self, community: str, member: str, other: str) -> tuple[int, Tally]:
-        (row,) = await self._rows("pair", community, member, other)
-        return row["position"], Tally(row["given"], row["received"])
+    async def pair(self, community: str, member: str, other: str) -> tuple[int, PairTally]:
+        (row,) = await self.rows("pair", community, member, other)
+        return row["position"], pair_tally(other, row)
 
-    async def pairs(self, community: str, member: str, after: str, limit: int) -> tuple[int, list[tuple[str, Tally]]]:
-        """Everybody the member has exchanged something with, in order of their ids, after this one."""
-        rows = await self._rows("pairs", community, member, after, limit)
-        return rows[0]["position"], [
-            (row["other"], Tally(row["given"], row["received"])) for row in rows if row["other"] is not None
-        ]
+    async def pairs(self, community: str, member: str, after: str, limit: int) -> tuple[int, list[PairTally]]:
+        """Everybody the member knows or has exchanged something with, in order of their ids, after this one."""
+        rows = await self.rows("pairs", community, member, after, limit)
+        return rows[0]["position"], [pair_tally(row["other"], row) for row in rows if row["other"] is not None]
 
     async def aggregate(self, kind: str, community: str, aggregate_id: UUID) -> tuple[int, HeldAggregate | None]:
-        (row,) = await self._rows(kind, community, aggregate_id)
+        (row,) = await self.rows("aggregate", community, kind, aggregate_id)
         if row["facts"] is None:
             return row["shown"], None
-        return row["shown"], HeldAggregate(row["version"], row["position"], decode_state(kind, row["facts"]))
+        state = decode_state(kind, row["facts"])
+        return row["shown"], HeldAggregate(row["version"], row["position"], row["began"], state)
 
     async def summary(self, community: str) -> tuple[int, Summary]:
-        (row,) = await self._rows("summary", community)
-        states = {kind: row[f"{kind}s"] for kind in ("favour", "referral", "intro")}
-        return row["position"], Summary(
-            row["members"], row["main"], row["stake"], row["given"], row["received"], states
-        )
+        (row,) = await self.rows("summary", community)
+        totals = dict(row)
+        totals["states"] = msgspec.json.decode(totals["states"])
+        return totals.pop("position"), msgspec.convert(totals, Summary)
+
+    async def due(self, now: datetime, limit: int) -> tuple[int, list[Due]]:
+        """Aggregates whose deadline has passed, the longest overdue first."""
+        rows = await self.rows("due", now, limit)
+        return rows[0]["position"], [
+            Due(AggregateRef(row["community"], row["kind"], row["id"]), row["due_at"])
+            for row in rows
+            if row["id"] is not None
+        ]
 
     async def check(self) -> None:
         """Raises: BooksUnavailable or SchemaMissing, when reads would fail."""
@@ -164,9 +191,12 @@ class Reader:
             async with self._pool.acquire(timeout=WAIT_MAX_S) as connection:
                 await require_schema(connection, self._schema)
 
-    async def _rows(self, query: str, *arguments: object) -> Sequence[Any]:
+    async def rows(
+        self, query: str, *arguments: object, queries: Mapping[str, str] = QUERIES
+    ) -> Sequence["asyncpg.Record"]:
+        """The answer of a named query: at least one row, since each of them begins at the checkpoint."""
         with reaching():
-            rows = await self._pool.fetch(QUERIES[query], *arguments)
+            rows = await self._pool.fetch(queries[query], *arguments)
         if not rows:
             raise Bug(f"{query} answered nothing: the books have no checkpoint")
         return rows
@@ -196,3 +226,8 @@ class Reader:
             self._position = position
             self._moved.set()
             self._moved = asyncio.Event()
+
+
+def pair_tally(other: str, row: "asyncpg.Record") -> PairTally:
+    come_to = stage(contact=row["contact"], one_to_one=row["one_to_one"], helped_both_ways=row["helped_both_ways"])
+    return PairTally(other, row["given"], row["received"], come_to)

@@ -1,11 +1,10 @@
 """The writer: applies batches of events to the books, effects and checkpoint in one transaction."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from copy import copy
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -16,25 +15,31 @@ from ledger.books.fold import (
     Changes,
     Held,
     Holder,
+    balance_row,
     batch_of,
     columns,
+    deadline_rows,
     fold,
     held_from,
-    held_row,
+    moved_row,
+    new_row,
+    pair_row,
+    tag_rows,
 )
 from ledger.books.queries import named
+from ledger.books.recent import Recent
 from ledger.books.schema import connected, reaching, require_schema
+from ledger.domain.member import MemberState
 from ledger.domain.refusals import Bug
 from ledger.envelope import AggregateRef, Recorded
 
 QUERIES: Final = named("writer")
 STANDBY_POLL_S: Final = 0.5
+REMEMBERED_MAX: Final = 30_000  # Of balances and of aggregates, in each of two generations: some tens of MiB.
 # The writer touches rows by their keys. A plan that reads a whole table would get slower as the books grow.
 BY_KEY: Final = MappingProxyType({"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"})
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
+JOURNAL: Final = ("position", "recorded_at", "event")
 POSTING: Final = (
     "position",
     "leg",
@@ -46,23 +51,13 @@ POSTING: Final = (
     "given",
     "received",
     "balance_after",
+    "happened_at",
+    "gathering",
 )
-
-
-class Shelf(Struct, frozen=True):
-    """The table of one kind: its queries, and the columns that repeat a fact of the state for people and lists."""
-
-    table: str
-    facts: tuple[str, ...]
-    read: str
-    change: str
-
-
-SHELVES: Final = {
-    "favour": Shelf("favour", ("giver", "receiver"), QUERIES["favours_of"], QUERIES["change_favours"]),
-    "referral": Shelf("referral", ("referrer", "recipient"), QUERIES["referrals_of"], QUERIES["change_referrals"]),
-    "intro": Shelf("intro", ("asker", "connector", "target"), QUERIES["intros_of"], QUERIES["change_intros"]),
-}
+MOVED: Final = ("community", "kind", "id", "version", "position", "state", "facts")
+NEW: Final = (*MOVED, "began", "began_at", "party_1", "party_2", "party_3", "gathering")
+DEADLINE: Final = ("community", "kind", "id", "due_at")
+TAG: Final = ("community", "member", "side", "tag")
 
 
 class Displaced(Exception):
@@ -79,12 +74,16 @@ class Checkpoint(Struct, frozen=True):
 class Writer:
     """The one writer of a schema, for as long as its connection lives.
 
-    `reading` is a second connection, for what is read while the first one writes.
+    `reading` is a second connection, for what is read while the first one writes. What was prepared lately is
+    remembered, whether it is written yet or not; a writer that failed is thrown away with all it remembers.
     """
 
     def __init__(self, connection: "asyncpg.Connection[Any]", reading: "asyncpg.Connection[Any] | None" = None) -> None:
         self._connection = connection
         self._reading = reading or connection
+        self._balances = Recent[Holder, Balance](REMEMBERED_MAX)
+        self._held = Recent[AggregateRef, Held](REMEMBERED_MAX)
+        self._written: int | None = None  # How far the books have come by this writer, once it has begun.
 
     async def checkpoint(self) -> Checkpoint:
         """Raises: BooksUnavailable."""
@@ -98,29 +97,29 @@ class Writer:
         """Write what the events amount to: `prepare`, then `write`."""
         await self.write(await self.prepare(events))
 
-    async def prepare(self, events: Sequence[Recorded], ahead: Sequence[Changes] = ()) -> Changes:
-        """Fold the events over what the books hold once the changes `ahead`, oldest first, are written.
+    async def prepare(self, events: Sequence[Recorded]) -> Changes:
+        """Fold the events over what the books hold once everything prepared before is written.
 
-        Those may be written meanwhile or not: what they touch is taken from them, and they touch nothing else.
-        Raises: Poison; Displaced, when the books are not where these changes begin; BooksUnavailable, SchemaMissing.
+        At most one batch may be prepared and not begun to be written, and one be written meanwhile.
+        Raises: Poison, with nothing remembered of these; Displaced, when the books are beyond where these changes
+        begin, or not as far as this writer has brought them; BooksUnavailable, SchemaMissing.
         """
         batch = batch_of(events)
-        holders, refs = batch.holders, batch.refs
+        first = events[0].position
+        lowest = first - 1 if self._written is None else self._written
         with reaching():
-            balances, held = await self._balances(holders), await self._held(refs)
-            await self._require_turn(events[0].position, ahead)  # After the reads: so they saw nothing later.
-        for changes in ahead:
-            overlay(balances, holders, changes.balances)
-            overlay(held, refs, changes.held)
-        for aggregate in held.values():
-            aggregate.is_new = False
-        return fold(batch, balances, held)
+            balances, held = await self._balances_of(batch.holders), await self._held_of(batch.refs)
+            await self._require_turn(lowest, first)  # After the reads: so they saw nothing later.
+        changes = fold(batch, balances, held)
+        self._balances.update(changes.balances)
+        self._held.update(changes.held)
+        self._written = lowest if self._written is None else self._written
+        return changes
 
-    async def _require_turn(self, first: int, ahead: Sequence[Changes]) -> None:
-        """Raises: Displaced. An event that somebody else has applied must not be taken for one that cannot follow."""
-        lowest = ahead[0].first if ahead else first
+    async def _require_turn(self, lowest: int, first: int) -> None:
+        """Raises: Displaced. What somebody else applied, or did away with, must not be taken for what cannot follow."""
         position = await self._reading.fetchval(QUERIES["position"])
-        if not lowest - 1 <= position <= first - 1:
+        if position is None or not lowest <= position < first:
             raise Displaced(f"the checkpoint is at {position}, and not at {first - 1}")
 
     async def write(self, changes: Changes) -> None:
@@ -138,50 +137,64 @@ class Writer:
                     raise Displaced(f"the checkpoint is not at {changes.first - 1}")
                 await self._write(changes)
                 await self._connection.execute(QUERIES["announce"], str(changes.last))
+        self._written = changes.last
 
-    async def _balances(self, holders: set[Holder]) -> dict[Holder, Balance]:
-        if not holders:
-            return {}
-        rows = await self._reading.fetch(QUERIES["balances_of"], *columns(sorted(holders), 2))
-        return {(row[0], row[1]): Balance(row[2], row[3]) for row in rows}
+    async def _balances_of(self, holders: set[Holder]) -> dict[Holder, Balance]:
+        found, missing = known(self._balances, holders)
+        if missing:
+            rows = await self._reading.fetch(QUERIES["balances_of"], *columns(missing, 2))
+            for community, member, *values in rows:
+                found[community, member] = Balance(*map(int, values))
+        return found
 
-    async def _held(self, refs: set[AggregateRef]) -> dict[AggregateRef, Held]:
-        held: dict[AggregateRef, Held] = {}
-        for kind in {ref.kind for ref in refs}:
-            wanted = sorted((ref.community, ref.id) for ref in refs if ref.kind == kind)
-            rows = await self._reading.fetch(SHELVES[kind].read, *columns(wanted, 2))
-            held.update(held_from(kind, row) for row in rows)
-        return held
+    async def _held_of(self, refs: set[AggregateRef]) -> dict[AggregateRef, Held]:
+        found, missing = known(self._held, refs)
+        if missing:
+            wanted = [(ref.community, ref.kind, ref.id) for ref in missing]
+            rows = await self._reading.fetch(QUERIES["aggregates_of"], *columns(wanted, 3))
+            found.update(held_from(row) for row in rows)
+        return found
 
     async def _write(self, changes: Changes) -> None:
-        connection = self._connection
-        await connection.copy_records_to_table(
-            "journal", records=changes.journal, columns=("position", "recorded_at", "event")
-        )
-        if changes.postings:
-            await connection.copy_records_to_table("posting", records=changes.postings, columns=POSTING)
-        for kind, shelf in SHELVES.items():
-            began = [
-                (*held_row(ref, held), *(getattr(held.state, fact) for fact in shelf.facts))
-                for ref, held in changes.held.items()
-                if ref.kind == kind and held.is_new
-            ]
-            if began:
-                names = ("community", "id", "version", "position", "state", "facts", *shelf.facts)
-                await connection.copy_records_to_table(shelf.table, records=began, columns=names)
-            moved = sorted(
-                held_row(ref, held) for ref, held in changes.held.items() if ref.kind == kind and not held.is_new
-            )
-            if moved:
-                await connection.execute(shelf.change, *columns(moved, 6))
-        if changes.postings:
-            await connection.execute(QUERIES["add_up"], changes.first, changes.last)
+        await self._copy("journal", JOURNAL, changes.journal)
+        await self._copy("posting", POSTING, changes.postings)
+        if await self._copy("staged_balance", None, [balance_row(*item) for item in changes.balances.items()]):
+            await self._connection.execute(QUERIES["set_balances"])
+        if await self._copy("staged_pair", None, [pair_row(*item) for item in changes.pairs.items()]):
+            await self._connection.execute(QUERIES["add_to_pairs"])
+        new = {ref: held for ref, held in changes.held.items() if held.is_new}
+        moved = {ref: held for ref, held in changes.held.items() if not held.is_new}
+        await self._copy("aggregate", NEW, [new_row(*item) for item in new.items()])
+        if await self._copy("staged_aggregate", MOVED, [moved_row(*item) for item in moved.items()]):
+            await self._connection.execute(QUERIES["move_aggregates"])
+            await self._connection.execute(QUERIES["drop_deadlines"])
+        await self._copy("deadline", DEADLINE, deadline_rows(changes.held))
+        if gone := [
+            (ref.community, held.state.member)
+            for ref, held in changes.held.items()
+            if isinstance(held.state, MemberState)
+        ]:
+            await self._connection.execute(QUERIES["drop_tags"], *columns(gone, 2))
+            await self._copy("tag", TAG, tag_rows(changes.held))
+
+    async def _copy(self, table: str, names: Sequence[str] | None, rows: Sequence[tuple[Any, ...]]) -> bool:
+        """Copy the rows in; answers whether there were any."""
+        if rows:
+            await self._connection.copy_records_to_table(table, records=rows, columns=names)
+        return bool(rows)
 
 
-def overlay(values: dict[Key, Value], wanted: set[Key], newer: Mapping[Key, Value]) -> None:
-    """Take the newer values of what is wanted. Copied: a fold moves its values on in place."""
-    for key in wanted & newer.keys():
-        values[key] = copy(newer[key])
+def known(recent: Recent[Any, Any], wanted: set[Any]) -> tuple[dict[Any, Any], list[Any]]:
+    """What is remembered of the wanted, and the keys of the others."""
+    found: dict[Any, Any] = {}
+    missing: list[Any] = []
+    for key in wanted:
+        value = recent.get(key)
+        if value is None:
+            missing.append(key)
+        else:
+            found[key] = value
+    return found, missing
 
 
 @asynccontextmanager
@@ -196,5 +209,6 @@ async def the_writer(dsn: str, schema: str) -> AsyncGenerator[Writer, None]:
         with reaching():
             while not await connection.fetchval(QUERIES["try_to_be_the_writer"]):  # noqa: ASYNC110  See the query.
                 await asyncio.sleep(STANDBY_POLL_S)
+            await connection.execute(QUERIES["make_stages"])
         async with connected(dsn, schema, "writer, reading", planner=BY_KEY) as reading:
             yield Writer(connection, reading)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from ledger.domain.guard import Facts
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.refusals import NotDue
 from ledger.domain.values import Command, Event, Lapse, State
@@ -48,12 +49,14 @@ NOTHING_FOUND: Final[Mapping[Need, Found]] = MappingProxyType({})
 class Context(Struct, frozen=True, kw_only=True):
     """`now` is the ledger's time: deadlines run from it and not from when a thing is said to have happened,
     because silence can only begin once the other side can know. `policy` is the one in force at `now`.
-    `found` answers the needs of the command; None where nothing is recorded.
+    `found` answers the needs of the command; None where nothing is recorded. `facts` are what the guard weighs;
+    None where nothing is asked for, or the books could not be read.
     """
 
     now: datetime
     policy: Policy = DEFAULT_POLICY
     found: Mapping[Need, Found] = NOTHING_FOUND
+    facts: Facts | None = None
 
 
 def no_needs(_command: Command | Lapse, _state: State | None, _id: UUID) -> tuple[Need, ...]:

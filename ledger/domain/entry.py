@@ -1,9 +1,20 @@
 """Journal entries: legs that sum to zero, and the transfers they are made of."""
 
+from collections.abc import Callable, Iterable
+
 from msgspec import Struct
 
 from ledger.domain.refusals import Bug
-from ledger.domain.values import Account, MemberId, Points
+from ledger.domain.values import Account, Amount, MemberId, Points
+
+
+class Transfer(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Points that go from one who received to one who gave, and count in the gross tallies of both."""
+
+    payer: MemberId
+    payee: MemberId
+    points: Amount
+    payer_account: Account = "main"
 
 
 class Leg(Struct, frozen=True, gc=False):
@@ -27,7 +38,7 @@ class Entry(Struct, frozen=True, gc=False):
     legs: tuple[Leg, ...]
 
     def __post_init__(self) -> None:
-        if sum(leg.points for leg in self.legs):
+        if sum([leg.points for leg in self.legs]):
             raise Bug(f"unbalanced entry: {self.legs}")  # Not `assert`: python -O strips it.
 
     def __add__(self, other: "Entry") -> "Entry":
@@ -39,25 +50,64 @@ NOTHING = Entry(())
 
 def transfer(payer: MemberId, payee: MemberId, points: Points, *, payer_account: Account = "main") -> Entry:
     """`points` go from one who received to one who gave, and count in the gross tallies of both. None: nothing."""
-    if not points:
-        return NOTHING
-    return Entry(
-        (
-            Leg(payer, payer_account, -points, payee, received=points),
-            Leg(payee, "main", points, payer, given=points),
-        )
-    )
+    return paid((Transfer(payer, payee, points, payer_account),))
 
 
 def gift(payer: MemberId, payee: MemberId, points: Points) -> Entry:
     """`points` go over on `main` only: the gross tallies stay. None: nothing."""
-    if not points:
-        return NOTHING
-    return Entry((Leg(payer, "main", -points, payee), Leg(payee, "main", points, payer)))
+    return Entry((Leg(payer, "main", -points, payee), Leg(payee, "main", points, payer))) if points else NOTHING
 
 
 def within(member: MemberId, source: Account, target: Account, points: Points) -> Entry:
     """A member's own points change account. Nothing, when there are none."""
-    if not points:
-        return NOTHING
-    return Entry((Leg(member, source, -points, None), Leg(member, target, points, None)))
+    return Entry(moved(member, source, target, points)) if points else NOTHING
+
+
+def moved(member: MemberId, source: Account, target: Account, points: Points) -> tuple[Leg, Leg]:
+    return Leg(member, source, -points, None), Leg(member, target, points, None)
+
+
+# What happens to transfers as a whole
+
+
+def paid(transfers: Iterable[Transfer]) -> Entry:
+    """Every transfer is made."""
+    return each(
+        transfers,
+        lambda t: (
+            Leg(t.payer, t.payer_account, -t.points, t.payee, received=t.points),
+            Leg(t.payee, "main", t.points, t.payer, given=t.points),
+        ),
+    )
+
+
+def frozen(transfers: Iterable[Transfer]) -> Entry:
+    """What was transferred is set aside on both sides, until it is known whether it stands."""
+    return each(
+        transfers,
+        lambda t: moved(t.payer, "disputed", "main", t.points) + moved(t.payee, "main", "disputed", t.points),
+    )
+
+
+def thawed(transfers: Iterable[Transfer]) -> Entry:
+    """What was set aside goes back: the transfers stand."""
+    return each(
+        transfers,
+        lambda t: moved(t.payer, "main", "disputed", t.points) + moved(t.payee, "disputed", "main", t.points),
+    )
+
+
+def reversal(transfers: Iterable[Transfer]) -> Entry:
+    """What was set aside is nobody's any more, and the gross tallies are as if it had never been transferred."""
+    return each(
+        transfers,
+        lambda t: (
+            Leg(t.payer, "disputed", t.points, t.payee, received=-t.points),
+            Leg(t.payee, "disputed", -t.points, t.payer, given=-t.points),
+        ),
+    )
+
+
+def each(transfers: Iterable[Transfer], legs: Callable[[Transfer], tuple[Leg, ...]]) -> Entry:
+    """One entry of them all; a transfer of nothing has no legs."""
+    return Entry(tuple([leg for transfer in transfers if transfer.points for leg in legs(transfer)]))

@@ -6,8 +6,9 @@
 from typing import assert_never
 from uuid import UUID
 
-from ledger.domain.context import Context, only_if_due
-from ledger.domain.refusals import AlreadyExists, Bug, NotYours, SelfDealing, Unknown, WrongState
+from ledger.domain.context import Context, Need, only_if_due
+from ledger.domain.disputed import dispute_of, opened_in, upheld_in
+from ledger.domain.refusals import AlreadyExists, Bug, NotYours, SelfDealing, UnderDispute, Unknown, WrongState
 from ledger.domain.values import (
     Amount,
     Command,
@@ -180,6 +181,15 @@ def evolve(state: Favour | None, event: FavourEvent) -> Favour:
             raise Bug(f"{tag_of(event)} after {state and tag_of(state)}")
 
 
+def needs(command: FavourCommand, state: Favour | None, own_id: UUID) -> tuple[Need, ...]:
+    """Whether the debt is disputed, before it is forgiven: it was thanked for or confirmed, one of the two."""
+    match command, state:
+        case ForgiveFavour(), Posted():
+            return dispute_of(own_id, "favour.thanked"), dispute_of(own_id, "favour.confirmed")
+        case _:
+            return ()
+
+
 def decide(command: FavourCommand, state: Favour | None, context: Context) -> FavourEvent | None:
     """The event that the command amounts to, or None when it is already so.
 
@@ -197,7 +207,7 @@ def decide(command: FavourCommand, state: Favour | None, context: Context) -> Fa
         case RefuseFavour(), _:
             return refuse(command, state)
         case ForgiveFavour(), _:
-            return forgive(command, state)
+            return forgive(command, state, context)
         case LapseFavour(), _:
             return lapse(state, context)
         case _:
@@ -252,11 +262,15 @@ def refuse(command: RefuseFavour, state: Favour) -> FavourRefused | None:
             raise WrongState(expected="claimed", found=tag_of(state))
 
 
-def forgive(command: ForgiveFavour, state: Favour) -> FavourForgiven | None:
+def forgive(command: ForgiveFavour, state: Favour, context: Context) -> FavourForgiven | None:
     if command.actor != state.giver:
         raise NotYours(role="giver")
     match state:
         case Posted():
+            if (dispute := opened_in(context)) is not None:
+                raise UnderDispute(lapses_at=dispute.lapses_at)
+            if upheld_in(context) is not None:
+                raise WrongState(expected="posted", found="disputed")  # There is no debt left to forgive.
             return FavourForgiven(giver=state.giver, receiver=state.receiver, points=state.points)
         case Forgiven():
             return None

@@ -2,23 +2,16 @@
 
 `asked -> accepted -> consented -> made -> met -> closed`, or `offered -> consented -> made -> ...`;
 side ways out: `declined`, `refused`, `withdrawn`, `expired`. Of an offer, `asker` and `target` are the two.
+Who may do what, and when, is in `introducing`; what of it the asker can tell, in `visibility`.
 """
 
-from typing import Literal, assert_never
+from typing import Annotated, Literal
 from uuid import UUID
 
-from ledger.domain.context import Context, only_if_due
-from ledger.domain.refusals import (
-    AlreadyExists,
-    Bug,
-    LevelMisplaced,
-    NobodyAsked,
-    NotYours,
-    RespondByOutOfRange,
-    SelfDealing,
-    Unknown,
-    WrongState,
-)
+from msgspec import Meta
+
+from ledger.domain.guard import Advice
+from ledger.domain.refusals import Bug
 from ledger.domain.values import (
     Amount,
     Command,
@@ -36,17 +29,26 @@ from ledger.domain.values import (
 
 Outcome = Literal["fruitful", "no_result", "fell_silent"]
 Fault = Literal["none", "asker", "connector"]
+Percent = Annotated[int, Meta(ge=0, le=100)]
 
 # States
 
 
 class IntroState(State, frozen=True, kw_only=True):
+    """What an ask carries from the start: `visible_until` is when silence ends for the asker, whoever is silent;
+    `expects_percent` is how likely they think a yes, `invited` and `advice` what the connector is told of them.
+    """
+
     asker: MemberId
     connector: MemberId
     target: MemberId
     matchmade: bool = False
     tags: Tags = ()
     gathering: UUID | None = None
+    visible_until: Instant | None = None
+    expects_percent: Percent | None = None
+    invited: bool = False
+    advice: Advice | None = None
 
 
 class Asked(IntroState, frozen=True, kw_only=True, tag="asked"):
@@ -60,6 +62,7 @@ class LevelledState(IntroState, frozen=True, kw_only=True):
 
     level: Level
     points: Amount
+    made_at: Instant | None = None
 
 
 class Offered(LevelledState, frozen=True, kw_only=True, tag="offered"):
@@ -94,10 +97,11 @@ class Met(LevelledState, frozen=True, kw_only=True, tag="met"):
 
 
 class Closed(LevelledState, frozen=True, kw_only=True, tag="closed"):
-    """It is over, this way, and by this one's fault."""
+    """It is over, this way, and by this one's fault. `settled`: by a dispute, which has made them pay."""
 
     outcome: Outcome
     fault: Fault
+    settled: bool = False
 
 
 class Declined(IntroState, frozen=True, kw_only=True, tag="declined"):
@@ -115,7 +119,7 @@ class Refused(LevelledState, frozen=True, kw_only=True, tag="refused"):
 
 
 class Withdrawn(IntroState, frozen=True, kw_only=True, tag="withdrawn"):
-    """The one who began it took it back before it was made."""
+    """The one who began it took it back before it was made, whether or not they could know how it stood."""
 
 
 class Expired(IntroState, frozen=True, kw_only=True, tag="expired"):
@@ -136,11 +140,20 @@ class IntroEventBase(Event, frozen=True, kw_only=True):
 
 
 class IntroAsked(IntroEventBase, frozen=True, kw_only=True, tag="intro.asked"):
-    """The asker would like the connector to introduce them to the target."""
+    """The asker would like the connector to introduce them to the target.
+
+    `visible_until` is when silence ends for the asker, whoever is silent: it is the same for every silence, so that
+    it tells none from another. `expects_percent` is how likely the asker thinks a yes, for their eyes alone;
+    `advice` is for the connector, and `invited` says that the connector always welcomes their asks.
+    """
 
     lapses_at: Instant
     tags: Tags = ()
     gathering: UUID | None = None
+    visible_until: Instant | None = None
+    expects_percent: Percent | None = None
+    invited: bool = False
+    advice: Advice | None = None
 
 
 class IntroOffered(IntroEventBase, frozen=True, kw_only=True, tag="intro.offered"):
@@ -194,6 +207,7 @@ class IntroMade(IntroEventBase, frozen=True, kw_only=True, tag="intro.made"):
     points: Amount
     stake: Amount
     lapses_at: Instant
+    made_at: Instant | None = None  # Of older ones it is not known.
     matchmade: bool = False
 
 
@@ -206,7 +220,8 @@ class IntroMet(IntroEventBase, frozen=True, kw_only=True, tag="intro.met"):
 class IntroClosed(IntroEventBase, frozen=True, kw_only=True, tag="intro.closed"):
     """It is over.
 
-    `points` were those of made, `stake` is what was at risk, `penalty` what a fault of the asker costs.
+    `points` were those of made, none if they have been reversed; `stake` is what was at risk, `penalty` what a fault
+    of the asker costs. When a dispute `settled` the fault, they have paid for it already.
     """
 
     outcome: Outcome
@@ -215,6 +230,7 @@ class IntroClosed(IntroEventBase, frozen=True, kw_only=True, tag="intro.closed")
     stake: Amount
     penalty: Amount = 0
     matchmade: bool = False
+    settled: bool = False
 
 
 IntroEvent = (
@@ -239,6 +255,7 @@ class ProposeIntro(Creation, frozen=True, kw_only=True):
 
     An offer names its `level`; an ask does not, for the connector picks it. `respond_by` is when silence
     ends: after now and not later than the community allows, which is also what it is when left out.
+    `expects_percent` is how likely the asker thinks a yes: only they will see it again.
     """
 
     asker: MemberId
@@ -247,6 +264,7 @@ class ProposeIntro(Creation, frozen=True, kw_only=True):
     level: Level | None = None
     tags: Tags = ()
     respond_by: Instant | None = None
+    expects_percent: Percent | None = None
     id: UUID | None = None
     gathering: UUID | None = None
 
@@ -271,7 +289,10 @@ class DeclineIntro(Command, frozen=True, kw_only=True):
 
 
 class WithdrawIntro(Command, frozen=True, kw_only=True):
-    """The asker, or the connector of an offer, takes it back before it is made."""
+    """The asker, or the connector of an offer, takes it back before it is made.
+
+    An asker always may, for they cannot know whether somebody has said no.
+    """
 
 
 class ConsentIntro(Command, frozen=True, kw_only=True):
@@ -317,6 +338,10 @@ def evolve(state: Intro | None, event: IntroEvent) -> Intro:
                 target=event.target,
                 tags=event.tags,
                 gathering=event.gathering,
+                visible_until=event.visible_until,
+                expects_percent=event.expects_percent,
+                invited=event.invited,
+                advice=event.advice,
                 lapses_at=event.lapses_at,
             )
         case None, IntroOffered():
@@ -345,238 +370,15 @@ def evolve(state: Intro | None, event: IntroEvent) -> Intro:
             return become(Refused, state, tell_now=event.tell_now)
         case Asked() | Offered() | Accepted() | Consented(), IntroWithdrawn():
             return become(Withdrawn, state)
+        case Declined() | Refused() | Expired(), IntroWithdrawn() if not state.matchmade:
+            return become(Withdrawn, state)
         case Asked() | Offered() | Accepted(), IntroExpired():
             return become(Expired, state)
         case Consented(), IntroMade():
-            return become(Made, state, stake=event.stake, lapses_at=event.lapses_at)
+            return become(Made, state, stake=event.stake, made_at=event.made_at, lapses_at=event.lapses_at)
         case Made() as made, IntroMet():
             return become(Met, made)
         case (Made() | Met()) as made, IntroClosed() as closing:
-            return become(Closed, made, outcome=closing.outcome, fault=closing.fault)
+            return become(Closed, made, outcome=closing.outcome, fault=closing.fault, settled=closing.settled)
         case _:
             raise Bug(f"{tag_of(event)} after {state and tag_of(state)}")
-
-
-def decide(command: IntroCommand, state: Intro | None, context: Context) -> IntroEvent | None:
-    """The event that the command amounts to, or None when it is already so.
-
-    Raises: Refusal, with nothing recorded.
-    """
-    match command, state:
-        case ProposeIntro(), None:
-            return propose(command, context)
-        case ProposeIntro(), _:
-            raise AlreadyExists(kind="intro")
-        case _, None:
-            raise Unknown(kind="intro")
-        case AcceptIntro(), _:
-            return accept(command, state, context)
-        case DeclineIntro(), _:
-            return decline(command, state)
-        case WithdrawIntro(), _:
-            return withdraw(command, state)
-        case ConsentIntro(), _:
-            return consent(command, state)
-        case RefuseIntro(), _:
-            return refuse(command, state)
-        case MakeIntro(), _:
-            return make(command, state, context)
-        case MeetIntro(), _:
-            return meet(command, state, context)
-        case CloseIntro(), _:
-            return close(command, state, context)
-        case LapseIntro(), _:
-            return lapse(state, context)
-        case _:
-            assert_never(command)
-
-
-def propose(command: ProposeIntro, context: Context) -> IntroAsked | IntroOffered:
-    if command.actor not in (command.asker, command.connector):
-        raise NotYours(role="asker or connector")
-    if len({command.asker, command.connector, command.target}) < 3:
-        raise SelfDealing(roles=["asker", "connector", "target"])
-    asked = command.actor == command.asker
-    if asked != (command.level is None):
-        raise LevelMisplaced(field="level")
-    latest = context.now + context.policy.intro_unanswered
-    lapses_at = command.respond_by or latest
-    if not context.now < lapses_at <= latest:
-        raise RespondByOutOfRange(field="respond_by", latest=latest)
-    if command.level is None:
-        return IntroAsked(
-            asker=command.asker,
-            connector=command.connector,
-            target=command.target,
-            tags=command.tags,
-            gathering=command.gathering,
-            lapses_at=lapses_at,
-        )
-    return IntroOffered(
-        asker=command.asker,
-        connector=command.connector,
-        target=command.target,
-        level=command.level,
-        points=context.policy.level_points[command.level],
-        tags=command.tags,
-        gathering=command.gathering,
-        lapses_at=lapses_at,
-    )
-
-
-def accept(command: AcceptIntro, state: Intro, context: Context) -> IntroAccepted | None:
-    only(command.actor, state.connector, role="connector")
-    match state:
-        case Asked():
-            return IntroAccepted(
-                asker=state.asker,
-                connector=state.connector,
-                target=state.target,
-                level=command.level,
-                points=context.policy.level_points[command.level],
-                lapses_at=context.now + context.policy.intro_accepted,
-            )
-        case Accepted() if command.level == state.level:
-            return None  # Already so: a repeated command is harmless.
-        case _:
-            raise WrongState(expected="asked", found=tag_of(state))
-
-
-def decline(command: DeclineIntro, state: Intro) -> IntroDeclined | None:
-    only(command.actor, state.connector, role="connector")
-    match state:
-        case Asked():
-            return IntroDeclined(**parties(state), tell_now=command.tell_now)
-        case Declined() if command.tell_now == state.tell_now:
-            return None
-        case _:
-            raise WrongState(expected="asked", found=tag_of(state))
-
-
-def withdraw(command: WithdrawIntro, state: Intro) -> IntroWithdrawn | None:
-    if state.matchmade:
-        only(command.actor, state.connector, role="connector")
-    else:
-        only(command.actor, state.asker, role="asker")
-    match state:
-        case Asked() | Offered() | Accepted() | Consented():
-            return IntroWithdrawn(**parties(state))
-        case Withdrawn():
-            return None
-        case _:
-            raise WrongState(expected="asked, offered, accepted or consented", found=tag_of(state))
-
-
-def consent(command: ConsentIntro, state: Intro) -> IntroConsented | None:
-    only_the_introduced(command.actor, state)
-    match state:
-        case Offered() if command.actor in state.consented:
-            return None
-        case Offered() | Accepted():
-            return IntroConsented(**parties(state), member=command.actor)
-        case Consented():
-            return None
-        case _:
-            raise WrongState(expected="offered or accepted", found=tag_of(state))
-
-
-def refuse(command: RefuseIntro, state: Intro) -> IntroRefused | None:
-    only_the_introduced(command.actor, state)
-    match state:
-        case Offered() | Accepted():
-            return IntroRefused(**parties(state), member=command.actor, tell_now=command.tell_now)
-        case Refused() if command.tell_now == state.tell_now:
-            return None
-        case _:
-            raise WrongState(expected="offered or accepted", found=tag_of(state))
-
-
-def make(command: MakeIntro, state: Intro, context: Context) -> IntroMade | None:
-    only(command.actor, state.connector, role="connector")
-    match state:
-        case Consented():
-            return IntroMade(
-                **parties(state),
-                points=state.points,
-                stake=context.policy.stake_points(state.level, state.points),
-                lapses_at=context.now + context.policy.intro_made,
-                matchmade=state.matchmade,
-            )
-        case Made():
-            return None
-        case _:
-            raise WrongState(expected="consented", found=tag_of(state))
-
-
-def meet(command: MeetIntro, state: Intro, context: Context) -> IntroMet | None:
-    if state.matchmade:
-        only_the_introduced(command.actor, state)
-    else:
-        only(command.actor, state.asker, role="asker")  # It costs them, so it is theirs to say.
-    match state:
-        case Made():
-            return IntroMet(**parties(state), points=0 if state.matchmade else context.policy.met_points)
-        case Met():
-            return None
-        case _:
-            raise WrongState(expected="made", found=tag_of(state))
-
-
-def close(command: CloseIntro, state: Intro, context: Context) -> IntroClosed | None:
-    only(command.actor, state.asker, state.connector, state.target, role="asker, connector or target")
-    if command.fault == "asker":
-        if state.matchmade:
-            raise NobodyAsked
-        only(command.actor, state.asker, role="asker")
-    if command.fault == "connector":
-        only(command.actor, state.connector, role="connector")
-    match state:
-        case Made() | Met():
-            return closed(state, command.outcome, command.fault, context)
-        case Closed() if (command.outcome, command.fault) == (state.outcome, state.fault):
-            return None
-        case _:
-            raise WrongState(expected="made or met", found=tag_of(state))
-
-
-def lapse(state: Intro, context: Context) -> IntroExpired | IntroClosed | None:
-    match state:
-        case Asked() | Offered() | Accepted():
-            only_if_due(state.lapses_at, context)
-            return IntroExpired(**parties(state))
-        case Made() | Met():
-            only_if_due(state.lapses_at, context)
-            return closed(state, "fell_silent", "none", context)
-        case Expired() | Closed():
-            return None
-        case _:
-            raise WrongState(expected="asked, offered, accepted, made or met", found=tag_of(state))
-
-
-def closed(state: Made | Met, outcome: Outcome, fault: Fault, context: Context) -> IntroClosed:
-    return IntroClosed(
-        **parties(state),
-        outcome=outcome,
-        fault=fault,
-        points=state.points,
-        stake=state.stake,
-        penalty=context.policy.asker_fault_points if fault == "asker" else 0,
-        matchmade=state.matchmade,
-    )
-
-
-def parties(state: Intro) -> dict[str, MemberId]:
-    return {"asker": state.asker, "connector": state.connector, "target": state.target}
-
-
-def only(actor: MemberId, *allowed: MemberId, role: str) -> None:
-    if actor not in allowed:
-        raise NotYours(role=role)
-
-
-def only_the_introduced(actor: MemberId, state: Intro) -> None:
-    """Those whose consent it takes: the target, and of an offer both."""
-    if state.matchmade:
-        only(actor, state.asker, state.target, role="asker or target")
-    else:
-        only(actor, state.target, role="target")

@@ -4,75 +4,63 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, assert_never
 
-from ledger.domain import favour, intro, referral
-from ledger.domain.entry import NOTHING, Entry, gift, transfer, within
+from ledger.domain import (
+    attendance,
+    contact,
+    dispute,
+    favour,
+    gathering,
+    intro,
+    member,
+    one_to_one,
+    publication,
+    referral,
+)
+from ledger.domain.entry import NOTHING, Entry, frozen, gift, paid, reversal, thawed, within
+from ledger.domain.transfers import transfers_of
 from ledger.domain.values import Event
 
 
-def referral_won(event: referral.ReferralWon) -> Entry:
-    entry = transfer(event.recipient, event.referrer, event.points)
-    if event.parent_referrer is None:
-        return entry
-    return entry + transfer(event.recipient, event.parent_referrer, event.parent_points)
+def transferred(event: Event) -> Entry:
+    return paid(transfers_of(event))
 
 
 def intro_made(event: intro.IntroMade) -> Entry:
-    return paid_to_connector(event) + within(event.connector, "main", "stake", event.stake)
-
-
-def paid_to_connector(event: intro.IntroMade) -> Entry:
-    if event.matchmade:
-        half = event.points // 2
-        return transfer(event.asker, event.connector, half) + transfer(event.target, event.connector, half)
-    return transfer(event.asker, event.connector, event.points)
-
-
-def intro_met(event: intro.IntroMet) -> Entry:
-    return transfer(event.asker, event.target, event.points)
+    return transferred(event) + within(event.connector, "main", "stake", event.stake)
 
 
 def intro_closed(event: intro.IntroClosed) -> Entry:
-    match event.fault:
+    if event.fault == "connector" and not event.settled:
+        return transferred(event)  # The stake is part of what they pay.
+    return within(event.connector, "stake", "main", event.stake) + transferred(event)
+
+
+def dispute_upheld(event: dispute.DisputeUpheld) -> Entry:
+    match event.remedy:
+        case "reversal":
+            return reversal(event.transfers)
+        case "fault":
+            return thawed(event.transfers) + paid(event.owed)
         case "none":
-            return within(event.connector, "stake", "main", event.stake)
-        case "asker":
-            return (
-                within(event.connector, "stake", "main", event.stake)
-                + transfer(event.asker, event.target, event.penalty)
-                + transfer(event.asker, event.connector, event.penalty)
-            )
-        case "connector":
-            return made_good(event)
+            return thawed(event.transfers)
         case _:
-            assert_never(event.fault)
-
-
-def made_good(event: intro.IntroClosed) -> Entry:
-    """The connector gives back what they were paid, to those who paid; the stake goes to those let down."""
-    if event.matchmade:
-        pair = (event.asker, event.target)
-        repaid = [(member, event.points // 2) for member in pair]
-        staked = [(event.asker, event.stake // 2), (event.target, event.stake - event.stake // 2)]
-    else:
-        repaid, staked = [(event.asker, event.points)], [(event.target, event.stake)]
-    entry = NOTHING
-    for member, points in repaid:
-        entry += transfer(event.connector, member, points)
-    for member, points in staked:
-        entry += transfer(event.connector, member, points, payer_account="stake")
-    return entry
+            assert_never(event.remedy)
 
 
 RULES: Final[Mapping[type[Event], Callable[[Any], Entry]]] = MappingProxyType(
     {
-        favour.FavourThanked: lambda e: transfer(e.receiver, e.giver, e.points),
-        favour.FavourConfirmed: lambda e: transfer(e.receiver, e.giver, e.points),
+        favour.FavourThanked: transferred,
+        favour.FavourConfirmed: transferred,
         favour.FavourForgiven: lambda e: gift(e.giver, e.receiver, e.points),
-        referral.ReferralQualified: lambda e: transfer(e.recipient, e.referrer, e.points),
-        referral.ReferralWon: referral_won,
+        referral.ReferralQualified: transferred,
+        referral.ReferralWon: transferred,
         intro.IntroMade: intro_made,
-        intro.IntroMet: intro_met,
+        intro.IntroMet: transferred,
         intro.IntroClosed: intro_closed,
+        dispute.DisputeOpened: lambda e: frozen(e.transfers),
+        dispute.DisputeUpheld: dispute_upheld,
+        dispute.DisputeRejected: lambda e: thawed(e.transfers),
+        dispute.DisputeLapsed: lambda e: thawed(e.transfers),
     }
 )
 
@@ -94,6 +82,21 @@ MOVES_NOTHING: Final = frozenset[type[Event]](
         intro.IntroConsented,
         intro.IntroRefused,
         intro.IntroExpired,
+        member.MemberJoined,
+        member.MemberPaused,
+        member.MemberResumed,
+        member.MemberWantsSet,
+        member.MemberOffersSet,
+        member.MemberCapsSet,
+        member.MemberLeft,
+        gathering.GatheringHeld,
+        attendance.AttendanceAttended,
+        attendance.AttendanceDuesPaid,
+        contact.ContactMade,
+        one_to_one.OneToOneBooked,
+        one_to_one.OneToOneHeld,
+        one_to_one.OneToOneCancelled,
+        publication.PolicyPublished,
     }
 )
 

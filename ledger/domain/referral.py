@@ -50,6 +50,7 @@ class ReferralState(State, frozen=True, kw_only=True):
     gathering: UUID | None = None
     parent: UUID | None = None
     parent_referrer: MemberId | None = None
+    qualified: bool = False  # For good: also of one that lapsed afterwards.
 
 
 class Given(ReferralState, frozen=True, kw_only=True, tag="given"):
@@ -62,22 +63,27 @@ class Qualified(ReferralState, frozen=True, kw_only=True, tag="qualified"):
     """The recipient agrees that it is a real referral, and owes for it."""
 
     lapses_at: Instant
+    qualified: bool = True
 
 
 class Contacted(ReferralState, frozen=True, kw_only=True, tag="contacted"):
     """The recipient has spoken with the prospect."""
 
     lapses_at: Instant
+    qualified: bool = True
 
 
 class Won(ReferralState, frozen=True, kw_only=True, tag="won"):
     """It became business, of this band."""
 
     band: Band
+    qualified: bool = True
 
 
 class Lost(ReferralState, frozen=True, kw_only=True, tag="lost"):
     """It did not become business."""
+
+    qualified: bool = True
 
 
 class Lapsed(ReferralState, frozen=True, kw_only=True, tag="lapsed"):
@@ -238,7 +244,7 @@ def evolve(state: Referral | None, event: ReferralEvent) -> Referral:
                 lapses_at=event.lapses_at,
             )
         case Given(), ReferralQualified():
-            return become(Qualified, state, lapses_at=event.lapses_at)
+            return become(Qualified, state, lapses_at=event.lapses_at, qualified=True)
         case Given(), ReferralDisqualified():
             return become(Disqualified, state, reason=event.reason)
         case Qualified(), ReferralContacted():

@@ -94,7 +94,79 @@ class ParentNotWon(Refusal):
     code = "parent_not_won"
 
 
+class NoDues(Refusal):
+    """The gathering has no dues to pay."""
+
+    code = "no_dues"
+
+
 class NobodyAsked(Refusal):
     """Nobody asked for this introduction, so no asker can be at fault."""
 
     code = "nobody_asked"
+
+
+class ExpectationMisplaced(Refusal):
+    """Only one who asks can say how likely they think a yes; an offer expects nothing."""
+
+    code = "expectation_misplaced"
+
+
+class TooLate(Refusal):
+    """The time in which it could be disputed is over."""
+
+    code = "too_late"
+
+
+class PartyToIt(Refusal):
+    """A dispute is judged by somebody who is party to none of it."""
+
+    code = "party_to_it"
+
+
+class UnderDispute(Refusal):
+    """It is disputed, and has to wait until the dispute is over."""
+
+    code = "under_dispute"
+
+
+class ReciprocityLimit(Refusal):
+    """So much was received, and so little given, that it takes giving before asking again."""
+
+    code = "reciprocity_limit"
+
+
+class OpenAsks(Refusal):
+    """As many asks are open as one member may have at a time."""
+
+    code = "open_asks"
+
+
+class InboundAsks(Refusal):
+    """The connector has been asked often enough for now."""
+
+    code = "inbound_asks"
+
+
+class AskedBefore(Refusal):
+    """The same connector was asked for the same introduction not long ago."""
+
+    code = "asked_before"
+
+
+class PolicyInvalid(Refusal):
+    """A field of the policy is incomplete or out of its range."""
+
+    code = "policy_invalid"
+
+
+class StartsOutOfRange(Refusal):
+    """The policy must start soon enough, and far enough ahead for everybody to know."""
+
+    code = "starts_out_of_range"
+
+
+class TooManyScheduled(Refusal):
+    """As many policies are scheduled as may be; one that starts earlier replaces those after it."""
+
+    code = "too_many_scheduled"

@@ -42,7 +42,7 @@ Amount = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Points, whole; 120
 Size = Literal["small", "medium", "large"]
 Level = Literal[1, 2, 3, 4, 5]
 Band = Literal["S", "M", "L", "XL"]
-Account = Literal["main", "stake"]
+Account = Literal["main", "stake", "disputed"]
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", gc=False):

@@ -6,23 +6,26 @@ each of them still succeeds or fails alone.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
 from uuid import UUID, uuid5
 
 import msgspec
 from msgspec import Meta, Struct
 from uuid_utils import uuid7
 
-from ledger.domain.catalog import KINDS, AnyEvent
+from ledger.domain.catalog import KINDS, POLICY, AnyEvent
 from ledger.domain.context import Context, EventOf, Found, Happened, Need
-from ledger.domain.policy import DEFAULT_POLICY
+from ledger.domain.guard import Facts
+from ledger.domain.intro import ProposeIntro
+from ledger.domain.policy import Policy
+from ledger.domain.publication import POLICY_NOTICE, Publication, in_force, publication_id
 from ledger.domain.refusals import Bug, Refusal, TimeInFuture, TimeTooEarly
 from ledger.domain.values import Command, Creation, Lapse, State
 from ledger.envelope import TYPES, AggregateRef, Envelope, Recorded, encode
-from ledger.log.aggregate import Aggregate, aggregate_of, snapshot_after
+from ledger.log.aggregate import Aggregate, CommandMark, aggregate_of, snapshot_after
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, EventLog, LogUnavailable
 from ledger.log.message import subject_of
 from ledger.runtime.telemetry import COMMANDS
@@ -31,6 +34,8 @@ KEY_IDS: Final = UUID("a1a6a9f5-93c8-5b5c-8e0e-3a5b8d6f5b0d")
 AHEAD_MAX: Final = timedelta(minutes=5)
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ATTEMPTS_MAX: Final = 5
+POLICY_REMEMBERED: Final = POLICY_NOTICE / 2
+POLICIES_MAX: Final = 10_000  # Communities, each of a few KiB.
 JITTER_MAX_S: Final = 0.02
 
 How = Literal["recorded", "replayed", "unchanged"]
@@ -53,6 +58,12 @@ class VersionMismatch(Refusal):
     """It has changed since you read it: its version is not the one in If-Match."""
 
     code = "version_mismatch"
+
+
+class GuardUnavailable(Refusal):
+    """The community enforces the guard, and the books that it reads do not answer. Try again."""
+
+    code = "guard_unavailable"
 
 
 class Contended(Refusal):
@@ -96,12 +107,27 @@ class _Pending(Struct, kw_only=True):
     now: datetime
 
 
-class Executor:
-    """Carries out commands against a log. `now` is the ledger's clock."""
+Consult = Callable[[str, ProposeIntro, Policy, datetime], Awaitable[Facts | None]]
+"""What the books say of an ask: from the community, the ask, the policy and the time; None when they do not answer."""
 
-    def __init__(self, log: EventLog, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+
+async def nobody(_community: str, _ask: ProposeIntro, _policy: Policy, _now: datetime) -> None:
+    """Consulted where there are no books: the guard has nothing to go by."""
+
+
+class Executor:
+    """Carries out commands against a log. `now` is the ledger's clock; `consult` is asked before an ask is decided."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        consult: Consult = nobody,
+    ) -> None:
         self._log = log
         self._now = now
+        self._consult = consult
+        self._policies: dict[str, tuple[datetime, Publication | None]] = {}
 
     async def execute(self, submission: Submission) -> Outcome:
         """Carry out one command. A caller that goes away does not stop it halfway.
@@ -168,8 +194,7 @@ class Executor:
             submission=submission,
             ref=AggregateRef(submission.community, submission.kind, str(aggregate_id)),
             event_id=event_id,
-            # Without a key, the same creation again is the same command; the same step again is another one.
-            command_id=submission.key or (fingerprint if isinstance(command, Creation) else event_id),
+            command_id=command_id_of(submission, fingerprint, event_id),
             fingerprint=fingerprint,
             now=now,
         )
@@ -241,32 +266,54 @@ class Executor:
         """
         if aggregate is None:
             return None
-        mark = next((mark for mark in aggregate.commands if mark.id == pending.command_id), None)
+        mark = await self._mark(pending, aggregate)
         if mark is None:
             return None
         if mark.fingerprint != pending.fingerprint:
             raise KeyReused(kind=pending.ref.kind, id=pending.ref.id)
-        then = aggregate
-        if mark.position != aggregate.position:
-            message = await self._log.at(mark.position)
-            if message is None:
-                raise LogUnavailable(f"position {mark.position} is not to be read yet")
-            then = aggregate_of(message)
+        then = await self._as_of(mark.position) if mark.position != aggregate.position else aggregate
         ours = then.event_id == pending.event_id  # It was recorded by an attempt that heard no answer.
         return outcome_of(pending.ref, then, "recorded" if ours else "replayed")
+
+    async def _mark(self, pending: _Pending, aggregate: Aggregate) -> CommandMark | None:
+        """Where this command is recorded. An event knows the few before it: in a long life they are gone back through.
+
+        Only a command with a key can be that old; the others are told apart by their event, or begin a short life.
+        """
+        while True:
+            marks = aggregate.commands
+            mark = next((mark for mark in marks if is_of(pending, mark)), None)
+            if mark is not None or pending.submission.key is None or aggregate.version <= len(marks):
+                return mark
+            if marks[0].position >= aggregate.position:
+                return None
+            aggregate = await self._as_of(marks[0].position)
+
+    async def _as_of(self, position: int) -> Aggregate:
+        """The aggregate as the event at this position left it."""
+        message = await self._log.at(position)
+        if message is None:
+            raise LogUnavailable(f"position {position} is not to be read yet")
+        return aggregate_of(message)
 
     async def _decide(self, pending: _Pending, aggregate: Aggregate | None) -> tuple[Outcome, Append | None]:
         """What the command comes to, and what to append: nothing, when it is already so."""
         submission, command, ref = pending.submission, pending.submission.command, pending.ref
-        if submission.if_match is not None and submission.if_match != (aggregate.version if aggregate else 0):
-            raise VersionMismatch(if_match=submission.if_match, version=aggregate.version if aggregate else 0)
         kind = KINDS[ref.kind]
         before = aggregate.state if aggregate else None
+        if submission.if_match is not None:
+            version = (
+                kind.version_seen(command.actor, aggregate.state, aggregate.version, pending.now) if aggregate else 0
+            )
+            if submission.if_match != version:
+                raise VersionMismatch(if_match=submission.if_match, version=version)
         needs = kind.needs(command, before, UUID(ref.id))
+        policy = await self._policy(ref.community, pending.now)
         context = Context(
             now=pending.now,
-            policy=DEFAULT_POLICY,
+            policy=policy,
             found={need: await self._find(ref.community, need) for need in needs},
+            facts=await self._facts(pending, policy) if aggregate is None else None,
         )
         event = kind.decide(command, before, context)
         if event is None:
@@ -277,12 +324,37 @@ class Executor:
         append = Append(
             ref=ref,
             subject=subject_of(ref, event),
-            body=encode(envelope_of(pending, event)),
+            body=encode(envelope_of(pending, event, policy)),
             snapshot=snapshot_after(aggregate, state) if aggregate else None,
             expected=aggregate.position if aggregate else 0,
         )
         version = aggregate.version + 1 if aggregate else 1
         return Outcome(ref=ref, state=state, version=version, position=0, how="recorded"), append
+
+    async def _policy(self, community: str, now: datetime) -> Policy:
+        """The policy in force. Remembered for less than the notice that a new one needs, so never out of date."""
+        remembered = self._policies.get(community)
+        if remembered is None or not timedelta(0) <= now - remembered[0] < POLICY_REMEMBERED:
+            ref = AggregateRef(community, POLICY.name, str(publication_id(community)))
+            (last,) = await self._log.last([ref], fresh=True)
+            if len(self._policies) >= POLICIES_MAX:
+                self._policies.clear()
+            remembered = (now, cast("Publication", aggregate_of(last).state) if last is not None else None)
+            self._policies[community] = remembered
+        return in_force(remembered[1], now)
+
+    async def _facts(self, pending: _Pending, policy: Policy) -> Facts | None:
+        """What the guard weighs. From the books, which may lag: a limit may be passed by who is quicker than they are.
+
+        Raises: GuardUnavailable, when the books do not answer and the community enforces.
+        """
+        command = pending.submission.command
+        if not isinstance(command, ProposeIntro) or command.actor != command.asker or policy.guard == "off":
+            return None
+        facts = await self._consult(pending.ref.community, command, policy, pending.now)
+        if facts is None and policy.guard == "enforce":
+            raise GuardUnavailable
+        return facts
 
     async def _find(self, community: str, need: Need) -> Found:
         """What another aggregate has to say, always on the leader's word: no expectation guards it."""
@@ -306,11 +378,35 @@ def happened(recorded: Recorded) -> Happened:
     return Happened(UUID(envelope.id), envelope.data, recorded_at, envelope.time)
 
 
+def is_of(pending: _Pending, mark: CommandMark) -> bool:
+    """Whether the mark is this command's. Older ones bear a step's bare key; the fingerprint tells whose it is."""
+    bare = pending.submission.key
+    return mark.id == pending.command_id or (mark.id == bare and mark.fingerprint == pending.fingerprint)
+
+
+def command_id_of(submission: Submission, fingerprint: str, event_id: str) -> str:
+    """What a repeat is known by.
+
+    A step's key is its actor's own: were it everybody's, one who is told that it was used would learn that somebody
+    else has taken a step. Without a key, the same creation again is the same command, and the same step another one.
+    """
+    if submission.key is None:
+        return fingerprint if is_once(submission) else event_id
+    if isinstance(submission.command, Creation):
+        return submission.key
+    return f"{submission.command.actor}:{submission.key}"
+
+
+def is_once(submission: Submission) -> bool:
+    """Whether the command can only begin its aggregate, and never happen to it again."""
+    return isinstance(submission.command, Creation) and not KINDS[submission.kind].recurs
+
+
 def outcome_of(ref: AggregateRef, aggregate: Aggregate, how: How) -> Outcome:
     return Outcome(ref=ref, state=aggregate.state, version=aggregate.version, position=aggregate.position, how=how)
 
 
-def envelope_of(pending: _Pending, event: AnyEvent) -> Envelope:
+def envelope_of(pending: _Pending, event: AnyEvent, policy: Policy) -> Envelope:
     submission, command, ref = pending.submission, pending.submission.command, pending.ref
     return Envelope(
         specversion="1.0",
@@ -323,7 +419,7 @@ def envelope_of(pending: _Pending, event: AnyEvent) -> Envelope:
         actor=command.actor,
         commandid=pending.command_id,
         fingerprint=pending.fingerprint,
-        policyversion=DEFAULT_POLICY.version,
+        policyversion=policy.version,
         data=event,
         correlationid=submission.correlation_id,
         traceparent=submission.traceparent,

@@ -27,11 +27,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Serve although the log does not say that it fsyncs before it acknowledges. Data may be lost."""
     api_key: Annotated[str, Meta(min_length=16)] | None = None
     """Guards everything but health and documentation. Without one, only loopback addresses are served."""
+    moderator_key: Annotated[str, Meta(min_length=16)] | None = None
+    """Lets in like `api_key`, and may judge disputes and publish policies besides. Needs an `api_key` beside it."""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     projector_batch_max_events: Annotated[int, Meta(ge=1, le=10_000)] = 3_000
     projector_linger_ms: Annotated[int, Meta(ge=0, le=1_000)] = 10
     projector_metrics_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    clock_poll_ms: Annotated[int, Meta(ge=100, le=60_000)] = 1_000
+    """How often the clock looks for deadlines that have passed."""
+    clock_metrics_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     log_format: Literal["console", "json"] = "console"
 
 
@@ -47,7 +52,12 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         known = ", ".join(PREFIX + field.upper() for field in Settings.__struct_fields__)
         raise SettingsError(f"unknown variable {PREFIX}{unknown[0].upper()}; known are {known}")
     try:
-        return msgspec.convert(given, Settings, strict=False)
+        settings = msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$.")
         raise SettingsError(f"{PREFIX}{path.rstrip('`').upper()}: {what}") from None
+    if settings.moderator_key is not None and settings.api_key is None:
+        raise SettingsError(f"{PREFIX}MODERATOR_KEY is set without {PREFIX}API_KEY: everybody could moderate")
+    if settings.moderator_key is not None and settings.moderator_key == settings.api_key:
+        raise SettingsError(f"{PREFIX}MODERATOR_KEY is the {PREFIX}API_KEY: everybody could moderate")
+    return settings

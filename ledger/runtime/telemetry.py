@@ -21,6 +21,13 @@ PROJECTED: Final = Counter("ledger_projected_events", "Events written to the boo
 PROJECTED_BATCHES: Final = Counter("ledger_projected_batches", "Transactions that wrote them.")
 POSITION: Final = Gauge("ledger_position", "Position in the log that the books show.")
 LAG: Final = Gauge("ledger_lag_seconds", "Age of the newest event when it was written to the books.")
+LAPSES_SENT: Final = Counter("ledger_clock_lapses_sent", "Deadlines that the clock has asked the log about.")
+LAPSES_RECORDED: Final = Counter(
+    "ledger_clock_lapses_recorded", "What has ended by itself, on the clock's word.", ["kind"]
+)
+OVERDUE: Final = Gauge(
+    "ledger_clock_overdue_seconds", "Time since the oldest deadline that the log was not yet asked about."
+)
 
 
 def configure_logs(form: Literal["console", "json"]) -> None:

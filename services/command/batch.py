@@ -2,23 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
-from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import Meta, Struct
 
 from ledger.domain.catalog import OPERATIONS
 from ledger.domain.refusals import Refusal
-from ledger.domain.values import tag_of
 from ledger.log.event_log import APPEND_MAX, AppendUncertain, LogUnavailable
 from ledger.log.executor import Executor, IdempotencyKey, Outcome, Submission
+from services.command.routes import path_id_of, view_for
+from services.http.auth import only_moderators
 from services.http.body import body_of, decoded
-from services.http.conventions import PREFIX, REQUEST_ID, TRACEPARENT, Community, community_of, well_formed
+from services.http.conventions import (
+    PREFIX,
+    REQUEST_ID,
+    TRACEPARENT,
+    Community,
+    Now,
+    address_of,
+    community_of,
+    well_formed,
+)
 from services.http.problems import InvalidField, MalformedJson, NotJson, TooLarge, Unauthorized, documented, problem_of
 
 DECODERS: Final = {name: msgspec.json.Decoder(operation.command).decode for name, operation in OPERATIONS.items()}
@@ -30,7 +40,7 @@ class Item(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     op: Annotated[str, Meta(examples=["favour.record"])]
     body: msgspec.Raw
     idempotency_key: IdempotencyKey | None = None
-    id: UUID | None = None
+    id: str | None = None
 
 
 class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,16 +71,14 @@ class BatchOperation(Operation):
                 "op": Schema(type=OpenAPIType.STRING, enum=sorted(OPERATIONS)),
                 "body": Schema(type=OpenAPIType.OBJECT, description="What the operation's own route takes."),
                 "idempotency_key": Schema(type=OpenAPIType.STRING),
-                "id": Schema(
-                    type=OpenAPIType.STRING, format=OpenAPIFormat.UUID, description="The aggregate of a step."
-                ),
+                "id": Schema(type=OpenAPIType.STRING, description="What a step's own route has in its path."),
             },
         )
         body = Schema(type=OpenAPIType.ARRAY, items=item, min_items=1, max_items=APPEND_MAX)
         self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=body)}, required=True)
 
 
-def batch_route(commands: Executor) -> HTTPRouteHandler:
+def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
     @post(
         f"{PREFIX}/batch",
         operation_id="batch",
@@ -95,12 +103,16 @@ def batch_route(commands: Executor) -> HTTPRouteHandler:
         submissions: list[Submission] = []
         for raw in items_of(await body_of(request)):
             try:
-                submissions.append(submission_of(raw, tenant, correlation_id, traceparent))
+                submission = submission_of(raw, tenant, correlation_id, traceparent)
+                if OPERATIONS[submission.operation].moderated:
+                    only_moderators(request)
+                submissions.append(submission)
                 results.append(None)
             except Refusal as refusal:
                 results.append(refused(refusal))
-        outcomes = iter(await commands.execute_all(submissions))
-        answers = [result or result_of(next(outcomes)) for result in results]
+        outcomes = await commands.execute_all(submissions)
+        carried_out = iter(zip(submissions, outcomes, strict=True))
+        answers = [result or result_of(*next(carried_out), now()) for result in results]
         position = max((answer.position or 0 for answer in answers), default=0)
         return Response(answers, headers={"Ledger-Position": str(position)} if position else {})
 
@@ -129,22 +141,23 @@ def submission_of(raw: msgspec.Raw, community: str, correlation_id: str | None, 
         operation=item.op,
         kind=operation.kind.name,
         command=command,
-        id=item.id,
+        id=address_of(operation.kind.name, community, item.id) if item.id is not None else None,
         key=item.idempotency_key,
         correlation_id=correlation_id,
         traceparent=traceparent,
     )
 
 
-def result_of(outcome: Outcome | Refusal) -> Result:
+def result_of(submission: Submission, outcome: Outcome | Refusal, now: datetime) -> Result:
     if isinstance(outcome, Refusal):
         return refused(outcome)
+    view: Any = view_for(outcome, submission.command, now)
     return Result(
         status=outcome.how,
         kind=outcome.ref.kind,
-        id=outcome.ref.id,
-        state=tag_of(outcome.state),
-        version=outcome.version,
+        id=path_id_of(outcome),
+        state=view.state,
+        version=view.version,
         position=outcome.position,
     )
 

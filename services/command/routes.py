@@ -1,16 +1,21 @@
 """One route for every operation of the catalogue: `POST /favours`, `POST /favours/{id}/confirm`, and so on."""
 
+from datetime import datetime
 from typing import Any, Final, cast
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 
 from ledger.domain import refusals
-from ledger.domain.catalog import OPERATIONS, Operation
+from ledger.domain.catalog import DISPUTE, OPERATIONS, Operation
+from ledger.domain.member import MemberState
+from ledger.domain.values import Command, Lapse
 from ledger.log import executor
 from ledger.log.event_log import AppendUncertain, LogUnavailable
 from ledger.log.executor import Executor, Outcome, Submission
+from services.http.auth import MODERATED
 from services.http.body import body_of, decoded, documenting
 from services.http.conventions import (
     PREFIX,
@@ -20,15 +25,24 @@ from services.http.conventions import (
     Community,
     IfMatch,
     Key,
+    Now,
+    address_of,
     community_of,
     etag,
-    id_of,
     key_of,
     version_of,
     well_formed,
 )
-from services.http.problems import InvalidField, MalformedJson, NotJson, TooLarge, Unauthorized, documented
-from services.http.views import PLURALS, VIEWS, view_of
+from services.http.problems import (
+    InvalidField,
+    MalformedJson,
+    NotAModerator,
+    NotJson,
+    TooLarge,
+    Unauthorized,
+    documented,
+)
+from services.http.views import PLURALS, VIEWS, Held, View, view_of
 
 ALWAYS: Final = (
     MalformedJson,
@@ -46,18 +60,44 @@ ALWAYS: Final = (
 REFUSALS: Final[dict[str, tuple[type[Exception], ...]]] = {
     "favour.record": (refusals.SelfDealing,),
     "referral.give": (refusals.SelfDealing, refusals.Unknown, refusals.ParentNotWon),
-    "intro.propose": (refusals.SelfDealing, refusals.LevelMisplaced, refusals.RespondByOutOfRange),
-    "intro.close": (refusals.NobodyAsked,),
+    "favour.forgive": (refusals.UnderDispute,),
+    "intro.propose": (
+        refusals.SelfDealing,
+        refusals.LevelMisplaced,
+        refusals.ExpectationMisplaced,
+        refusals.RespondByOutOfRange,
+        refusals.ReciprocityLimit,
+        refusals.OpenAsks,
+        refusals.InboundAsks,
+        refusals.AskedBefore,
+        executor.GuardUnavailable,
+    ),
+    "intro.close": (refusals.NobodyAsked, refusals.UnderDispute),
+    "dispute.open": (refusals.Unknown, refusals.WrongState, refusals.TooLate),
+    "dispute.uphold": (refusals.PartyToIt, NotAModerator),
+    "dispute.reject": (refusals.PartyToIt, NotAModerator),
+    "member.join": (refusals.SelfDealing,),
+    "attendance.attend": (refusals.Unknown,),
+    "attendance.pay": (refusals.NoDues,),
+    "contact.make": (refusals.SelfDealing,),
+    "one-to-one.book": (refusals.SelfDealing,),
+    "policy.publish": (
+        refusals.PolicyInvalid,
+        refusals.StartsOutOfRange,
+        refusals.TooManyScheduled,
+        NotAModerator,
+    ),
 }
 
 
-def command_routes(commands: Executor) -> list[HTTPRouteHandler]:
+def command_routes(commands: Executor, now: Now) -> list[HTTPRouteHandler]:
     return [
-        (creation if operation.creates else step)(name, operation, commands) for name, operation in OPERATIONS.items()
+        (creation if operation.creates else step)(name, operation, commands, now)
+        for name, operation in OPERATIONS.items()
     ]
 
 
-def creation(name: str, operation: Operation, commands: Executor) -> HTTPRouteHandler:
+def creation(name: str, operation: Operation, commands: Executor, now: Now) -> HTTPRouteHandler:
     """`POST /favours`: 201 and where it is. A repeat answers as the first time."""
     decode = msgspec.json.Decoder(operation.command).decode
 
@@ -78,14 +118,14 @@ def creation(name: str, operation: Operation, commands: Executor) -> HTTPRouteHa
             traceparent=well_formed(TRACEPARENT, request.headers.get("traceparent")),
         )
         outcome = await commands.execute(submission)
-        location = f"{request.url.path.rstrip('/')}/{outcome.ref.id}"
-        return answer(outcome, 201, {"Location": location})
+        location = f"{request.url.path.rstrip('/')}/{path_id_of(outcome)}"
+        return answer(outcome, submission.command, now(), 201, {"Location": location})
 
-    own = (*REFUSALS[name], refusals.AlreadyExists, executor.KeyMissing, executor.VersionMismatch)
+    own = (*REFUSALS.get(name, ()), refusals.AlreadyExists, executor.KeyMissing, executor.VersionMismatch)
     return described(create, name, operation, f"{PREFIX}/{PLURALS[operation.kind.name]}", 201, own)
 
 
-def step(name: str, operation: Operation, commands: Executor) -> HTTPRouteHandler:
+def step(name: str, operation: Operation, commands: Executor, now: Now) -> HTTPRouteHandler:
     """`POST /favours/{id}/confirm`: 200 and the resource after it, also when it is already so."""
     decode = msgspec.json.Decoder(operation.command).decode
 
@@ -96,18 +136,19 @@ def step(name: str, operation: Operation, commands: Executor) -> HTTPRouteHandle
         idempotency_key: Key = None,
         if_match: IfMatch = None,
     ) -> Response[Any]:
+        tenant = community_of(community)
         submission = Submission(
-            community=community_of(community),
+            community=tenant,
             operation=name,
             kind=operation.kind.name,
             command=decoded(decode, await body_of(request)),
-            id=id_of(id),
+            id=address_of(operation.kind.name, tenant, id),
             key=key_of(idempotency_key),
             if_match=version_of(if_match),
             correlation_id=well_formed(REQUEST_ID, request.headers.get("x-request-id")),
             traceparent=well_formed(TRACEPARENT, request.headers.get("traceparent")),
         )
-        return answer(await commands.execute(submission), 200, {})
+        return answer(await commands.execute(submission), submission.command, now(), 200, {})
 
     own = (*REFUSALS.get(name, ()), refusals.Unknown, refusals.WrongState, executor.VersionMismatch)
     verb = name.partition(".")[2]
@@ -124,7 +165,8 @@ def described(
     return post(
         path,
         name=name,
-        operation_id=f"{verb}{kind.capitalize()}",
+        operation_id=verb + "".join(word.capitalize() for word in kind.split("-")),
+        opt={MODERATED: operation.moderated},
         operation_class=documenting(operation.command),
         summary=(operation.command.__doc__ or "").partition("\n")[0],
         description=operation.command.__doc__,
@@ -134,10 +176,30 @@ def described(
     )(handler)
 
 
-def answer(outcome: Outcome, status: int, headers: dict[str, str]) -> Response[Any]:
-    headers |= {"Ledger-Position": str(outcome.position), "ETag": etag(outcome.version)}
+def answer(
+    outcome: Outcome, command: Command | Lapse, now: datetime, status: int, headers: dict[str, str]
+) -> Response[Any]:
+    view = view_for(outcome, command, now)
+    headers |= {"Ledger-Position": str(outcome.position), "ETag": etag(view.version)}
     if outcome.how == "replayed":
         headers["Idempotent-Replayed"] = "true"
-    ref = outcome.ref
-    view = view_of(ref.kind, ref.id, outcome.version, outcome.position, outcome.state)
     return Response(view, status_code=status, headers=headers)
+
+
+def view_for(outcome: Outcome, command: Command | Lapse, now: datetime) -> View:
+    """What the one who acted may see of it. Who judges a dispute is party to none of it, and sees all."""
+    ref = outcome.ref
+    held = Held(
+        kind=ref.kind,
+        id=UUID(ref.id),
+        version=outcome.version,
+        began=outcome.position,  # Of one that is hidden from the one who acted, their ask is all there is to see.
+        position=outcome.position,
+        state=outcome.state,
+    )
+    return view_of(held, None if ref.kind == DISPUTE.name else command.actor, now)
+
+
+def path_id_of(outcome: Outcome) -> str:
+    """What the resource is called in a path."""
+    return outcome.state.member if isinstance(outcome.state, MemberState) else outcome.ref.id

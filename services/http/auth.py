@@ -1,4 +1,4 @@
-"""One API key guards everything of a community; without one, nobody outside this machine is answered."""
+"""An API key lets in, a moderator's key may judge; without keys, nobody outside this machine is answered."""
 
 import hmac
 import ipaddress
@@ -9,24 +9,46 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from ledger.runtime.settings import Settings, SettingsError
-from services.http.problems import Unauthorized
+from services.http.problems import NotAModerator, Unauthorized
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 OPEN_PATHS: Final = ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs")  # Nothing of a community.
+MODERATED: Final = "moderated"
+"""In a route's `opt`: it takes a moderator's key."""
 
 
 def guard(settings: Settings) -> Guard:
-    """Let in who knows the key."""
+    """Let in who knows a key, and remember in the request's state whether it is a moderator's."""
     key = settings.api_key.encode() if settings.api_key else None
+    moderator_key = settings.moderator_key.encode() if settings.moderator_key else None
 
-    def guarded(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        if key is None or connection.scope["path"].startswith(OPEN_PATHS):
+    def guarded(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
+        if connection.scope["path"].startswith(OPEN_PATHS):
             return
-        scheme, given = [*connection.headers.get("authorization", "").split(None, 1), "", ""][:2]
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), key):
-            raise Unauthorized
+        connection.state.moderator = key is None
+        if key is not None:
+            given = bearer_of(connection)
+            connection.state.moderator = moderator_key is not None and hmac.compare_digest(given, moderator_key)
+            if not connection.state.moderator and not hmac.compare_digest(given, key):
+                raise Unauthorized
+        if route.opt.get(MODERATED):
+            only_moderators(connection)
 
     return guarded
+
+
+def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> bytes:
+    """Raises: Unauthorized, when there is none."""
+    scheme, given = [*connection.headers.get("authorization", "").split(None, 1), "", ""][:2]
+    if scheme.lower() != "bearer":
+        raise Unauthorized
+    return given.strip().encode()
+
+
+def only_moderators(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Raises: NotAModerator."""
+    if not connection.state.moderator:
+        raise NotAModerator
 
 
 def require_loopback_or_key(settings: Settings) -> None:

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
+from ledger.domain.catalog import MEMBER
+from ledger.domain.member import membership_id
 from ledger.domain.values import CommunityId, MemberId
 from ledger.log.executor import IdempotencyKey
 from services.http.problems import InvalidField
@@ -24,6 +27,12 @@ MinPosition = Annotated[
     int,
     QueryParameter(ge=0, description="Wait up to 2 s for the books to show this position of the log."),
 ]
+Viewer = Annotated[
+    str | None,
+    QueryParameter(
+        description="The member whose eyes it is for: what they may not know is left out. Without one, all is shown."
+    ),
+]
 Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="How many at most.")]
 Cursor = Annotated[str | None, QueryParameter(description="`next` of the page before.")]
 Key = Annotated[
@@ -34,6 +43,8 @@ Key = Annotated[
     ),
 ]
 IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", description="The ETag you decided on.")]
+
+Now = Callable[[], datetime]
 
 ETAG: Final = re.compile(r'^(?:W/)?"([0-9]{1,9})"$')
 TRACEPARENT: Final = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
@@ -58,6 +69,7 @@ def checked(form: Any, field: str, source: str) -> Callable[[str], Any]:
 community_of: Final = checked(CommunityId, "community", "path")
 member_of: Final = checked(MemberId, "member", "path")
 other_of: Final = checked(MemberId, "other", "path")
+viewer_of: Final = checked(MemberId, "viewer", "query")
 id_of: Final = checked(UUID, "id", "path")
 _key_of: Final = checked(IdempotencyKey, "Idempotency-Key", "header")
 
@@ -75,6 +87,11 @@ def version_of(if_match: str | None) -> int | None:
     if match is None:
         raise InvalidField(field="If-Match", source="header", reason='must be one ETag of this API, like "3"')
     return int(match[1])
+
+
+def address_of(kind: str, community: str, path_id: str) -> UUID:
+    """The aggregate that a path names: a member by their own id, all others by a UUID."""
+    return membership_id(community, member_of(path_id)) if kind == MEMBER.name else id_of(path_id)
 
 
 def etag(version: int) -> str:

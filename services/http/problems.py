@@ -51,6 +51,12 @@ class Unauthorized(Refusal):
     code = "unauthorized"
 
 
+class NotAModerator(Refusal):
+    """Only a moderator's key may judge disputes and publish policies."""
+
+    code = "not_a_moderator"
+
+
 class NoSuchRoute(Refusal):
     """There is nothing at this address."""
 
@@ -82,6 +88,8 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
         executor.KeyMissing: 400,
         Unauthorized: 401,
         refusals.NotYours: 403,
+        refusals.PartyToIt: 403,
+        NotAModerator: 403,
         NoSuchRoute: 404,
         refusals.Unknown: 404,
         NoSuchMethod: 405,
@@ -89,6 +97,14 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
         refusals.WrongState: 409,
         refusals.NotDue: 409,
         refusals.ParentNotWon: 409,
+        refusals.NoDues: 409,
+        refusals.TooLate: 409,
+        refusals.UnderDispute: 409,
+        refusals.ReciprocityLimit: 409,
+        refusals.OpenAsks: 409,
+        refusals.InboundAsks: 409,
+        refusals.AskedBefore: 409,
+        refusals.TooManyScheduled: 409,
         executor.Contended: 409,
         executor.VersionMismatch: 412,
         TooLarge: 413,
@@ -100,7 +116,11 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
         refusals.RespondByOutOfRange: 422,
         refusals.LevelMisplaced: 422,
         refusals.NobodyAsked: 422,
+        refusals.ExpectationMisplaced: 422,
+        refusals.PolicyInvalid: 422,
+        refusals.StartsOutOfRange: 422,
         Internal: 500,
+        executor.GuardUnavailable: 503,
         LogUnavailable: 503,
         BooksUnavailable: 503,
         BooksBehind: 503,
@@ -109,7 +129,15 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
     }
 )
 RETRYABLE: Final = frozenset(
-    {executor.Contended, LogUnavailable, BooksUnavailable, BooksBehind, SchemaMissing, AppendUncertain}
+    {
+        executor.Contended,
+        executor.GuardUnavailable,
+        LogUnavailable,
+        BooksUnavailable,
+        BooksBehind,
+        SchemaMissing,
+        AppendUncertain,
+    }
 )
 
 

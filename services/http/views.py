@@ -1,16 +1,23 @@
-"""Views: how a favour, referral or intro is shown. The same after a command as from the books."""
+"""Views: how each kind is shown, and to whom. The same after a command as from the books."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from ledger.domain.intro import Fault, Outcome
+from ledger.domain.disputed import Code, DisputedEntry, Remedy
+from ledger.domain.entry import Transfer
+from ledger.domain.guard import Advice
+from ledger.domain.intro import Fault, Intro, Outcome
+from ledger.domain.publication import Version
 from ledger.domain.referral import Disqualification
+from ledger.domain.refusals import NotYours
 from ledger.domain.values import Band, Instant, Level, Points, Size, State, tag_of
+from ledger.domain.visibility import seen_by_asker, version_seen
 
 
 class View(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,11 +48,14 @@ class ReferralView(View, frozen=True, kw_only=True):
     tags: list[str] = []
     parent: UUID | None = None
     parent_referrer: str | None = None
+    qualified: bool = False
     band: Band | None = None
     reason: Disqualification | None = None
 
 
 class IntroView(View, frozen=True, kw_only=True):
+    """With the asker as its viewer an ask is `pending` until it is made, or `not_now` from `visible_until` on."""
+
     state: Literal[
         "asked",
         "offered",
@@ -58,32 +68,192 @@ class IntroView(View, frozen=True, kw_only=True):
         "refused",
         "withdrawn",
         "expired",
+        "pending",
+        "not_now",
     ]
     asker: str
     connector: str
     target: str
     matchmade: bool = False
     tags: list[str] = []
+    visible_until: Instant | None = None
+    expects_percent: int | None = None
+    invited: bool = False
+    advice: Advice | None = None
     level: Level | None = None
     points: Points | None = None
     stake: Points | None = None
+    made_at: Instant | None = None
     consented: list[str] = []
     tell_now: bool = False
     outcome: Outcome | None = None
     fault: Fault | None = None
+    settled: bool = False
+
+
+class DisputeView(View, frozen=True, kw_only=True):
+    """`transfers` are the disputed points; `owed` is what it costs the one at `fault`, if it is upheld."""
+
+    state: Literal["opened", "upheld", "rejected", "lapsed"]
+    about: UUID
+    entry: DisputedEntry
+    entry_id: UUID
+    happened_at: Instant
+    opener: str
+    code: Code
+    parties: list[str]
+    transfers: list[Transfer]
+    fault: Fault = "none"
+    owed: list[Transfer] = []
+    remedy: Remedy | None = None
+
+
+class MemberView(View, frozen=True, kw_only=True):
+    """`asks_in` and `welcome` are shown to the member alone."""
+
+    state: Literal["active", "paused", "left"]
+    member: str
+    joined_at: Instant
+    sponsor: str | None = None
+    wants: list[str] = []
+    offers: list[str] = []
+    asks_in: int | None = None
+    welcome: list[str] = []
+
+
+class GatheringView(View, frozen=True, kw_only=True):
+    state: Literal["held"]
+    host: str
+    held_at: Instant
+    dues: bool = False
+
+
+class AttendanceView(View, frozen=True, kw_only=True):
+    state: Literal["attended", "paid"]
+    member: str
+    host: str
+    dues: bool = False
+
+
+class ContactView(View, frozen=True, kw_only=True):
+    state: Literal["made"]
+    member: str
+    other: str
+
+
+class OneToOneView(View, frozen=True, kw_only=True):
+    """`said` names the one of the two who says that it was held, if only one does."""
+
+    state: Literal["booked", "held", "cancelled"]
+    member: str
+    other: str
+    said: list[str] = []
+
+
+class PolicyView(View, frozen=True, kw_only=True):
+    """The newest versions, by when they start: the one in force and all that are scheduled."""
+
+    state: Literal["published"]
+    versions: list[Version]
 
 
 VIEWS: Final[Mapping[str, type[View]]] = MappingProxyType(
-    {"favour": FavourView, "referral": ReferralView, "intro": IntroView}
+    {
+        "favour": FavourView,
+        "referral": ReferralView,
+        "intro": IntroView,
+        "dispute": DisputeView,
+        "member": MemberView,
+        "gathering": GatheringView,
+        "attendance": AttendanceView,
+        "contact": ContactView,
+        "one-to-one": OneToOneView,
+        "policy": PolicyView,
+    }
 )
-PLURALS: Final[Mapping[str, str]] = MappingProxyType({"favour": "favours", "referral": "referrals", "intro": "intros"})
+PLURALS: Final[Mapping[str, str]] = MappingProxyType(
+    {kind: {"policy": "policies"}.get(kind, f"{kind}s") for kind in VIEWS}
+)
+PRIVATE: Final[Mapping[str, Callable[[Any], tuple[str, ...]]]] = MappingProxyType(
+    {
+        "favour": lambda favour: (favour.giver, favour.receiver),
+        "referral": lambda referral: (referral.referrer, referral.recipient),
+        "intro": lambda intro: (intro.asker, intro.connector, intro.target),
+        "dispute": lambda dispute: (dispute.opener, *dispute.parties),
+    }
+)
+"""Kinds that only those in it may see, and who they are."""
 
 
-def view_of(kind: str, aggregate_id: str | UUID, version: int, position: int, state: State) -> View:
-    facts = {name: fact for name, fact in msgspec.structs.asdict(state).items() if fact != ()}
-    return VIEWS[kind](
-        id=aggregate_id if isinstance(aggregate_id, UUID) else UUID(aggregate_id),
-        version=version,
-        position=position,
-        **cast("Any", {"state": tag_of(state), **facts}),
-    )
+class Held(Struct, frozen=True, kw_only=True):
+    """An aggregate to be shown. `began` and `position` are those of its first and its last event."""
+
+    kind: str
+    id: UUID
+    version: int
+    began: int
+    position: int
+    state: State
+
+
+def view_of(held: Held, viewer: str | None, now: datetime) -> View:
+    """What the viewer may see of it at `now`; everything, when it is nobody's eyes but a service's.
+
+    Raises: NotYours, when it is private and the viewer is not in it.
+    """
+    if viewer is not None and (parties := PRIVATE.get(held.kind)) and viewer not in parties(held.state):
+        raise NotYours(role="party")
+    facts: dict[str, Any] = {name: fact for name, fact in msgspec.structs.asdict(held.state).items() if fact != ()}
+    facts["state"] = tag_of(held.state)
+    version, position = held.version, held.position
+    match held.kind:
+        case "intro" if viewer is not None:
+            intro: Any = held.state
+            version = version_seen(viewer, intro, held.version, now)
+            if seen := seen_by_asker(intro, now) if viewer == intro.asker else None:
+                facts = {name: facts[name] for name in SHOWN_WHILE_HIDDEN if name in facts} | {"state": seen}
+                position = held.began
+            facts |= for_eyes_of(viewer, intro)
+        case "member" if viewer not in (None, facts["member"]):
+            facts |= {"asks_in": None, "welcome": []}
+        case _:
+            pass
+    return VIEWS[held.kind](id=held.id, version=version, position=position, **facts)
+
+
+SHOWN_WHILE_HIDDEN: Final = (
+    "asker",
+    "connector",
+    "target",
+    "tags",
+    "gathering",
+    "visible_until",
+    "expects_percent",
+    "invited",
+    "advice",
+)
+"""What an ask said when it was asked: the same, whatever has become of it since."""
+
+
+def for_eyes_of(viewer: str, intro: Intro) -> dict[str, Any]:
+    """What the asker hopes is theirs; the guard tells the connector facts, and the asker their own and ways to give."""
+    match viewer:
+        case intro.asker:
+            return {"advice": advice_to_asker(intro.advice)}
+        case intro.connector:
+            return {"expects_percent": None, "advice": advice_to_connector(intro.advice)}
+        case _:
+            return {"expects_percent": None, "advice": None}
+
+
+def advice_to_asker(advice: Advice | None) -> Advice | None:
+    """How often somebody else is asked is theirs."""
+    if advice is None:
+        return None
+    reasons = tuple(reason for reason in advice.reasons if reason != "inbound_asks")
+    return msgspec.structs.replace(advice, reasons=reasons, inbound_asks=0, inbound_asks_max=0)
+
+
+def advice_to_connector(advice: Advice | None) -> Advice | None:
+    """Ways to give name others, and what they wait for: that is between them and the asker."""
+    return msgspec.structs.replace(advice, ways=()) if advice is not None else None

@@ -10,7 +10,7 @@ import asyncpg
 
 from ledger.books.reader import Reader
 from ledger.books.schema import connected
-from ledger.books.writer import Writer, the_writer
+from ledger.books.writer import QUERIES, Writer, the_writer
 from ledger.envelope import Recorded
 
 
@@ -26,6 +26,13 @@ class Books:
 
     def writer(self) -> AbstractAsyncContextManager[Writer]:
         return the_writer(self.dsn, self.schema)
+
+    @asynccontextmanager
+    async def intruder(self) -> AsyncGenerator[Writer, None]:
+        """A writer that does not ask whether there is one."""
+        async with self.connection() as connection:
+            await connection.execute(QUERIES["make_stages"])
+            yield Writer(connection)
 
     @asynccontextmanager
     async def reader(self) -> AsyncGenerator[Reader, None]:

@@ -11,12 +11,12 @@ import pytest
 
 import ledger
 from ledger.books.queries import NAME, named
-from ledger.domain.catalog import KINDS
 from tests.books.shown import Books
 
 ROOT: Final = Path(ledger.__path__[0])
 FILES: Final = sorted(path.name.removesuffix(".sql") for path in (ROOT / "books" / "queries").glob("*.sql"))
 ASKED: Final = re.compile(r"""(?:QUERIES\[|\b_?rows\((?:connection, )?)"(\w+)\"""")
+STAGES: Final = named("writer")["make_stages"]
 
 
 def asking(file: str) -> str:
@@ -42,7 +42,10 @@ def test_no_two_queries_of_a_file_share_a_name(file: str) -> None:
 async def test_every_query_fits_the_schema(books: Books, file: str) -> None:
     unfit: dict[str, str] = {}
     async with books.connection() as connection:
+        await connection.execute(STAGES)  # Which cannot be prepared itself, and which others are prepared on.
         for name, query in named(file).items():
+            if query == STAGES:
+                continue
             try:
                 await connection.prepare(query)
             except asyncpg.PostgresError as error:
@@ -53,7 +56,7 @@ async def test_every_query_fits_the_schema(books: Books, file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_every_query_is_asked_by_the_module_that_loads_it(file: str) -> None:
     constants = {node.value for node in ast.walk(ast.parse(asking(file))) if isinstance(node, ast.Constant)}
-    assert named(file).keys() <= constants | KINDS.keys()
+    assert named(file).keys() <= constants
 
 
 @pytest.mark.parametrize("file", FILES)

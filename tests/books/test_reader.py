@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -11,17 +12,25 @@ import pytest
 
 from deploy.embedded import EmbeddedPostgres, free_port
 from ledger.books import reader as reader_module
-from ledger.books.reader import BooksBehind, HeldAggregate, MemberBalance, Reader, Summary, Tally
+from ledger.books.reader import BooksBehind, Due, HeldAggregate, MemberBalance, PairTally, Reader, Summary
 from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate
+from ledger.domain.catalog import KINDS
+from ledger.domain.contact import MakeContact
+from ledger.domain.dispute import OpenDispute
 from ledger.domain.favour import ConfirmFavour, RecordFavour
 from ledger.domain.intro import AcceptIntro, ConsentIntro, MakeIntro, ProposeIntro
+from ledger.domain.member import JoinMember
+from ledger.domain.one_to_one import BookOneToOne, HoldOneToOne
+from ledger.domain.policy import Policy
+from ledger.domain.publication import PublishPolicy
 from ledger.domain.referral import GiveReferral
 from ledger.domain.refusals import Bug
+from ledger.envelope import AggregateRef
 from tests.books.shown import Books, until
-from tests.books.telling import ACME, Chronicle, number
+from tests.books.telling import ACME, NOW, Chronicle, number
 
 MANY: Final = 25
-NOTHING: Final = Tally(0, 0)
+NOBODY: Final = MemberBalance("nobody", 0, 0, 0, 0, 0, 0)
 
 
 @pytest.fixture
@@ -49,17 +58,15 @@ async def holds(promise: Callable[[], Coroutine[Any, Any, object]]) -> bool:
 
 async def test_what_was_never_heard_of_is_zero(reader: Reader) -> None:
     assert await reader.position() == 0
-    assert await reader.balance(ACME, "nobody") == (0, MemberBalance("nobody", 0, 0, 0, 0))
-    assert await reader.pair(ACME, "nobody", "noone") == (0, NOTHING)
+    assert await reader.balance(ACME, "nobody") == (0, NOBODY)
+    assert await reader.pair(ACME, "nobody", "noone") == (0, PairTally("noone", 0, 0, "none"))
     assert await reader.balances(ACME, "", 10) == (0, [])
     assert await reader.pairs(ACME, "nobody", "", 10) == (0, [])
-    assert await reader.summary(ACME) == (
-        0,
-        Summary(0, 0, 0, 0, 0, {"favour": "{}", "referral": "{}", "intro": "{}"}),
-    )
+    assert await reader.summary(ACME) == (0, Summary(0, 0, 0, 0, 0, 0, {}))
+    assert await reader.due(NOW, 10) == (0, [])
 
 
-@pytest.mark.parametrize("kind", ["favour", "referral", "intro"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_an_aggregate_that_was_never_heard_of_is_none(reader: Reader, kind: str) -> None:
     assert await reader.aggregate(kind, ACME, number(404)) == (0, None)
 
@@ -80,6 +87,7 @@ async def test_every_answer_carries_the_position_that_it_shows(
         await reader.aggregate("favour", ACME, number(404)),
         await reader.summary(ACME),
         await reader.summary("nowhere"),
+        await reader.due(NOW, 10),
     ]
     assert [position for position, _ in answers] == [3] * len(answers)
     assert await reader.position() == 3
@@ -90,13 +98,75 @@ async def test_balances_and_pairs_of_members(books: Books, reader: Reader, chron
     await chronicle.thank("bob", "ada", own=number(2), size="small")
     await chronicle.thank("ada", "cyd", own=number(3), size="large")
     await books.write(await chronicle.events())
-    assert await reader.balance(ACME, "ada") == (3, MemberBalance("ada", 300, 0, 360, 60))
-    assert await reader.balance(ACME, "cyd") == (3, MemberBalance("cyd", -240, 0, 0, 240))
-    assert await reader.balance("bolt", "ada") == (3, MemberBalance("ada", 0, 0, 0, 0))
-    assert await reader.pair(ACME, "ada", "bob") == (3, Tally(120, 60))
-    assert await reader.pair(ACME, "bob", "ada") == (3, Tally(60, 120))
-    assert await reader.pair(ACME, "bob", "cyd") == (3, NOTHING)
-    assert await reader.pairs(ACME, "ada", "", 10) == (3, [("bob", Tally(120, 60)), ("cyd", Tally(240, 0))])
+    assert await reader.balance(ACME, "ada") == (3, MemberBalance("ada", 300, 0, 0, 360, 60, 3))
+    assert await reader.balance(ACME, "bob") == (3, MemberBalance("bob", -60, 0, 0, 60, 120, 2))
+    assert await reader.balance(ACME, "cyd") == (3, MemberBalance("cyd", -240, 0, 0, 0, 240, 3))
+    assert await reader.balance("bolt", "ada") == (3, MemberBalance("ada", 0, 0, 0, 0, 0, 0))
+    assert await reader.balances(ACME, "", 10) == (
+        3,
+        [(await reader.balance(ACME, member))[1] for member in ("ada", "bob", "cyd")],
+    )
+    assert await reader.pair(ACME, "ada", "bob") == (3, PairTally("bob", 120, 60, "trusted"))
+    assert await reader.pair(ACME, "bob", "ada") == (3, PairTally("ada", 60, 120, "trusted"))
+    assert await reader.pair(ACME, "bob", "cyd") == (3, PairTally("cyd", 0, 0, "none"))
+    assert await reader.pairs(ACME, "ada", "", 10) == (
+        3,
+        [PairTally("bob", 120, 60, "trusted"), PairTally("cyd", 240, 0, "none")],
+    )
+    assert await reader.pairs(ACME, "cyd", "", 10) == (3, [PairTally("ada", 0, 240, "none")])
+
+
+async def test_all_accounts_of_a_member_are_shown(books: Books, reader: Reader, chronicle: Chronicle) -> None:
+    await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(1)))
+    await chronicle.say(AcceptIntro(actor="ada", level=3), number(1))
+    await chronicle.say(ConsentIntro(actor="dee"), number(1))
+    await chronicle.say(MakeIntro(actor="ada"), number(1))
+    await chronicle.say(OpenDispute(actor="bob", about=number(1), entry="intro.made", code="not_mine"))
+    await books.write(await chronicle.events())
+    assert await reader.balances(ACME, "", 10) == (
+        5,
+        [MemberBalance("ada", -60, 60, 120, 120, 0, 5), MemberBalance("bob", 0, 0, -120, 0, 120, 5)],
+    )
+
+
+async def test_two_know_each_other_by_the_furthest_step_that_they_took_whoever_asks(
+    books: Books, reader: Reader, chronicle: Chronicle
+) -> None:
+    async def stages() -> set[str]:
+        await books.write(await chronicle.events(await books.position() + 1))
+        one, other = "Zoe", "ada"
+        shown = {(await reader.pair(ACME, *two))[1].stage for two in ((one, other), (other, one))}
+        return shown | {pair.stage for asking in (one, other) for pair in (await reader.pairs(ACME, asking, "", 9))[1]}
+
+    await chronicle.thank("cyd", "dee", own=number(9))
+    assert await stages() == {"none"}
+    await chronicle.say(MakeContact(actor="ada", member="ada", other="Zoe"))
+    assert await stages() == {"contact"}
+    await chronicle.say(BookOneToOne(actor="ada", member="ada", other="Zoe", id=number(1)))
+    await chronicle.say(HoldOneToOne(actor="ada"), number(1))
+    assert await stages() == {"contact"}
+    await chronicle.say(HoldOneToOne(actor="Zoe"), number(1))
+    assert await stages() == {"one_to_one"}
+    await chronicle.thank("ada", "Zoe", own=number(2))
+    assert await stages() == {"one_to_one"}
+    await chronicle.thank("Zoe", "ada", own=number(3))
+    assert await stages() == {"trusted"}
+
+
+async def test_what_is_due_is_shown_the_longest_overdue_first(
+    books: Books, reader: Reader, chronicle: Chronicle
+) -> None:
+    refs: list[AggregateRef] = []
+    for n in (1, 2, 3):
+        claim = RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=number(9 - n))
+        refs.append((await chronicle.say(claim)).ref)
+        chronicle.now += timedelta(days=1)
+    await books.write(await chronicle.events())
+    deadlines = [Due(ref, NOW + timedelta(days=14 + n)) for n, ref in enumerate(refs)]
+    assert await reader.due(NOW + timedelta(days=13), 10) == (3, [])
+    assert await reader.due(NOW + timedelta(days=14), 10) == (3, deadlines[:1])
+    assert await reader.due(NOW + timedelta(days=99), 10) == (3, deadlines)
+    assert await reader.due(NOW + timedelta(days=99), 2) == (3, deadlines[:2])
 
 
 async def test_an_aggregate_is_shown_with_its_version_and_whole_state(
@@ -107,14 +177,18 @@ async def test_an_aggregate_is_shown_with_its_version_and_whole_state(
     referral = await chronicle.say(given)
     intro = await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(3)))
     favour = await chronicle.say(ConfirmFavour(actor="bob"), number(1))
+    member = await chronicle.say(JoinMember(actor="ada", member="ada"))
+    policy = await chronicle.say(PublishPolicy(actor="ada", policy=Policy(), starts_at=NOW + timedelta(days=1)))
     await books.write(await chronicle.events())
-    for outcome in (favour, referral, intro):
+    for began, outcome in {1: favour, 2: referral, 3: intro, 5: member, 6: policy}.items():
         ref = outcome.ref
         assert await reader.aggregate(ref.kind, ACME, UUID(ref.id)) == (
-            4,
-            HeldAggregate(outcome.version, outcome.position, outcome.state),
+            6,
+            HeldAggregate(outcome.version, outcome.position, began, outcome.state),
         )
-        assert await reader.aggregate(ref.kind, "bolt", UUID(ref.id)) == (4, None)
+        assert await reader.aggregate(ref.kind, "bolt", UUID(ref.id)) == (6, None)
+        others = [kind for kind in KINDS if kind != ref.kind]
+        assert {(await reader.aggregate(kind, ACME, UUID(ref.id)))[1] for kind in others} == {None}
 
 
 async def test_the_summary_adds_up_one_community(books: Books, reader: Reader, chronicle: Chronicle) -> None:
@@ -125,12 +199,26 @@ async def test_the_summary_adds_up_one_community(books: Books, reader: Reader, c
     await chronicle.say(AcceptIntro(actor="ada", level=3), number(4))
     await chronicle.say(ConsentIntro(actor="dee"), number(4))
     await chronicle.say(MakeIntro(actor="ada"), number(4))
+    await chronicle.say(JoinMember(actor="ada", member="ada"))
+    await chronicle.say(OpenDispute(actor="bob", about=number(1), entry="favour.thanked", code="not_mine"))
     await books.write(await chronicle.events())
-    position, summary = await reader.summary(ACME)
-    assert position == 7
-    assert (summary.members, summary.main, summary.stake, summary.given, summary.received) == (2, -60, 60, 240, 240)
-    assert summary.main + summary.stake == 0
-    assert summary.states == {"favour": '{ "claimed" : 1, "posted" : 1 }', "referral": "{}", "intro": '{ "made" : 1 }'}
+    assert await reader.summary(ACME) == (
+        9,
+        Summary(
+            members=2,
+            main=-60,
+            stake=60,
+            disputed=0,
+            given=240,
+            received=240,
+            states={
+                "favour": {"claimed": 1, "posted": 1},
+                "intro": {"made": 1},
+                "member": {"active": 1},
+                "dispute": {"opened": 1},
+            },
+        ),
+    )
 
 
 @pytest.mark.parametrize("limit", [1, 7, MANY, MANY + 1])
@@ -156,18 +244,19 @@ async def test_pages_of_balances_are_complete_and_repeat_nobody(
 async def test_pages_of_pairs_are_complete_and_repeat_nobody(
     books: Books, reader: Reader, chronicle: Chronicle, limit: int
 ) -> None:
-    others = [f"m{n}" for n in range(MANY)]
+    others = [f"{'m' if n % 2 else 'a'}{n}" for n in range(MANY)]  # On either side of the one who asks.
     for n, other in enumerate(others):
         await chronicle.thank("ada", other, own=number(n))
-    await chronicle.thank("m1", "m2", own=number(MANY))
+    await chronicle.thank("m1", "m3", own=number(MANY))
+    await chronicle.thank("ada", "in-another-community", own=number(1), community="bolt")
     await books.write(await chronicle.events())
-    found: list[tuple[str, Tally]] = []
+    found: list[PairTally] = []
     after = ""
     while (page := (await reader.pairs(ACME, "ada", after, limit))[1]) and len(found) <= MANY:
         assert len(page) <= limit
         found += page
-        after = page[-1][0]
-    assert found == [(other, Tally(120, 0)) for other in sorted(others)]
+        after = page[-1].other
+    assert found == [PairTally(other, 120, 0, "none") for other in sorted(others)]
 
 
 async def test_books_without_a_checkpoint_are_a_bug(books: Books, reader: Reader) -> None:
@@ -202,7 +291,7 @@ async def test_a_position_is_waited_for_until_a_commit_shows_it(
             await writer.apply([event])
     async with asyncio.timeout(2):
         await asyncio.gather(*waiting)
-    assert await reader.balance(ACME, "bob") == (3, MemberBalance("bob", 360, 0, 360, 0))
+    assert await reader.balance(ACME, "bob") == (3, MemberBalance("bob", 360, 0, 0, 360, 0, 3))
 
 
 async def test_a_commit_wakes_the_waiting_long_before_their_time_is_over(
@@ -291,7 +380,7 @@ async def test_books_that_begin_anew_are_waited_for_again(
         await reader.reach(5)
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
         await migrate(books.dsn, books.schema)
-        assert await reader.balance(ACME, "ada") == (0, MemberBalance("ada", 0, 0, 0, 0))
+        assert await reader.balance(ACME, "ada") == (0, MemberBalance("ada", 0, 0, 0, 0, 0, 0))
         await until(lambda: behind(reader, 5), within_s=3)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,6 +78,12 @@ class Started:
         except AssertionError:
             raise AssertionError(f"{text!r} was never said, but:\n{self.said}") from None
         assert text in self.said, self.said
+
+    def address(self, name: str) -> str:
+        """What `up` says that this is at."""
+        found = re.search(rf"^ *{re.escape(name)} +(\S+)$", self.said, re.MULTILINE)
+        assert found, self.said
+        return found[1]
 
     def part(self, *words: str) -> psutil.Process | None:
         """The child whose program or arguments are these words."""

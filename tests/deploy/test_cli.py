@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
@@ -18,9 +20,11 @@ from deploy import cli
 from deploy.embedded import free_port
 from ledger.books.schema import connected
 from ledger.domain.favour import RecordFavour
+from ledger.envelope import AggregateRef
 from ledger.log.connection import Connection
 from ledger.log.executor import Executor, Outcome, Submission
 from ledger.log.jetstream import JetStreamLog
+from ledger.log.message import event_of
 from ledger.log.stream import STREAM
 from tests.conftest import fresh_stream
 from tests.deploy.conftest import CommandLine, Started, answers, get, until, variables_of
@@ -39,6 +43,8 @@ NOBODY: Final = {
     "LEDGER_NATS_URL": "nats://127.0.0.1:1",
 }
 PROJECTS: Final = "this projector writes the books"
+KEEPS_TIME: Final = "this clock keeps the deadlines"
+LONG_AGO: Final = datetime(2026, 1, 5, tzinfo=UTC)
 EVERY_COMMAND: Final = ("up", "serve", "work", "migrate", "provision", "import", "verify")
 
 
@@ -66,6 +72,24 @@ async def thank(settings: Settings, count: int) -> None:
                     operation="favour.record",
                     kind="favour",
                     command=RecordFavour(actor="bob", giver="ann", receiver="bob", size="medium", id=UUID(int=n)),
+                )
+                for n in range(1, count + 1)
+            ]
+        )
+    assert all(isinstance(outcome, Outcome) for outcome in outcomes)
+
+
+async def claim(settings: Settings, count: int) -> None:
+    """Favours that ann said she did for bob, long ago; he has not answered."""
+    async with Connection(settings.nats_url, "test") as connection:
+        await connection.ready()
+        outcomes = await Executor(JetStreamLog(connection), lambda: LONG_AGO).execute_all(
+            [
+                Submission(
+                    community="acme",
+                    operation="favour.record",
+                    kind="favour",
+                    command=RecordFavour(actor="ann", giver="ann", receiver="bob", size="medium", id=UUID(int=n)),
                 )
                 for n in range(1, count + 1)
             ]
@@ -120,7 +144,7 @@ def test_every_command_explains_itself(invoke: Invoke, command: str) -> None:
 # Settings
 
 
-@pytest.mark.parametrize("command", ["migrate", "provision", "verify", "serve all", "work projector"])
+@pytest.mark.parametrize("command", ["migrate", "provision", "verify", "serve all", "work projector", "work clock"])
 def test_a_misspelt_or_malformed_variable_is_named(invoke: Invoke, command: str) -> None:
     words = command.split()
     assert "unknown variable LEDGER_NATS_ULR" in told(invoke(*words, variables={"LEDGER_NATS_ULR": "x"}))
@@ -135,7 +159,7 @@ def test_migrate_and_provision_say_what_they_did_and_leave_alone_what_is_so(
     anyio_backend: str, settings: Settings, invoke: Invoke
 ) -> None:
     variables = variables_of(settings) | {"LEDGER_POSTGRES_SCHEMA": f"cli_{uuid4().hex[:8]}"}
-    assert invoke("migrate", variables=variables).output == "Applied 0001_the_books.\n"
+    assert invoke("migrate", variables=variables).output == "Applied 0001_the_books, 0002_the_whole_domain.\n"
     assert invoke("migrate", variables=variables).output == "The books are up to date.\n"
     assert invoke("provision", variables=variables).output == "The stream LEDGER is as it must be.\n"
 
@@ -246,14 +270,56 @@ def test_it_serves_before_its_servers_are_there_and_says_what_is_missing(command
     assert "Traceback" not in served.said
 
 
-# Projecting
+# Working
 
 
-def test_a_metrics_port_that_is_taken_is_told(invoke: Invoke) -> None:
+@pytest.mark.parametrize("worker", ["projector", "clock"])
+def test_a_metrics_port_that_is_taken_is_told(invoke: Invoke, worker: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = told(invoke("work", "projector", variables=NOBODY | {"LEDGER_PROJECTOR_METRICS_PORT": str(port)}))
+        variables = NOBODY | {f"LEDGER_{worker.upper()}_METRICS_PORT": str(port)}
+        said = told(invoke("work", worker, variables=variables))
     assert f"Error: cannot listen on 127.0.0.1:{port}: " in said
+
+
+@pytest.mark.parametrize(("worker", "begins"), [("projector", PROJECTS), ("clock", KEEPS_TIME)])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_is_told_to_stop_ends_with_success(
+    beside_servers: CommandLine, worker: str, begins: str, signum: signal.Signals
+) -> None:
+    working = beside_servers.start("work", worker)
+    working.until_said(begins)
+    assert working.end(signum) == 0
+    assert "Traceback" not in working.said
+
+
+async def test_the_clock_ends_what_is_overdue_and_shows_its_metrics(
+    settings: Settings, beside_servers: CommandLine
+) -> None:
+    ports = {worker: free_port() for worker in ("projector", "clock")}
+    beside_servers.variables |= {f"LEDGER_{worker.upper()}_METRICS_PORT": str(port) for worker, port in ports.items()}
+    await claim(settings, 3)
+    working = [beside_servers.start("work", worker) for worker in ports]
+    until(lambda: "up to position 6." in beside_servers.run("verify").stdout)
+    async with httpx.AsyncClient() as client:
+        page = (await client.get(f"http://127.0.0.1:{ports['clock']}/metrics")).text
+    assert 'ledger_clock_lapses_recorded_total{kind="favour"} 3.0' in page
+    assert "\nledger_clock_overdue_seconds " in page
+    assert [worker.end() for worker in working] == [0, 0]
+
+
+async def test_a_poison_event_stops_the_clock_with_3(settings: Settings, beside_servers: CommandLine) -> None:
+    await claim(settings, 1)
+    projector = beside_servers.start("work", "projector")
+    until(lambda: "up to position 1." in beside_servers.run("verify").stdout)
+    assert projector.end() == 0
+    client = await nats.connect(settings.nats_url)
+    subject = event_of(AggregateRef("acme", "favour", str(UUID(int=1))), "confirmed")
+    await client.jetstream().publish(subject, b"not an event")
+    await client.close()
+    done = beside_servers.run("work", "clock")
+    assert done.returncode == 3
+    assert "The clock stands still: poison event at position 2: " in done.stdout
 
 
 async def test_a_foreign_log_stops_the_projector_with_3_and_what_to_do(
@@ -304,11 +370,15 @@ async def test_verify_ends_with_0_over_sound_books_and_with_1_naming_what_was_ta
     assert "no difference, and all accounts sum to zero" in done.stdout
 
     for table, change, named in (
-        ("balance", "main = main + 60 WHERE member = 'ann'", "acme/ann: main, stake, given, received are "),
-        ("posting", "points = 60 WHERE position = 2 AND leg = 0", "position 2: posted (2, 0, "),
+        ("balance", "main = main + 60 WHERE member = 'ann'", "acme/ann: main is 420, must be 360"),
+        ("posting", "points = 60 WHERE position = 2 AND leg = 0", "position 2: posted as leg 0: points is 60, must be"),
         ("journal", "event = '{}' WHERE position = 3", "position 3: the journal does not hold the log's bytes"),
-        ("favour", "state = 'claimed' WHERE position = 1", "favour 00000000-0000-0000-0000-000000000001 of acme is"),
-        ("pair", "given = 1 WHERE member = 'ann'", "acme/ann with bob: (1, 0), must be (360, 0)"),
+        (
+            "aggregate",
+            "state = 'claimed' WHERE position = 1",
+            f"favour {UUID(int=1)} of acme: state is claimed, must be",
+        ),
+        ("pair", "low_gave = 1 WHERE low = 'ann'", "acme/ann with bob: low_gave is 1, must be 360"),
     ):
         with subtests.test(table):
             await execute(
@@ -318,10 +388,10 @@ async def test_verify_ends_with_0_over_sound_books_and_with_1_naming_what_was_ta
                 f"UPDATE {table} SET {change}",
             )
             done = beside_servers.run("verify")
-            assert done.returncode == 1
-            assert f"\n  {named}" in done.stdout
-            assert re.search(r"Error: \d differences between the log and the books\.", done.stdout)
             await execute(settings, f"TRUNCATE {table}", f"INSERT INTO {table} SELECT * FROM sound", "DROP TABLE sound")
+            assert done.returncode == 1
+            assert f"\n  {named}" in done.stdout, done.stdout
+            assert re.search(r"Error: \d differences between the log and the books\.", done.stdout)
     assert beside_servers.run("verify").returncode == 0
 
 

@@ -71,13 +71,21 @@ def test_every_command_is_one_of_the_command_line(service: str) -> None:
     from deploy.cli import main
 
     words: list[str] = OURS[service]["command"]
-    command, context = cast("click.Command", main), click.Context(main, info_name="referral-ledger")
+    command, context = cast("click.Command", main), click.Context(main, **main.context_settings)
     while words and isinstance(command, click.Group):
         found = command.get_command(context, words[0])
         assert found is not None, f"{service}: no {words[0]!r} in {command.name}"
         command, words = found, words[1:]
         context = click.Context(command, parent=context)
     command.make_context(command.name, list(words), parent=context.parent)  # Raises when it can't be parsed.
+
+
+def test_every_worker_has_a_service_of_its_own() -> None:
+    from deploy.cli import main
+
+    (argument,) = [parameter for parameter in main.commands["work"].params if isinstance(parameter, click.Argument)]
+    workers = cast("click.Choice[str]", argument.type).choices
+    assert {worker: OURS[worker]["command"] for worker in workers} == {worker: ["work", worker] for worker in workers}
 
 
 def test_every_setting_is_one_that_the_ledger_knows() -> None:

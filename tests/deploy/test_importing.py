@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
+import msgspec
 import pytest
 
 from deploy import importing
@@ -24,6 +25,7 @@ from deploy.importing import (
     lines_of,
     write_refused,
 )
+from ledger.domain.catalog import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +141,20 @@ def test_each_kind_has_its_operation_and_its_usual_actor(
 def test_levels_are_numbers_and_tags_are_lists() -> None:
     (body,) = bodies("referrer,recipient,level,tags\nann,bob,4,tax|law\n", Layout(what="referrals"))
     assert (body["level"], body["tags"]) == (4, ["tax", "law"])
+    (body,) = bodies("asker,connector,target,expects_percent\nann,bob,cyd,20\n", Layout(what="intros"))
+    assert body["expects_percent"] == 20
+
+
+@pytest.mark.parametrize("operation", [operation for operation, _ in importing.OPERATION.values()])
+def test_every_field_of_a_row_that_is_no_word_is_known_to_be_none(operation: str) -> None:
+    """So that a column of a new field becomes what the API takes."""
+    form = msgspec.json.schema(OPERATIONS[operation].command)["$defs"][OPERATIONS[operation].command.__name__]
+    forms = {
+        name: [schema, *schema.get("anyOf", ())] for name, schema in cast("dict[str, Any]", form["properties"]).items()
+    }
+    assert {n for n, f in forms.items() if any(one.get("type") == "integer" for one in f)} <= importing.NUMBER_COLUMNS
+    assert {n for n, f in forms.items() if any(one.get("format") == "date-time" for one in f)} <= importing.TIME_COLUMNS
+    assert {n for n, f in forms.items() if any(one.get("type") == "array" for one in f)} <= {"tags"}
 
 
 def test_times_are_iso_as_they_are_or_unix_seconds_in_utc() -> None:

@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,7 @@ from deploy.embedded import free_port
 from ledger.books.reader import Reader
 from ledger.domain.favour import RecordFavour
 from ledger.log.connection import Connection
+from ledger.log.event_log import AppendUncertain, LogUnavailable
 from ledger.log.executor import Executor, Outcome, Submission
 from ledger.log.jetstream import JetStreamLog
 from tests.deploy.conftest import POLL_S, ROOT, CommandLine, Started, answers, at_work, get, until
@@ -40,7 +42,15 @@ LINES: Final = 6_000
 MEMBERS: Final = 60
 KILLS_EACH: Final = 2
 PAUSE_MAX_S: Final = 0.4
-VICTIMS: Final = {"projector": ("projector",), "api": ("serve",), "nats": ("nats-server",), "postgres": ("postgres",)}
+OVERDUE_EACH: Final = 40
+LONG_AGO: Final = datetime(2026, 1, 5, tzinfo=UTC)
+VICTIMS: Final = {
+    "projector": ("projector",),
+    "clock": ("clock",),
+    "api": ("serve",),
+    "nats": ("nats-server",),
+    "postgres": ("postgres",),
+}
 # The import with small batches: it goes on for long enough to be hit in the middle of many of them.
 SLOW_IMPORT: Final = (
     sys.executable,
@@ -129,22 +139,52 @@ def shown(url: str, position: int) -> dict[str, tuple[int, int, int]]:
         parameters["cursor"] = page["next"]
 
 
-def prove(commands: CommandLine, url: str, position: int, expected: Fold) -> None:
-    """The books say what the fold says, over HTTP, and the audit agrees."""
+def prove(commands: CommandLine, url: str, position: int, expected: Fold, *, lapsed: int = 0) -> None:
+    """The books say what the fold says, over HTTP, and the audit agrees. What lapsed was claimed, and moved nothing."""
     assert shown(url, position) == expected.balances()
     summary = get(f"{url}/summary", min_position=position)
-    assert summary["zero_sum"] == {"main": 0, "stake": 0, "sum": 0, "holds": True}
+    assert summary["zero_sum"] == {"main": 0, "stake": 0, "disputed": 0, "sum": 0, "holds": True}
     assert summary["given"] == summary["received"] == sum(expected.given.values())
-    assert summary["favours"] == {"posted": expected.recorded}
+    assert summary["favours"] == {"posted": expected.recorded} | ({"lapsed": lapsed} if lapsed else {})
     verified = commands.run("verify")
     assert verified.returncode == 0, verified.stdout
-    assert f"{expected.recorded:,} events" in verified.stdout
+    assert f"{expected.recorded + 2 * lapsed:,} events" in verified.stdout
+
+
+def claims(numbers: Iterable[int]) -> list[Submission]:
+    """Favours that ann says she did for bob, each of its own id."""
+    return [
+        Submission(
+            community="acme",
+            operation="favour.record",
+            kind="favour",
+            command=RecordFavour(actor="ann", giver="ann", receiver="bob", size="medium", id=UUID(int=number + 1)),
+        )
+        for number in numbers
+    ]
+
+
+async def claim_long_ago(nats_url: str, numbers: Iterable[int]) -> None:
+    """Claims that were due before they come: the clock is to end each. A NATS that was killed is waited for."""
+    async with Connection(nats_url, "test") as connection, asyncio.timeout(60):
+        await connection.ready()
+        executor = Executor(JetStreamLog(connection), lambda: LONG_AGO)
+        waiting = claims(numbers)
+        while waiting:
+            try:
+                outcomes = await executor.execute_all(waiting)
+            except (LogUnavailable, AppendUncertain):
+                await asyncio.sleep(POLL_S)
+            else:
+                assert all(isinstance(outcome, Outcome) for outcome in outcomes)
+                waiting = []
 
 
 @pytest.fixture
 def running(command_line: CommandLine) -> tuple[Started, str]:
     """`up`, and where its API is."""
     port = free_port()
+    command_line.variables["LEDGER_CLOCK_POLL_MS"] = "100"
     started = command_line.start("up", "--port", str(port))
     started.until_said("The ledger runs.")
     return started, f"http://127.0.0.1:{port}"
@@ -165,11 +205,13 @@ def test_nothing_is_lost_and_nothing_applied_twice_whoever_is_killed(
     victims = list(VICTIMS) * KILLS_EACH
     draw.shuffle(victims)
     importing = command_line.start(*arguments, command=SLOW_IMPORT)
+    nats_url = up.address("NATS")
     hit_at_work = 0
-    for name in victims:
+    for turn, name in enumerate(victims):
         if importing.popen.poll() is not None:
             importing = command_line.start(*arguments, command=SLOW_IMPORT)
         victim = up.until_part(*VICTIMS[name])
+        asyncio.run(claim_long_ago(nats_url, range(turn * OVERDUE_EACH, (turn + 1) * OVERDUE_EACH)))
         time.sleep(draw.uniform(0, PAUSE_MAX_S))  # Waits for nothing: it makes the moment a random one.
         hit_at_work += importing.popen.poll() is None
         victim.kill()
@@ -184,9 +226,11 @@ def test_nothing_is_lost_and_nothing_applied_twice_whoever_is_killed(
         last = command_line.run(*arguments)
     recorded, repeated, refused = counts(last.stdout)
     assert (recorded + repeated, refused) == (expected.recorded, expected.refused)
+    lapsed = len(victims) * OVERDUE_EACH
+    until(lambda: get(f"{url}/summary")["favours"] == {"posted": expected.recorded, "lapsed": lapsed}, what="the end")
     position = position_of(last.stdout)
 
-    prove(command_line, url, position, expected)
+    prove(command_line, url, position, expected, lapsed=lapsed)
     for member in expected.main:
         balance = get(f"{url}/members/{member}/balance")
         assert (balance["main"], balance["given"], balance["received"]) == expected.balances()[member]

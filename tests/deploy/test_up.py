@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 RUNS: Final = "Try: curl"  # The last words of a start with --demo.
 GONE_WITHIN_S: Final = 15.0
 BALANCES: Final = {"ada": -120, "bob": -60, "cleo": 330, "dan": -150}
-PARTS: Final = {"api": ("serve",), "projector": ("projector",), "nats": ("nats-server",), "postgres": ("postgres",)}
+EVENTS: Final = 24
+PARTS: Final = {
+    "api": ("serve",),
+    "projector": ("projector",),
+    "clock": ("clock",),
+    "nats": ("nats-server",),
+    "postgres": ("postgres",),
+}
 
 pytestmark = pytest.mark.slow
 
@@ -30,24 +37,18 @@ def demo(command_line: CommandLine, *arguments: str) -> tuple[Started, str]:
     """`up --demo`, ready; and where its API is."""
     started = command_line.start("up", "--demo", "--port", str(free_port()), *arguments)
     started.until_said(RUNS)
-    return started, address(started, "Ready?").removesuffix("/readyz")
-
-
-def address(started: Started, name: str) -> str:
-    found = re.search(rf"^ *{re.escape(name)} +(\S+)$", started.said, re.MULTILINE)
-    assert found, started.said
-    return found[1]
+    return started, started.address("Ready?").removesuffix("/readyz")
 
 
 def nets(url: str) -> dict[str, int]:
     """Every balance, with the position that it shows."""
-    page = get(f"{url}/v1/communities/demo/balances", min_position=12)
+    page = get(f"{url}/v1/communities/demo/balances", min_position=EVENTS)
     return {balance["member"]: balance["net"] for balance in page["balances"]}
 
 
 def events(url: str) -> int:
     """How many events the books show."""
-    response = httpx.get(f"{url}/v1/communities/demo/summary", params={"min_position": 12}, timeout=10)
+    response = httpx.get(f"{url}/v1/communities/demo/summary", params={"min_position": EVENTS}, timeout=10)
     return int(response.headers["Ledger-Position"])
 
 
@@ -61,7 +62,7 @@ def test_it_shows_balances_and_addresses_and_ctrl_c_stops_it_whole(command_line:
     for member, net in BALANCES.items():
         assert re.search(rf"{member}\b.*[ │]{net} ", said), said
     assert get(f"{url}/readyz") == {"status": "ok", "log": "ok", "books": "ok"}
-    assert answers(address(started, "Documentation"))
+    assert answers(started.address("Documentation"))
     assert nets(url) == BALANCES
     environment_file = command_line.folder / ".ledger" / "ledger.env"
     assert environment_file.stat().st_mode & 0o077 == 0, "others may read it"
@@ -76,7 +77,7 @@ def test_it_shows_balances_and_addresses_and_ctrl_c_stops_it_whole(command_line:
 
     again, url = demo(command_line)
     assert nets(url) == BALANCES
-    assert events(url) == 12, "the second demo recorded something"
+    assert events(url) == EVENTS, "the second demo recorded something"
     assert again.end(signal.SIGTERM) == 0
 
 
@@ -93,7 +94,7 @@ def test_whatever_is_killed_is_started_again(command_line: CommandLine) -> None:
     response = httpx.post(f"{path}/favours", json=favour, headers={"Idempotency-Key": "after"}, timeout=10)
     assert response.status_code == 201, response.text
     position = response.headers["Ledger-Position"]
-    assert position == "13"
+    assert position == str(EVENTS + 1)
     until(lambda: answers(f"{path}/members/ada/balance?min_position={position}"), what="a book that follows")
     assert nets(url) == BALANCES | {"ada": -60, "bob": -120}
     assert started.end() == 0
@@ -109,7 +110,7 @@ def test_killed_itself_it_takes_its_children_along_and_the_next_start_finds_ever
 
     again, url = demo(command_line)
     assert nets(url) == BALANCES
-    assert events(url) == 12
+    assert events(url) == EVENTS
     assert again.end() == 0
 
 
@@ -137,9 +138,9 @@ def test_taken_ports_lead_to_others(command_line: CommandLine) -> None:
         command_line.variables["LEDGER_PORT"] = str(api)
         started = command_line.start("up", "--data", "elsewhere")
         started.until_said("NATS   ")
-        chosen = [int(address(started, name).split(":")[-1].split("/")[0]) for name in ("Ready?", "Postgres", "NATS")]
+        chosen = [int(started.address(name).split(":")[-1].split("/")[0]) for name in ("Ready?", "Postgres", "NATS")]
         assert not {api, *taken} & set(chosen)
-        assert answers(address(started, "Ready?"))
+        assert answers(started.address("Ready?"))
         assert (command_line.folder / "elsewhere" / "postgres" / "pgdata").is_dir()
         assert started.end() == 0
 

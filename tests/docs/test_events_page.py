@@ -1,12 +1,19 @@
 """The page of events is the catalogue's, and leaves nothing out."""
 
+import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import pytest
 
-from deploy.events_page import EXAMPLES, page
-from ledger.domain.catalog import EVENTS, OPERATIONS
+from deploy.events_page import EXAMPLES, page, type_of
+from ledger.domain.catalog import EVENTS, KINDS, LAPSES, OPERATIONS, alternatives
+from ledger.domain.entry import Transfer
+from ledger.domain.guard import Advice, Way
+from ledger.domain.policy import Policy
+from ledger.domain.refusals import Bug
+from ledger.domain.values import tag_of
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "events.md"
 
@@ -17,9 +24,41 @@ def test_the_page_is_what_the_catalogue_says_today() -> None:
 
 @pytest.mark.parametrize("tag", EVENTS)
 def test_every_event_is_on_the_page_with_every_field(tag: str) -> None:
-    paragraph = page().partition(f"### `{tag}`")[2].partition("\n### ")[0].partition("\n## ")[0]
+    paragraph = paragraph_of(f"### `{tag}`")
     assert all(f"| `{field}` |" in paragraph for field in EVENTS[tag].__struct_fields__)
     assert ("Posts:" in paragraph) != ("Posts nothing." in paragraph)
+
+
+def paragraph_of(heading: str) -> str:
+    whole = page()
+    assert whole.count(f"{heading}\n") == 1
+    return whole.partition(f"{heading}\n")[2].partition("\n### ")[0].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("form", [Advice, Policy, Transfer, Way])
+def test_every_form_inside_of_an_event_is_on_the_page_with_every_field(form: type[msgspec.Struct]) -> None:
+    paragraph = paragraph_of(f"### Form {form.__name__}")
+    assert all(f"| `{field}` |" in paragraph for field in form.__struct_fields__)
+
+
+def test_every_link_leads_to_a_heading() -> None:
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", page(), re.MULTILINE)}
+    links = set(re.findall(r"\]\(#([\w-]+)\)", page()))
+    assert links == {"form-advice", "form-policy", "form-transfer", "form-way"}
+    assert links <= headings
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_is_on_the_page_with_every_state_and_whether_it_lapses(name: str) -> None:
+    section = page().partition(f"\n## {name.capitalize()}\n")[2].partition("\n## ")[0]
+    assert all(f"`{tag_of(state)}`" in section for state in alternatives(KINDS[name].states))
+    assert ("the clock's lapse" in section) == (name in LAPSES)
+
+
+@pytest.mark.parametrize("form", [{}, {"type": "array"}, {"format": "colour"}, {"type": "object"}])
+def test_a_field_of_a_form_that_the_page_does_not_know_is_not_passed_over(form: dict[str, Any]) -> None:
+    with pytest.raises((Bug, KeyError)):
+        type_of(form)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

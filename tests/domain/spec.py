@@ -7,17 +7,18 @@ records nothing.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from typing import Any, Final, Self, TypeVar, Union, get_args
+from typing import Any, Final, Self, TypeVar, Union
 
 import msgspec
 import pytest
 
-from ledger.domain.catalog import KINDS, LAPSES, OPERATIONS, Kind
+from ledger.domain.catalog import KINDS, LAPSES, OPERATIONS, Kind, alternatives
 from ledger.domain.context import NOTHING_FOUND, Context, Found, Need
 from ledger.domain.entry import Leg
+from ledger.domain.guard import Facts
 from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.posting import entry_of
 from ledger.domain.refusals import AlreadyExists, Bug, Fact, Refusal, Unknown, WrongState
@@ -31,6 +32,9 @@ KIND_OF_COMMAND: Final[Mapping[type[Command | Lapse], Kind]] = {
     **{operation.command: operation.kind for operation in OPERATIONS.values()},
     **{lapse: KINDS[kind] for kind, lapse in LAPSES.items()},
 }
+
+# Kinds of which there is one for whatever it is about: to begin it again is already so, and not a second one.
+ONE_OF_EACH: Final = frozenset({"member", "attendance", "contact", "policy", "dispute"})
 
 T = TypeVar("T")
 
@@ -124,7 +128,7 @@ class When:
         assert stored(state, self.kind.states) == state
         assert stored(self.command, type(self.command)) == self.command
         again = When(self.kind, state, self.command, self.context)
-        if isinstance(self.command, Creation):
+        if isinstance(self.command, Creation) and self.kind.name not in ONE_OF_EACH:
             again.then_refused(AlreadyExists, kind=self.kind.name)
         else:
             again.then_nothing()
@@ -155,9 +159,10 @@ class Given:
         at: datetime = NOW,
         policy: Policy = DEFAULT_POLICY,
         found: Mapping[Need, Found] = NOTHING_FOUND,
+        facts: Facts | None = None,
     ) -> When:
         kind = KIND_OF_COMMAND[type(command)]
-        context = Context(now=at, policy=policy, found=found)
+        context = Context(now=at, policy=policy, found=found, facts=facts)
         return When(kind, fold(kind, self.history), command, context)
 
 
@@ -172,7 +177,8 @@ def given(*history: Event) -> Given:
 class Lifecycle:
     """A table of what every command comes to after every event, with an example of each.
 
-    A cell of the table is the event recorded, `-` for nothing, `!` for a wrong state, or another refusal.
+    A cell of the table is the event recorded, `-` for nothing, `!` for a wrong state (`!not_now`: told as another
+    one), or another refusal.
     """
 
     kind: Kind
@@ -180,6 +186,7 @@ class Lifecycle:
     asked_to: Mapping[str, Command | Lapse]  # Column: the command, by one who may.
     possible_when: Mapping[str, str]  # Column: what a wrong state should have been.
     table: str
+    found: Mapping[Need, Found] = field(default_factory=dict[Need, Found])  # What the commands need to see of others.
 
     @property
     def cells(self) -> list[tuple[str, str, str]]:
@@ -191,13 +198,14 @@ class Lifecycle:
         ]
 
     def prove(self, after: str, command: str, outcome: str) -> None:
-        when = given(*self.after[after]).when(self.asked_to[command], at=LATER)
+        when = given(*self.after[after]).when(self.asked_to[command], at=LATER, found=self.found)
         match outcome:
             case "-":
                 when.then_nothing()
-            case "!":
+            case wrong if wrong.startswith("!"):
                 assert when.state is not None
-                when.then_refused(WrongState, expected=self.possible_when[command], found=tag_of(when.state))
+                found = wrong.removeprefix("!") or tag_of(when.state)
+                when.then_refused(WrongState, expected=self.possible_when[command], found=found)
             case "exists":
                 when.then_refused(AlreadyExists, kind=self.kind.name)
             case "unknown":
@@ -229,6 +237,6 @@ def prove_nothing_forgotten(*lifecycles: Lifecycle) -> None:
     (kind,) = {life.kind.name: life.kind for life in lifecycles}.values()
     histories = [history for life in lifecycles for history in life.after.values()]
     commands = {type(command) for life in lifecycles for command in life.asked_to.values()}
-    assert {type(fold(kind, history)) for history in histories if history} == set(get_args(kind.states))
+    assert {type(fold(kind, history)) for history in histories if history} == set(alternatives(kind.states))
     assert {type(event) for history in histories for event in history} == set(kind.events)
     assert commands == {command for command, of in KIND_OF_COMMAND.items() if of.name == kind.name}

@@ -1,7 +1,7 @@
 """Catalog: everything the ledger knows how to do is listed, well named and read strictly."""
 
 import re
-from typing import Any, Final, get_args
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -9,7 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain import favour, intro, referral, refusals
+from ledger.domain import (
+    attendance,
+    contact,
+    dispute,
+    disputed,
+    favour,
+    gathering,
+    intro,
+    member,
+    one_to_one,
+    policy,
+    publication,
+    referral,
+    refusals,
+)
 from ledger.domain.catalog import (
     EVENTS,
     KIND_OF_EVENT,
@@ -17,18 +31,27 @@ from ledger.domain.catalog import (
     LAPSES,
     OPERATIONS,
     AnyEvent,
+    alternatives,
 )
-from ledger.domain.context import Context, StateOf
+from ledger.domain.context import Context, EventOf, StateOf
 from ledger.domain.refusals import Bug, Refusal, WrongState
 from ledger.domain.values import Command, Creation, Event, Lapse, tag_of
 from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW
 
 PARENT: Final = "0190f000-0000-7000-8000-000000000001"
+EVENING: Final = "0190f000-0000-7000-8000-000000000002"  # A gathering.
 COMMANDS: Final = {
     "favour": favour.FavourCommand,
     "referral": referral.ReferralCommand,
     "intro": intro.IntroCommand,
+    "dispute": dispute.DisputeCommand,
+    "member": member.MemberCommand,
+    "gathering": gathering.GatheringCommand,
+    "attendance": attendance.AttendanceCommand,
+    "contact": contact.ContactCommand,
+    "one-to-one": one_to_one.OneToOneCommand,
+    "policy": publication.PublicationCommand,
 }
 
 # What a caller sends, with every field that must be there.
@@ -52,13 +75,42 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "intro.make": {},
     "intro.meet": {},
     "intro.close": {"outcome": "fruitful"},
+    "dispute.open": {"about": PARENT, "entry": "favour.thanked", "code": "not_mine"},
+    "dispute.uphold": {},
+    "dispute.reject": {},
+    "member.join": {"member": "ada"},
+    "member.pause": {},
+    "member.resume": {},
+    "member.wants": {"tags": ["law"]},
+    "member.offers": {"tags": ["tax"]},
+    "member.caps": {},
+    "member.leave": {},
+    "gathering.hold": {"host": "ada"},
+    "attendance.attend": {"gathering": EVENING, "member": "bob"},
+    "attendance.pay": {},
+    "contact.make": {"member": "ada", "other": "bob"},
+    "one-to-one.book": {"member": "ada", "other": "bob"},
+    "one-to-one.hold": {},
+    "one-to-one.cancel": {},
+    "policy.publish": {"policy": {}, "starts_at": "2026-03-03T00:00:00Z"},
 }
 REFUSALS: Final = [
     refusal
     for refusal in vars(refusals).values()
     if isinstance(refusal, type) and issubclass(refusal, Refusal) and refusal is not Refusal
 ]
-CREATIONS: Final = {"favour.record", "referral.give", "intro.propose"}
+CREATIONS: Final = {
+    "favour.record",
+    "referral.give",
+    "intro.propose",
+    "dispute.open",
+    "member.join",
+    "gathering.hold",
+    "attendance.attend",
+    "contact.make",
+    "one-to-one.book",
+    "policy.publish",
+}
 COMMAND_TYPES: Final = [*(operation.command for operation in OPERATIONS.values()), *LAPSES.values()]
 every_operation = pytest.mark.parametrize("name", OPERATIONS)
 every_event = pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
@@ -72,14 +124,26 @@ def read(name: str, body: dict[str, Any]) -> Command:
 
 
 def test_the_kinds_know_every_event_there_is() -> None:
-    assert list(KINDS) == ["favour", "referral", "intro"]
-    assert set(KIND_OF_EVENT) == set(get_args(AnyEvent)) == set(EVENTS.values())
+    assert list(KINDS) == [
+        "favour",
+        "referral",
+        "intro",
+        "dispute",
+        "member",
+        "gathering",
+        "attendance",
+        "contact",
+        "one-to-one",
+        "policy",
+    ]
+    assert set(KIND_OF_EVENT) == set(alternatives(AnyEvent)) == set(EVENTS.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_command_of_a_kind_is_an_operation_or_the_lapse_and_no_other_is(kind: str) -> None:
     operations = {operation.command for operation in OPERATIONS.values() if operation.kind.name == kind}
-    assert operations | {LAPSES[kind]} == set(get_args(COMMANDS[kind]))
+    lapses = {LAPSES[kind]} if kind in LAPSES else set[type[Lapse]]()
+    assert operations | lapses == set(alternatives(COMMANDS[kind]))
 
 
 @every_operation
@@ -91,22 +155,26 @@ def test_one_operation_of_each_kind_creates() -> None:
     assert {name for name, operation in OPERATIONS.items() if operation.creates} == CREATIONS
 
 
-def test_only_a_referral_refers_to_another_aggregate() -> None:
+def test_only_a_referral_a_dispute_and_an_attendance_begin_with_another_aggregate() -> None:
     grown = read("referral.give", {**BODIES["referral.give"], "actor": "ada", "parent": PARENT})
     assert KINDS["referral"].needs(grown, None, UUID(int=1)) == (StateOf("referral", UUID(PARENT)),)
     commands: list[tuple[str, Command | Lapse]] = [
         (name, read(name, {**body, "actor": "ada"})) for name, body in BODIES.items()
     ]
     commands += [(f"{kind}.lapse", lapse()) for kind, lapse in LAPSES.items()]
-    assert {KINDS[name.partition(".")[0]].needs(command, None, UUID(int=1)) for name, command in commands} == {()}
+    asked = {name: KINDS[name.partition(".")[0]].needs(command, None, UUID(int=1)) for name, command in commands}
+    assert {name: needs for name, needs in asked.items() if needs} == {
+        "dispute.open": (EventOf("favour", UUID(PARENT), "thanked"), StateOf("favour", UUID(PARENT))),
+        "attendance.attend": (StateOf("gathering", UUID(EVENING)),),
+    }
 
 
 # Events
 
 
 @every_event
-def test_the_tag_of_an_event_is_its_kind_and_a_word(event: type[Event]) -> None:
-    assert re.fullmatch(rf"{KIND_OF_EVENT[event].name}\.[a-z]+", tag_of(event))
+def test_the_tag_of_an_event_is_its_kind_and_a_word_or_two(event: type[Event]) -> None:
+    assert re.fullmatch(rf"{KIND_OF_EVENT[event].name}\.[a-z]+(-[a-z]+)?", tag_of(event))
     assert EVENTS[tag_of(event)] is event
 
 
@@ -116,7 +184,7 @@ def test_no_two_events_share_a_tag() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_states_of_a_kind_are_named_by_one_word_each(kind: str) -> None:
-    tags = [tag_of(state) for state in get_args(KINDS[kind].states)]
+    tags = [tag_of(state) for state in alternatives(KINDS[kind].states)]
     assert len(set(tags)) == len(tags)
     assert all(re.fullmatch(r"[a-z]+", tag) for tag in tags)
 
@@ -125,7 +193,7 @@ def test_the_states_of_a_kind_are_named_by_one_word_each(kind: str) -> None:
     "told",
     [
         *EVENTS.values(),
-        *(state for kind in KINDS.values() for state in get_args(kind.states)),
+        *(state for kind in KINDS.values() for state in alternatives(kind.states)),
         *COMMAND_TYPES,
         *REFUSALS,
     ],
@@ -138,7 +206,7 @@ def test_everything_that_is_published_says_what_it_means(told: type) -> None:
 
 @pytest.mark.parametrize(
     "struct",
-    [*EVENTS.values(), *(state for kind in KINDS.values() for state in get_args(kind.states)), *COMMAND_TYPES],
+    [*EVENTS.values(), *(state for kind in KINDS.values() for state in alternatives(kind.states)), *COMMAND_TYPES],
 )
 def test_nothing_that_was_said_can_be_edited(struct: type[msgspec.Struct]) -> None:
     assert struct.__struct_config__.frozen
@@ -192,6 +260,9 @@ def test_no_party_of_any_command_has_a_bad_id(name: str, bad: object) -> None:
         "asker",
         "connector",
         "target",
+        "member",
+        "other",
+        "host",
     }
     for party in parties:
         with pytest.raises(msgspec.ValidationError, match=rf"\$\.{party}"):
@@ -221,6 +292,27 @@ def test_no_party_of_any_command_has_a_bad_id(name: str, bad: object) -> None:
         ("intro.decline", "tell_now", 1),
         ("intro.close", "outcome", "great"),
         ("intro.close", "fault", "target"),
+        ("dispute.open", "about", "7"),
+        ("dispute.open", "entry", "favour.claimed"),
+        ("dispute.open", "code", "unfair"),
+        ("intro.propose", "expects_percent", 101),
+        ("member.join", "sponsor", "a b"),
+        ("member.wants", "tags", ["Law"]),
+        ("member.wants", "tags", None),
+        ("member.offers", "tags", ["law"] * 17),
+        ("member.caps", "asks_in", -1),
+        ("member.caps", "asks_in", 1_001),
+        ("member.caps", "asks_in", True),
+        ("member.caps", "welcome", ["clock"]),
+        ("member.caps", "welcome", ["bob"] * 101),
+        ("gathering.hold", "dues", 1),
+        ("gathering.hold", "id", "7"),
+        ("attendance.attend", "gathering", "evening"),
+        ("contact.make", "gathering", "evening"),
+        ("one-to-one.book", "gathering", "evening"),
+        ("one-to-one.book", "id", "7"),
+        ("policy.publish", "starts_at", "2026-03-03"),
+        ("policy.publish", "policy", None),
     ],
 )
 def test_a_value_the_page_does_not_know_is_refused(name: str, field: str, bad: object) -> None:
@@ -244,6 +336,31 @@ STRAY: Final = {  # To each kind, a command of another one, by somebody who migh
     "intro": (
         referral.QualifyReferral(actor="bob"),
         intro.Withdrawn(asker="ada", connector="bob", target="cyd"),
+    ),
+    "dispute": (
+        favour.ConfirmFavour(actor="zoe"),
+        disputed.Rejected(
+            about=UUID(PARENT),
+            entry="favour.thanked",
+            entry_id=UUID(int=1),
+            happened_at=NOW,
+            opener="bob",
+            code="not_mine",
+            parties=("ada", "bob"),
+            transfers=(),
+        ),
+    ),
+    "member": (favour.ConfirmFavour(actor="ada"), member.Active(member="ada", joined_at=NOW)),
+    "gathering": (member.PauseMember(actor="ada"), gathering.Held(host="ada", held_at=NOW)),
+    "attendance": (
+        member.PauseMember(actor="ada"),
+        attendance.Paid(gathering=UUID(EVENING), member="bob", host="ada", dues=True),
+    ),
+    "contact": (member.PauseMember(actor="ada"), contact.Made(member="ada", other="bob")),
+    "one-to-one": (member.PauseMember(actor="ada"), one_to_one.Held(member="ada", other="bob")),
+    "policy": (
+        favour.ConfirmFavour(actor="ada"),
+        publication.Published(versions=(publication.Version(starts_at=NOW, policy=policy.Policy(version=2)),)),
     ),
 }
 

@@ -4,10 +4,12 @@ from datetime import datetime
 from typing import Final, TypedDict
 from uuid import UUID
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from ledger.domain.catalog import INTRO
+from ledger.domain.guard import UNAVAILABLE, Facts, Way, weigh
 from ledger.domain.intro import (
     AcceptIntro,
     CloseIntro,
@@ -34,18 +36,20 @@ from ledger.domain.intro import (
     RefuseIntro,
     WithdrawIntro,
 )
-from ledger.domain.policy import Policy
+from ledger.domain.policy import DEFAULT_POLICY, Policy
 from ledger.domain.refusals import (
     Bug,
+    ExpectationMisplaced,
     LevelMisplaced,
     NobodyAsked,
     NotDue,
     NotYours,
+    ReciprocityLimit,
     RespondByOutOfRange,
     SelfDealing,
     WrongState,
 )
-from ledger.domain.values import Level
+from ledger.domain.values import Level, tag_of
 from tests.domain.spec import (
     LATER,
     MOMENT,
@@ -68,6 +72,7 @@ EVENING: Final = UUID("0190f000-0000-7000-8000-000000000001")  # A gathering.
 ANSWER_DUE: Final = NOW + days(14)
 CONSENT_DUE: Final = NOW + days(10)
 CLOSE_DUE: Final = NOW + days(90)
+VISIBLE_UNTIL: Final = ANSWER_DUE + days(10)  # To the asker, all silence ends then.
 
 
 class Parties(TypedDict):
@@ -84,9 +89,9 @@ CONSENTED = IntroConsented(**PARTIES, member=TARGET)
 REFUSED = IntroRefused(**PARTIES, member=TARGET)
 EXPIRED = IntroExpired(**PARTIES)
 
-ASKED = IntroAsked(**PARTIES, lapses_at=ANSWER_DUE)
+ASKED = IntroAsked(**PARTIES, lapses_at=ANSWER_DUE, visible_until=VISIBLE_UNTIL, advice=UNAVAILABLE)
 ACCEPTED = IntroAccepted(**PARTIES, level=3, points=120, lapses_at=CONSENT_DUE)
-MADE = IntroMade(**PARTIES, points=120, stake=60, lapses_at=CLOSE_DUE)
+MADE = IntroMade(**PARTIES, points=120, stake=60, lapses_at=CLOSE_DUE, made_at=NOW)
 MET = IntroMet(**PARTIES, points=30)
 CLOSED = IntroClosed(**PARTIES, outcome="fruitful", fault="none", points=120, stake=60)
 
@@ -119,7 +124,7 @@ MATCH_TO_MET = (*MATCH_TO_MADE, MATCH_MET)
 POSSIBLE_WHEN: Final = {
     "accept": "asked",
     "decline": "asked",
-    "withdraw": "asked, offered, accepted or consented",
+    "withdraw": "pending or not_now",
     "consent": "offered or accepted",
     "refuse": "offered or accepted",
     "make": "consented",
@@ -156,18 +161,18 @@ ASKED_LIFE = Lifecycle(
     },
     possible_when=POSSIBLE_WHEN,
     table="""
-               propose  accept    decline   withdraw   consent    refuse   make     meet     close    lapse
-    nothing    asked    unknown   unknown   unknown    unknown    unknown  unknown  unknown  unknown  unknown
-    asked      exists   accepted  declined  withdrawn  !          !        !        !        !        expired
-    accepted   exists   -         !         withdrawn  consented  refused  !        !        !        expired
-    consented  exists   !         !         withdrawn  -          !        made     !        !        !
-    made       exists   !         !         !          !          !        -        met      closed   closed
-    met        exists   !         !         !          !          !        !        -        closed   closed
-    closed     exists   !         !         !          !          !        !        !        -        -
-    declined   exists   !         -         !          !          !        !        !        !        !
-    refused    exists   !         !         !          !          -        !        !        !        !
-    withdrawn  exists   !         !         -          !          !        !        !        !        !
-    expired    exists   !         !         !          !          !        !        !        !        -
+               propose  accept    decline   withdraw   consent    refuse   make     meet      close    lapse
+    nothing    asked    unknown   unknown   unknown    unknown    unknown  unknown  unknown   unknown  unknown
+    asked      exists   accepted  declined  withdrawn  !          !        !        !not_now  !        expired
+    accepted   exists   -         !         withdrawn  consented  refused  !        !not_now  !        expired
+    consented  exists   !         !         withdrawn  -          !        made     !not_now  !        !
+    made       exists   !         !         !          !          !        -        met       closed   closed
+    met        exists   !         !         !          !          !        !        -         closed   closed
+    closed     exists   !         !         !          !          !        !        !         -        -
+    declined   exists   !         -         withdrawn  !          !        !        !not_now  !        !
+    refused    exists   !         !         withdrawn  !          -        !        !not_now  !        !
+    withdrawn  exists   !         !         -          !          !        !        !         !        !
+    expired    exists   !         !         withdrawn  !          !        !        !not_now  !        -
     """,
 )
 OFFERED_LIFE = Lifecycle(
@@ -185,7 +190,7 @@ OFFERED_LIFE = Lifecycle(
         "expired": (OFFERED, EXPIRED),
     },
     asked_to={**ASKED_LIFE.asked_to, "propose": OFFER, "withdraw": TAKE_BACK},
-    possible_when=POSSIBLE_WHEN,
+    possible_when={**POSSIBLE_WHEN, "withdraw": "offered or consented"},
     table="""
                propose  accept   decline  withdraw   consent    refuse   make     meet     close    lapse
     nothing    offered  unknown  unknown  unknown    unknown    unknown  unknown  unknown  unknown  unknown
@@ -279,8 +284,8 @@ def test_asker_connector_and_target_are_three(same: ProposeIntro) -> None:
 @pytest.mark.parametrize("respond_by", [NOW + MOMENT, NOW + days(3), ANSWER_DUE])
 def test_silence_ends_when_the_one_who_began_it_says(respond_by: datetime) -> None:
     for proposal, event in ((ASK, ASKED), (OFFER, OFFERED)):
-        proposed = given().when(replace(proposal, respond_by=respond_by))
-        proposed.then(replace(event, lapses_at=respond_by))
+        proposed = given().when(replace(proposal, respond_by=respond_by)).then_recorded(tag_of(event))
+        proposed.leaving(tag_of(event).removeprefix("intro."), lapses_at=respond_by)
 
 
 @pytest.mark.parametrize("respond_by", [NOW - days(1), NOW, ANSWER_DUE + MOMENT])
@@ -307,6 +312,81 @@ def test_an_intro_remembers_its_tags_and_the_gathering_it_came_from(
 def test_an_intro_may_bring_its_own_id() -> None:
     assert replace(ASK, id=EVENING).own_id("acme") == EVENING
     assert ASK.own_id("acme") is None
+
+
+# What the guard says of an ask
+
+FACTS: Final = Facts(member=ASKER, net=-10, limit=120, given=480, received=490, open_asks=1, inbound_asks=2)
+RIDER: Final = Facts(
+    member=ASKER,
+    net=-120,
+    limit=120,
+    received=600,
+    received_items=5,
+    since=NOW - days(91),
+    ways=(Way(way="set_offers"),),
+)
+OFF: Final = Policy(guard="off")
+ENFORCED: Final = Policy(guard="enforce")
+
+
+@pytest.mark.parametrize("facts", [FACTS, RIDER, replace(FACTS, open_asks=5, inbound_asks=4)])
+def test_an_ask_carries_what_the_guard_advises_and_is_not_refused(facts: Facts) -> None:
+    advice = weigh(facts, NOW, DEFAULT_POLICY)
+    asked = given().when(ASK, facts=facts).then(replace(ASKED, advice=advice))
+    asked.leaving("asked", advice=advice, invited=False)
+
+
+def test_where_there_is_no_guard_there_is_no_advice() -> None:
+    given().when(ASK, policy=OFF, facts=RIDER).then(replace(ASKED, advice=None)).leaving("asked", advice=None)
+
+
+def test_when_the_books_cannot_be_asked_the_advice_says_so_and_nobody_is_refused() -> None:
+    given().when(ASK, policy=ENFORCED).then(ASKED).leaving("asked", advice=UNAVAILABLE)
+
+
+def test_where_the_guard_is_enforced_one_who_rides_cannot_ask() -> None:
+    attempt = given().when(ASK, policy=ENFORCED, facts=RIDER)
+    attempt.then_refused(
+        ReciprocityLimit, net=-120, limit=120, given=0, received=600, received_items=5, ways=["set_offers"]
+    )
+
+
+def test_one_whom_the_connector_invited_can_ask_all_the_same_and_the_connector_can_see_why() -> None:
+    invited = replace(RIDER, invited=True)
+    advice = weigh(invited, NOW, ENFORCED)
+    asked = given().when(ASK, policy=ENFORCED, facts=invited).then(replace(ASKED, advice=advice, invited=True))
+    asked.leaving("asked", advice=advice, invited=True)
+
+
+def test_an_ask_that_is_nobodys_to_make_is_refused_for_that_and_not_by_the_guard() -> None:
+    attempt = given().when(replace(ASK, actor=STRANGER), policy=ENFORCED, facts=RIDER)
+    attempt.then_refused(NotYours, role="asker or connector")
+
+
+@pytest.mark.parametrize("policy", [DEFAULT_POLICY, ENFORCED])
+def test_an_offer_is_never_guarded(policy: Policy) -> None:
+    given().when(OFFER, policy=policy, facts=RIDER).then(OFFERED).leaving("offered", advice=None, invited=False)
+
+
+@pytest.mark.parametrize("percent", [0, 40, 100])
+def test_an_ask_remembers_how_likely_the_asker_thought_a_yes_for_as_long_as_it_lasts(percent: int) -> None:
+    asked = given().when(replace(ASK, expects_percent=percent)).then(replace(ASKED, expects_percent=percent))
+    asked.leaving("asked", expects_percent=percent, visible_until=VISIBLE_UNTIL)
+    closed = given(asked.event, ACCEPTED, CONSENTED, MADE, MET).when(CLOSE).then(CLOSED)
+    closed.leaving("closed", expects_percent=percent, visible_until=VISIBLE_UNTIL, advice=UNAVAILABLE)
+
+
+@pytest.mark.parametrize("percent", [-1, 101, 50.5, "50"])
+def test_a_chance_is_a_whole_percentage(percent: object) -> None:
+    body = msgspec.json.encode({**PARTIES, "actor": ASKER, "expects_percent": percent})
+    with pytest.raises(msgspec.ValidationError, match=r"\$\.expects_percent"):
+        msgspec.json.decode(body, type=ProposeIntro)
+
+
+def test_an_offer_expects_nothing() -> None:
+    attempt = given().when(replace(OFFER, expects_percent=50))
+    attempt.then_refused(ExpectationMisplaced, field="expects_percent")
 
 
 # Answering
@@ -600,7 +680,7 @@ def test_an_open_intro_closes_by_itself_after_ninety_days_and_by_nobodys_fault(
 
 
 def test_the_ninety_days_run_from_when_it_was_made() -> None:
-    made = replace(MADE, lapses_at=LATER + days(90))
+    made = replace(MADE, lapses_at=LATER + days(90), made_at=LATER)
     given(*TO_CONSENTED).when(MAKE, at=LATER).then(made)
     late = given(*TO_CONSENTED, made).when(MEET, at=LATER + days(60)).then(MET)
     late.leaving("met", lapses_at=LATER + days(90))

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
 from uuid import UUID
 
 import msgspec
@@ -20,8 +20,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from ledger.domain.catalog import LAPSES, OPERATIONS, AnyEvent, Kind, Operation
-from ledger.domain.context import Context
+from ledger.domain.catalog import DISPUTE, INTRO, LAPSES, OPERATIONS, AnyEvent, Kind, Operation
+from ledger.domain.context import Context, EventOf, Found, Happened, Need
+from ledger.domain.dispute import OpenDispute, RejectDispute, UpholdDispute
+from ledger.domain.disputed import Code, DisputedEntry, dispute_id
 from ledger.domain.entry import NOTHING
 from ledger.domain.favour import RecordFavour, RefuseFavour
 from ledger.domain.intro import (
@@ -48,7 +50,7 @@ from ledger.domain.values import Band, Command, Creation, Event, Lapse, Level, S
 from tests.domain.arbitrary import CAST, PROSPECTS, arbitrary, arbitrary_field, members
 from tests.domain.spec import KIND_OF_COMMAND, NOW, days, fold
 
-Account = tuple[str, str]  # A member, and `main`, `stake`, `given` or `received`.
+Account = tuple[str, str]  # A member, and `main`, `stake`, `disputed`, `given` or `received`.
 Books = Counter[Account]
 
 # What the page says, written by hand: no number of an event and no posting rule is used here.
@@ -56,7 +58,7 @@ Books = Counter[Account]
 SIZES: Final[Mapping[Size, int]] = {"small": 60, "medium": 120, "large": 240}
 LEVELS: Final[Mapping[Level, int]] = {1: 30, 2: 60, 3: 120, 4: 240, 5: 360}
 BANDS: Final[Mapping[Band, int]] = {"S": 60, "M": 120, "L": 240, "XL": 480}
-NUMBERS: Final = {"points", "stake", "penalty", "parent_points"}
+NUMBERS: Final = {"points", "stake", "penalty", "parent_points", "transfers", "owed"}
 SILENT: Final = {"declined", "refused", "expired", "lapsed", "withdrawn", "disqualified", "lost"}
 
 
@@ -97,6 +99,8 @@ def page(event: str, about: Mapping[str, Any]) -> Books:
             return total(owed, pays(about["recipient"], first, 60)) if shared else owed
         case _ if event.startswith("intro."):
             return page_of_intros(event, about["asker"], about["connector"], about["target"], about)
+        case _ if event.startswith("dispute."):
+            return page_of_disputes(event, about["charged"], about)
         case _:
             return Books()
 
@@ -111,6 +115,8 @@ def page_of_intros(event: str, asker: str, connector: str, target: str, about: M
             return total(paid, moves(connector, "main", "stake", at_risk(about)))
         case "intro.met", _:
             return Books() if matched else pays(asker, target, 30)
+        case "intro.closed", _ if about.get("settled"):
+            return moves(connector, "stake", "main", at_risk(about))
         case "intro.closed", "none":
             return moves(connector, "stake", "main", at_risk(about))
         case "intro.closed", "asker":
@@ -119,10 +125,45 @@ def page_of_intros(event: str, asker: str, connector: str, target: str, about: M
         case "intro.closed", "connector":
             payers, let_down = ([asker, target],) * 2 if matched else ([asker], [target])
             repaid = [pays(connector, m, LEVELS[about["level"]] // len(payers)) for m in payers]
+            repaid = [] if about.get("reversed") else repaid
             staked = [pays(connector, m, at_risk(about) // len(let_down), "stake") for m in let_down]
             return total(*repaid, *staked)
         case _:
             return Books()
+
+
+def page_of_disputes(event: str, charged: Books, about: Mapping[str, Any]) -> Books:
+    """`charged` is what the page says that the disputed entry moved between members, the stake apart."""
+    aside = total(*(moves(m, "main", "disputed", n) for (m, account), n in charged.items() if account == "main"))
+    back = Books({account: -points for account, points in aside.items()})
+    match event, about.get("remedy"):
+        case "dispute.opened", _:
+            return aside
+        case "dispute.upheld", "reversal":
+            gone = {(m, "disputed" if account == "main" else account): -n for (m, account), n in charged.items()}
+            return Books(gone)
+        case "dispute.upheld", "fault":
+            return total(back, page_of_faults(about["disputed"]["code"], about["disputed"]))
+        case _:
+            return back
+
+
+def page_of_faults(code: str, about: Mapping[str, Any]) -> Books:
+    """What the fault costs that the introduction was disputed for, all of it from `main`."""
+    asker, connector, target = about["asker"], about["connector"], about["target"]
+    if code == "asker_ghosted":
+        return total(pays(asker, target, 60), pays(asker, connector, 60))
+    payers, let_down = ([asker, target],) * 2 if about["began"] == "intro.offered" else ([asker], [target])
+    repaid = [pays(connector, m, LEVELS[about["level"]] // len(payers)) for m in payers]
+    return total(*repaid, *(pays(connector, m, at_risk(about) // len(let_down)) for m in let_down))
+
+
+def charged_by(entry: str, about: Mapping[str, Any]) -> Books:
+    """What the page says that the entry moved between members: as if from `main`, and no stake on its way."""
+    books = Books()
+    for (member, account), points in page(entry, about).items():
+        books[member, "main" if account == "stake" else account] += points
+    return books
 
 
 # What the project says
@@ -146,7 +187,9 @@ class Life:
     """One aggregate: what is stored of it, what the page needs to know about it, and who has spoken in it."""
 
     kind: Kind
+    id: UUID
     state: State | None = None
+    happened: dict[str, Happened] = field(default_factory=dict[str, Happened])  # The last event of each name.
     stored: list[bytes] = field(default_factory=list[bytes])
     about: dict[str, Any] = field(default_factory=dict[str, Any])
     voices: set[str] = field(default_factory=set[str])
@@ -172,6 +215,7 @@ WORDS: Final = st.fixed_dictionaries(
         "tell_now": st.booleans(),
     }
 )
+TOLD: Final = {"favour", "referral", "intro", "dispute"}  # The kinds whose steps need no other words.
 SAYING_NO: Final = (
     RefuseFavour,
     DisqualifyReferral,
@@ -180,13 +224,14 @@ SAYING_NO: Final = (
     WithdrawIntro,
     RefuseIntro,
 )
+MODERATOR: Final = "zoe"
 LIVES_MAX: Final = 7
 casts = st.permutations(CAST)
 
 
 def few(community: "Community") -> bool:
     """Few enough aggregates for their stories to get somewhere."""
-    return len(community.known) < LIVES_MAX
+    return sum(kind != "dispute" for kind, _ in community.known) < LIVES_MAX
 
 
 class Community(RuleBasedStateMachine):
@@ -261,6 +306,23 @@ class Community(RuleBasedStateMachine):
         )
         return multiple(*self.begin(command))
 
+    @precondition(lambda self: self.disputable())
+    @rule(target=lives, code=arbitrary_field(Code), data=st.data())
+    def dispute(self, code: Code, data: st.DataObject) -> MultipleResults[Key]:
+        """Somebody disputes what has happened: one who may, if any may for this reason."""
+        own, entry = data.draw(st.sampled_from(self.disputable()))
+        wishes = [OpenDispute(actor=actor, about=own, entry=entry, code=code) for actor in CAST]
+        begun = Life(DISPUTE, dispute_id(own, entry))
+        allowed = [wish for wish in wishes if self.decided(begun, wish)]
+        return multiple(*self.begin(data.draw(st.sampled_from(allowed or wishes))))
+
+    @precondition(lambda self: self.open_disputes())
+    @rule(upheld=st.booleans(), data=st.data())
+    def judge(self, upheld: bool, data: st.DataObject) -> None:
+        """By somebody who is in nothing."""
+        judging = UpholdDispute(actor=MODERATOR) if upheld else RejectDispute(actor=MODERATOR)
+        self.submit(data.draw(st.sampled_from(self.open_disputes())), judging)
+
     @precondition(few)
     @rule(
         target=lives,
@@ -292,7 +354,8 @@ class Community(RuleBasedStateMachine):
 
     @rule(key=lives)
     def silence(self, key: Key) -> None:
-        self.submit(self.known[key], LAPSES[key[0]]())
+        if key[0] in LAPSES:
+            self.submit(self.known[key], LAPSES[key[0]]())
 
     @rule(count=st.sampled_from([1, 10, 14, 90]))
     def time_passes(self, count: int) -> None:
@@ -307,13 +370,26 @@ class Community(RuleBasedStateMachine):
             books.update(total(*(posted(msgspec.json.decode(event, type=AnyEvent)) for event in batch)))
         assert books == self.books
 
+    def disputable(self) -> list[tuple[UUID, DisputedEntry]]:
+        """What has happened, can be disputed and is not yet."""
+        return [
+            (life.id, entry)
+            for life in self.known.values()
+            for entry in get_args(DisputedEntry)
+            if entry in (f"{life.kind.name}.{name}" for name in life.happened)
+            and ("dispute", dispute_id(life.id, entry)) not in self.known
+        ]
+
+    def open_disputes(self) -> list[Life]:
+        return [life for life in self.known.values() if life.stage == "opened"]
+
     # What it comes to
 
     def begin(self, command: Creation, *steps: Command) -> list[Key]:
         """The key of what began, and then took these steps; none, if nothing began."""
         kind = KIND_OF_COMMAND[type(command)]
         key = kind.name, command.own_id("acme") or UUID(int=len(self.known))
-        life = self.known.get(key, Life(kind))
+        life = self.known.get(key, Life(kind, key[1]))
         for said in (command, *steps):
             self.submit(life, said)
         if key in self.known or life.state is None:
@@ -323,22 +399,26 @@ class Community(RuleBasedStateMachine):
 
     def steps(self, key: Key, words: Words) -> Iterable[Command]:
         for operation in OPERATIONS.values():
-            if operation.kind is self.known[key].kind and not operation.creates:
+            if operation.kind is self.known[key].kind and key[0] in TOLD and not operation.creates:
                 said = {word: words[word] for word in operation.command.__struct_fields__ if word in words}
                 for actor in CAST:
                     yield operation.command(actor=actor, **said)
 
     def decided(self, life: Life, command: Command | Lapse) -> Event | None:
         """What the command comes to; a refusal, like a repeat, comes to nothing."""
-        needs = life.kind.needs(command, life.state, UUID(int=0))
-        lives = {need: self.known.get((need.kind, need.id)) for need in needs}
-        found = {need: other.state if other else None for need, other in lives.items()}
-        context = Context(now=self.now, found=found)
+        needs = life.kind.needs(command, life.state, life.id)
+        context = Context(now=self.now, found={need: self.find(need) for need in needs})
         try:
             event: Event | None = life.kind.decide(command, life.state, context)
         except Refusal:
             return None
         return event
+
+    def find(self, need: Need) -> Found:
+        other = self.known.get((need.kind, need.id))
+        if other is None:
+            return None
+        return other.happened.get(need.event) if isinstance(need, EventOf) else other.state
 
     def submit(self, life: Life, command: Command | Lapse) -> None:
         event = self.decided(life, command)
@@ -352,14 +432,17 @@ class Community(RuleBasedStateMachine):
         life.state = life.kind.evolve(life.state, event)
         life.stored.append(msgspec.json.encode(event))
         life.voices.add(actor)
+        happened = Happened(UUID(int=len(self.log)), event, self.now, self.now)
+        life.happened[tag.partition(".")[2]] = happened
         self.learn(life, tag, event)
         entry = posted(event)
         assert without_zeros(entry) == without_zeros(page(tag, life.about))
-        self.agreed(life, actor, tag, entry)
+        if life.kind is not DISPUTE:
+            self.agreed(life, actor, tag, entry)
         self.log.append(life.stored[-1])
         self.books.update(entry)
         self.by_the_page.update(page(tag, life.about))
-        if tag.partition(".")[2] in SILENT:
+        if life.kind is not DISPUTE and tag.partition(".")[2] in SILENT:
             assert entry_of(event) == NOTHING
 
     def learn(self, life: Life, tag: str, event: Event) -> None:
@@ -370,6 +453,17 @@ class Community(RuleBasedStateMachine):
         if tag == "referral.given":
             parent = facts.get("parent")
             life.about["first"] = self.known["referral", UUID(parent)].about["referrer"] if parent else None
+        if tag == "dispute.opened":
+            self.learn_of_dispute(life, facts)
+        if tag == "dispute.upheld" and facts["entry"] == "intro.made" and facts["remedy"] == "reversal":
+            self.known["intro", UUID(facts["about"])].about["reversed"] = True
+
+    def learn_of_dispute(self, life: Life, facts: Mapping[str, Any]) -> None:
+        """What was charged, from the page; of a stake, only what went to others."""
+        kind, entry = facts["entry"].partition(".")[0], facts["entry"]
+        disputed = self.known[kind, UUID(facts["about"])].about
+        life.about["charged"] = charged_by(entry, disputed)
+        life.about["disputed"] = {**disputed, "code": facts["code"]}
 
     def agreed(self, life: Life, actor: str, tag: str, entry: Books) -> None:
         """Nobody pays without having said so: now, or, when an introduction is made, before."""
@@ -383,17 +477,26 @@ class Community(RuleBasedStateMachine):
 
     @invariant()
     def all_accounts_sum_to_zero(self) -> None:
-        assert sum(points for (_, account), points in self.books.items() if account in {"main", "stake"}) == 0
+        accounts = {"main", "stake", "disputed"}
+        assert sum(points for (_, account), points in self.books.items() if account in accounts) == 0
 
     @invariant()
     def the_books_are_those_of_the_page(self) -> None:
         assert without_zeros(self.books) == without_zeros(self.by_the_page)
 
     @invariant()
+    def nothing_is_frozen_but_what_nobody_has_judged(self) -> None:
+        expected = Counter[str]()
+        for life in self.known.values():
+            if life.stage == "opened":
+                expected.update({m: n for (m, account), n in life.about["charged"].items() if account == "main"})
+        assert {member: self.books[member, "disputed"] for member in CAST} == {m: expected[m] for m in CAST}
+
+    @invariant()
     def at_stake_is_what_open_introductions_put_at_risk(self) -> None:
         expected = Counter[str]()
         for life in self.known.values():
-            if life.stage in {"made", "met"}:
+            if life.kind is INTRO and life.stage in {"made", "met"}:
                 expected[life.about["connector"]] += at_risk(life.about)
         assert {member: self.books[member, "stake"] for member in CAST} == {m: expected[m] for m in CAST}
 

@@ -9,10 +9,24 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.domain.catalog import EVENTS
-from ledger.domain.entry import NOTHING, Entry, Leg, gift, transfer, within
-from ledger.domain.intro import Fault, IntroClosed, IntroMade
+from ledger.domain.dispute import DisputeUpheld
+from ledger.domain.entry import (
+    NOTHING,
+    Entry,
+    Leg,
+    Transfer,
+    frozen,
+    gift,
+    paid,
+    reversal,
+    thawed,
+    transfer,
+    within,
+)
+from ledger.domain.intro import Fault, IntroClosed, IntroExpired, IntroMade, IntroMet
 from ledger.domain.posting import MOVES_NOTHING, RULES, entry_of
 from ledger.domain.refusals import Bug
+from ledger.domain.transfers import Transfers, transfers_of
 from ledger.domain.values import Account, Event
 from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW
@@ -58,6 +72,58 @@ def test_points_that_change_account_have_no_counterparty() -> None:
     )
 
 
+TWO: Transfers = (Transfer("bob", "ada", 120), Transfer("bob", "cyd", 60, payer_account="stake"))
+
+
+def test_transfers_are_paid_one_after_the_other_each_from_its_account() -> None:
+    assert paid(TWO) == transfer("bob", "ada", 120) + transfer("bob", "cyd", 60, payer_account="stake")
+
+
+def test_what_is_frozen_is_set_aside_on_both_sides_and_is_still_theirs() -> None:
+    assert frozen(TWO[:1]).legs == (
+        Leg(member="bob", account="disputed", points=-120, counterparty=None),
+        Leg(member="bob", account="main", points=120, counterparty=None),
+        Leg(member="ada", account="main", points=-120, counterparty=None),
+        Leg(member="ada", account="disputed", points=120, counterparty=None),
+    )
+
+
+def test_what_was_frozen_is_thawed_or_reversed_and_nothing_of_it_stays() -> None:
+    for after in (thawed, reversal):
+        disputed = Counter[str]()
+        for leg in (frozen(TWO) + after(TWO)).legs:
+            disputed[leg.member] += leg.points if leg.account == "disputed" else 0
+        assert not any(disputed.values())
+
+
+def test_a_reversal_takes_the_gross_tallies_back() -> None:
+    assert reversal(TWO[:1]).legs == (
+        Leg(member="bob", account="disputed", points=120, counterparty="ada", given=0, received=-120),
+        Leg(member="ada", account="disputed", points=-120, counterparty="bob", given=-120, received=0),
+    )
+
+
+def test_transfers_of_no_points_are_no_entry_whatever_becomes_of_them() -> None:
+    free = (Transfer("bob", "ada", 0),)
+    assert paid(free) == frozen(free) == thawed(free) == reversal(free) == NOTHING
+    assert paid(()) == frozen(()) == thawed(()) == reversal(()) == NOTHING
+
+
+def test_no_event_says_that_nothing_is_to_be_paid() -> None:
+    met = IntroMet(**PARTIES, points=0)
+    made = IntroMade(**PARTIES, points=0, stake=0, lapses_at=NOW, matchmade=True)
+    assert transfers_of(met) == transfers_of(made) == transfers_of(closing(made, "connector")) == ()
+    assert transfers_of(IntroExpired(**PARTIES)) == ()
+
+
+def test_a_fault_that_was_settled_is_not_paid_for_again() -> None:
+    made = IntroMade(**PARTIES, points=120, stake=60, lapses_at=NOW)
+    for fault in get_args(Fault):
+        settled = replace(closing(made, fault), settled=True)
+        assert transfers_of(settled) == ()
+        assert entry_of(settled) == within("bob", "stake", "main", 60)
+
+
 def test_no_points_are_no_entry_however_they_go() -> None:
     assert within("bob", "main", "stake", 0) == transfer("bob", "ada", 0) == gift("bob", "ada", 0) == NOTHING
 
@@ -73,7 +139,8 @@ def test_every_entry_sums_to_zero_and_counts_what_is_given_once_on_each_side(eve
     legs = entry_of(event).legs
     assert sum(leg.points for leg in legs) == 0
     assert sum(leg.given for leg in legs) == sum(leg.received for leg in legs)
-    assert all(leg.given >= 0 and leg.received >= 0 for leg in legs)
+    reverses = isinstance(event, DisputeUpheld) and event.remedy == "reversal"
+    assert all((leg.given <= 0 and leg.received <= 0) if reverses else leg.given >= 0 <= leg.received for leg in legs)
     if type(event) in MOVES_NOTHING:
         assert not legs
 

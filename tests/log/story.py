@@ -23,10 +23,12 @@ WAIT_MAX_S: Final = 20.0
 POLL_S: Final = 0.01
 COMMUNITY: Final = "acme"
 
-GOLDEN: Final[dict[str, bytes]] = {  # By event type: as it was stored, to the byte.
+GROWN: Final = ".grown"
+GOLDEN: Final[dict[str, bytes]] = {  # By event type, and again for one that has grown since: as stored, to the byte.
     f"referral-ledger.{path.stem}": path.read_bytes().removesuffix(b"\n")
     for path in sorted((Path(__file__).parent / "golden").glob("*.json"))
 }
+OUTGROWN: Final = frozenset(name.removesuffix(GROWN) for name in GOLDEN if name.endswith(GROWN))
 CLAIMED: Final = FavourClaimed(
     giver="ada", receiver="bob", size="medium", points=120, lapses_at=NOW + timedelta(days=14)
 )
@@ -75,8 +77,8 @@ def altered(append: Append, **fields: Any) -> Append:
     return msgspec.structs.replace(append, body=msgspec.json.encode(body))
 
 
-def golden(event_type: str) -> Envelope:
-    return decode(GOLDEN[event_type])
+def golden(sample: str) -> Envelope:
+    return decode(GOLDEN[sample])
 
 
 def asks(operation: str, *, community: str = COMMUNITY, **fields: Any) -> Submission:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, Final
+from typing import Any, Final, get_args
 from uuid import UUID, uuid4
 
 import msgspec
@@ -12,15 +12,21 @@ from prometheus_client import REGISTRY
 
 from deploy.embedded import EmbeddedNats
 from ledger.domain.catalog import KINDS, AnyEvent, Kind
-from ledger.domain.favour import Claimed, Forgiven, LapseFavour, Posted
+from ledger.domain.favour import Claimed, FavourConfirmed, Forgiven, LapseFavour, Posted
 from ledger.domain.favour import Refused as FavourRefused
-from ledger.domain.intro import IntroConsented
+from ledger.domain.guard import Advice, Facts
+from ledger.domain.intro import Asked, IntroConsented, ProposeIntro
+from ledger.domain.member import Active, Left, membership_id
+from ledger.domain.one_to_one import OneToOneHeld
+from ledger.domain.policy import Guard, Policy
+from ledger.domain.publication import POLICY_NOTICE
 from ledger.domain.referral import Given, GiveReferral, Won
 from ledger.domain.refusals import (
     AlreadyExists,
     Bug,
     NotDue,
     NotYours,
+    OpenAsks,
     ParentNotWon,
     Refusal,
     SelfDealing,
@@ -37,13 +43,16 @@ from ledger.log.event_log import Append, AppendUncertain, Conflict, EventLog, Lo
 from ledger.log.executor import (
     AHEAD_MAX,
     ATTEMPTS_MAX,
+    POLICY_REMEMBERED,
     Contended,
     Executor,
+    GuardUnavailable,
     KeyMissing,
     KeyReused,
     Outcome,
     Submission,
     VersionMismatch,
+    fingerprint_of,
 )
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.memory import MemoryLog
@@ -53,6 +62,7 @@ from tests.log.story import (
     GOLDEN,
     NOW,
     WAIT_MAX_S,
+    altered,
     asks,
     claims,
     confirms,
@@ -82,6 +92,25 @@ def gives(prospect: str = "prospect-7", **fields: Any) -> Submission:
         **fields,
     }
     return asks("referral.give", **whole)
+
+
+def joins(**fields: Any) -> Submission:
+    """Ada joins."""
+    return asks("member.join", **{"actor": "ada", "member": "ada", **fields})
+
+
+def wants(*tags: str, **fields: Any) -> Submission:
+    """Ada says what she is looking for."""
+    return asks("member.wants", id=membership_id("acme", "ada"), actor="ada", tags=tags, **fields)
+
+
+def proposes(**fields: Any) -> Submission:
+    """Ada asks Bob for Cyd; said by Bob, and with a level, it is an offer."""
+    return asks("intro.propose", **{"actor": "ada", "asker": "ada", "connector": "bob", "target": "cyd", **fields})
+
+
+def publishes(policy: Policy, starts_at: datetime, **fields: Any) -> Submission:
+    return asks("policy.publish", actor="mod", policy=policy, starts_at=starts_at, **fields)
 
 
 def counted(operation: str, outcome: str) -> float:
@@ -261,7 +290,6 @@ async def test_a_key_that_comes_with_another_request_is_refused(log: EventLog) -
         claims(key="k-1", size="large"),
         claims(key="k-1", occurred_at=NOW),
         claims(key="k-1", actor="bob"),
-        confirms(claimed.ref.id, key="k-1"),
         confirms(claimed.ref.id, key="k-2", occurred_at=NOW),
         asks("favour.refuse", id=UUID(claimed.ref.id), actor="bob", key="k-2"),
     ):
@@ -269,6 +297,23 @@ async def test_a_key_that_comes_with_another_request_is_refused(log: EventLog) -
             await execute(other)
         assert refused.value.facts == {"kind": "favour", "id": claimed.ref.id}
     assert await log.end() == 2
+
+
+@on_both
+async def test_a_steps_key_is_its_actors_own(log: EventLog) -> None:
+    """Were ada told that her key was used, she would learn that somebody has taken a step: cyd, who has refused."""
+    execute = executor_on(log).execute
+    intro = UUID((await execute(proposes(key="k"))).ref.id)
+    await execute(asks("intro.accept", id=intro, actor="bob", level=3, key="k"))
+    refused = await execute(asks("intro.refuse", id=intro, actor="cyd", key="k"))
+    withdrawn = await execute(asks("intro.withdraw", id=intro, actor="ada", key="k"))
+    assert [refused.how, withdrawn.how, withdrawn.version] == ["recorded", "recorded", 4]
+    again = await execute(asks("intro.refuse", id=intro, actor="cyd", key="k"))
+    assert again == msgspec.structs.replace(refused, how="replayed")
+    with pytest.raises(KeyReused):
+        await execute(asks("intro.refuse", id=intro, actor="cyd", key="k", tell_now=True))
+    assert (await execute(proposes(key="k"))).version == 1
+    assert await log.end() == 4
 
 
 async def test_the_same_key_in_another_community_is_another_key() -> None:
@@ -327,13 +372,85 @@ def longest_life(kind: Kind, events: Sequence[AnyEvent], state: State | None = N
     return oldest
 
 
+LONGEST_LIVES: Final = {  # In events. Of kinds that come to an end: members and policies go on and on.
+    "favour": 3,
+    "referral": 4,
+    "intro": 6,
+    "dispute": 2,
+    "gathering": 1,
+    "attendance": 2,
+    "contact": 1,
+    "one-to-one": 3,
+}
+
+
 @pytest.mark.parametrize("name", KINDS)
-def test_no_aggregate_lives_so_long_that_it_forgets_a_command(name: str) -> None:
-    events: list[AnyEvent] = [golden(event_type).data for event_type in GOLDEN]
+def test_no_aggregate_that_comes_to_an_end_lives_so_long_that_it_forgets_a_command(name: str) -> None:
+    events: list[AnyEvent] = [golden(sample).data for sample in GOLDEN]
     consent = next(event for event in events if isinstance(event, IntroConsented))
     events.append(msgspec.structs.replace(consent, member=consent.asker))
-    of_kind = [event for event in events if type(event) in KINDS[name].events]
-    assert 2 < longest_life(KINDS[name], of_kind) <= REMEMBERED_COMMANDS
+    held = next(event for event in events if isinstance(event, OneToOneHeld))
+    events.append(msgspec.structs.replace(held, said_by=held.other))
+    kind = KINDS[name]
+    assert kind.recurs == (name not in LONGEST_LIVES)
+    if not kind.recurs:
+        of_kind = [event for event in events if type(event) in kind.events]
+        assert longest_life(kind, of_kind) == LONGEST_LIVES[name] <= REMEMBERED_COMMANDS
+
+
+@on_both
+@pytest.mark.parametrize("later", [1, REMEMBERED_COMMANDS - 1, REMEMBERED_COMMANDS, 3 * REMEMBERED_COMMANDS + 1])
+async def test_in_a_life_without_end_a_command_is_met_again_however_long_ago_it_was(log: EventLog, later: int) -> None:
+    execute = executor_on(log).execute
+    joined = await execute(joins(key="k-join"))
+    wanted = await execute(wants("law", key="k-0"))
+    for n in range(later):
+        await execute(wants(f"tag-{n}", key=f"k-{n + 1}"))
+    assert await execute(joins(key="k-join")) == msgspec.structs.replace(joined, how="replayed")
+    assert await execute(wants("law", key="k-0")) == msgspec.structs.replace(wanted, how="replayed")
+    assert (await execute(wants(f"tag-{later - 1}", key=f"k-{later}"))).how == "replayed"
+    with pytest.raises(KeyReused):
+        await execute(wants("tax", key="k-0"))
+    assert await log.end() == later + 2
+    assert (await execute(wants("law", key="k-new"))).how == "recorded"
+
+
+async def test_without_a_key_what_is_said_again_later_is_said_anew() -> None:
+    log = MemoryLog()
+    execute = executor_on(log).execute
+    await execute(joins())
+    for n in range(2 * REMEMBERED_COMMANDS):
+        assert (await execute(wants("law" if n % 2 else "tax"))).how == "recorded"
+    assert (await execute(wants("law"))).how == "unchanged"
+
+
+@on_both
+async def test_one_who_has_left_may_join_again_with_or_without_a_key(log: EventLog) -> None:
+    execute = executor_on(log).execute
+    first_time = await execute(joins())
+    assert (await execute(joins())).how == "unchanged"
+    with pytest.raises(AlreadyExists):
+        await execute(joins(sponsor="cyd"))
+    left = await execute(asks("member.leave", id=UUID(first_time.ref.id), actor="ada"))
+    assert isinstance(left.state, Left)
+    again = await execute(joins())
+    assert isinstance(again.state, Active)
+    assert (again.how, again.version) == ("recorded", 3)
+    await execute(asks("member.leave", id=UUID(first_time.ref.id), actor="ada"))
+    with_key = await execute(joins(key="k-1"))
+    assert (with_key.how, with_key.version) == ("recorded", 5)
+    assert (await execute(joins(key="k-1"))).how == "replayed"
+    assert await log.end() == 5
+
+
+@on_both
+async def test_what_the_other_one_has_said_already_is_so_and_records_nothing(log: EventLog) -> None:
+    execute = executor_on(log).execute
+    said = await execute(asks("contact.make", actor="ada", member="ada", other="bob"))
+    assert (await execute(asks("contact.make", actor="ada", member="ada", other="bob"))).how == "replayed"
+    other = await execute(asks("contact.make", actor="bob", member="bob", other="ada"))
+    assert other == msgspec.structs.replace(said, how="unchanged")
+    assert await log.end() == 1
 
 
 async def test_a_forgotten_creation_is_refused_and_not_recorded_twice() -> None:
@@ -393,6 +510,308 @@ async def test_a_referral_carries_who_gave_the_one_it_grew_out_of(log: EventLog)
     assert (child.state.parent, child.state.parent_referrer) == (parent, "ada")
     with pytest.raises(Unknown):
         await execute(gives("prospect-9", parent=uuid4()))
+
+
+# The policy in force
+
+
+class Clock:
+    """The ledger's time, ours to move."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class PolicyReads(MemoryLog):
+    """Counts how often it is asked for a policy."""
+
+    count = 0
+
+    async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
+        self.count += sum(ref.kind == "policy" for ref in refs)
+        return await super().last(refs, **how)
+
+
+async def worth(executor: Executor, **fields: Any) -> int:
+    """What a medium favour is worth now."""
+    outcome = await executor.execute(claims(key=str(uuid4()), **fields))
+    assert isinstance(outcome.state, Claimed)
+    return outcome.state.points
+
+
+async def policy_versions(log: EventLog) -> list[int]:
+    events = [await log.at(position) for position in range(1, await log.end() + 1)]
+    return [event.envelope.policyversion for event in events if event is not None]
+
+
+DEARER: Final = Policy(size_points={"small": 1, "medium": 2, "large": 3})
+
+
+@on_both
+async def test_a_policy_is_decided_by_from_its_start_on_and_not_before_and_the_event_says_which(log: EventLog) -> None:
+    clock = Clock()
+    executor = Executor(log, clock)
+    starts_at = NOW + POLICY_NOTICE
+    assert await worth(executor) == 120
+    await executor.execute(publishes(DEARER, starts_at))
+    assert await worth(executor) == 120
+    for moment, points in ((starts_at - MICROSECOND, 120), (starts_at, 2), (starts_at + timedelta(days=99), 2)):
+        clock.now = moment
+        assert await worth(executor) == points
+    assert await policy_versions(log) == [1, 1, 1, 1, 2, 2]
+
+
+async def test_each_of_several_scheduled_policies_has_its_time() -> None:
+    clock = Clock()
+    executor = Executor(MemoryLog(), clock)
+    for day, points in ((1, 10), (2, 20), (3, 30)):
+        policy = Policy(size_points={"small": 0, "medium": points, "large": 0})
+        await executor.execute(publishes(policy, NOW + timedelta(days=day)))
+    found: list[int] = []
+    for hours in (23, 24, 47, 48, 71, 72):
+        clock.now = NOW + timedelta(hours=hours)
+        found.append(await worth(executor))
+    assert found == [120, 10, 10, 20, 20, 30]
+
+
+async def test_it_is_by_the_ledgers_time_and_not_by_the_callers_that_a_policy_is_chosen() -> None:
+    clock = Clock()
+    executor = Executor(MemoryLog(), clock)
+    await executor.execute(publishes(DEARER, NOW + POLICY_NOTICE))
+    assert await worth(executor, occurred_at=NOW + AHEAD_MAX) == 120
+    clock.now = NOW + POLICY_NOTICE
+    assert await worth(executor, occurred_at=NOW - timedelta(days=1)) == 2
+
+
+async def test_a_policy_that_somebody_else_publishes_is_used_in_time_although_the_one_before_is_remembered() -> None:
+    """However the reading and the publishing fall: what is remembered has gone stale before a new one can start."""
+    assert POLICY_REMEMBERED < POLICY_NOTICE
+    for published_s in range(0, 61, 5):
+        log, clock = MemoryLog(), Clock()
+        executor, publisher = Executor(log, clock), Executor(log, clock)
+        starts_at = NOW + timedelta(seconds=published_s) + POLICY_NOTICE
+        for second in range(0, 200, 5):
+            clock.now = NOW + timedelta(seconds=second)
+            if second == published_s:
+                await publisher.execute(publishes(DEARER, starts_at))
+            assert await worth(executor) == (2 if clock.now >= starts_at else 120), (published_s, second)
+
+
+async def test_the_policy_is_remembered_for_less_than_its_notice_and_then_read_again() -> None:
+    log, clock = PolicyReads(), Clock()
+    executor = Executor(log, clock)
+    for offset, reads in (
+        (timedelta(0), 1),
+        (POLICY_REMEMBERED - MICROSECOND, 1),
+        (POLICY_REMEMBERED, 2),
+        (2 * POLICY_REMEMBERED - MICROSECOND, 2),
+        (2 * POLICY_REMEMBERED, 3),
+        (timedelta(0), 4),  # A clock that was set back tells nothing about how old it is.
+    ):
+        clock.now = NOW + offset
+        await worth(executor)
+        assert log.count == reads, offset
+    await worth(executor, community="umbrella")
+    assert log.count == 5
+
+
+async def test_no_more_policies_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.log.executor.POLICIES_MAX", 2)
+    log = PolicyReads()
+    executor = executor_on(log)
+    for community in ("aa", "bb", "bb", "cc", "cc", "aa"):
+        await worth(executor, community=community)
+    assert log.count == 4
+
+
+async def test_a_policy_is_read_at_the_leader() -> None:
+    class Stale(MemoryLog):
+        """Has heard of no policy yet, unless it is the leader who is asked."""
+
+        async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
+            found = await super().last(refs, fresh=fresh)
+            return [last if fresh or ref.kind != "policy" else None for ref, last in zip(refs, found, strict=True)]
+
+    log, clock = Stale(), Clock()
+    await Executor(log, clock).execute(publishes(DEARER, NOW + POLICY_NOTICE))
+    clock.now = NOW + POLICY_NOTICE
+    assert await worth(Executor(log, clock)) == 2
+
+
+async def test_the_same_policy_published_again_is_already_so() -> None:
+    log = MemoryLog()
+    execute = executor_on(log).execute
+    publication = publishes(DEARER, NOW + POLICY_NOTICE)
+    assert [(await execute(publication)).how for _ in range(2)] == ["recorded", "unchanged"]
+    assert await log.end() == 1
+
+
+# What the guard goes by
+
+
+class Books:
+    """Says what it is told to of every ask, and remembers what it was asked."""
+
+    def __init__(self, facts: Facts | None) -> None:
+        self.facts = facts
+        self.asked: list[tuple[str, ProposeIntro, Policy, datetime]] = []
+
+    async def __call__(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> Facts | None:
+        self.asked.append((community, ask, policy, now))
+        return self.facts
+
+
+async def guarded(log: EventLog, guard: Guard, books: Books) -> Executor:
+    """An executor of a community with such a guard."""
+    clock = Clock()
+    executor = Executor(log, clock, books)
+    if guard != Policy().guard:
+        await executor.execute(publishes(Policy(guard=guard), NOW + POLICY_NOTICE))
+    clock.now = NOW + POLICY_NOTICE
+    return executor
+
+
+def asked_in(outcome: Outcome) -> Asked:
+    assert isinstance(outcome.state, Asked)
+    return outcome.state
+
+
+FIVE_OPEN: Final = Facts(member="ada", open_asks=5)
+
+
+@pytest.mark.parametrize("guard", get_args(Guard))
+async def test_the_books_are_consulted_of_a_new_ask_and_of_nothing_else(guard: Guard) -> None:
+    books = Books(Facts(member="ada"))
+    executor = await guarded(MemoryLog(), guard, books)
+    ask = proposes(key="k-1")
+    asked = await executor.execute(ask)
+    consulted = 0 if guard == "off" else 1
+    assert len(books.asked) == consulted
+    await executor.execute(ask)
+    await executor.execute(proposes(key="k-2", actor="bob", level=3))
+    with pytest.raises(AlreadyExists):
+        await executor.execute(proposes(command_id=asked.ref.id, tags=("law",)))
+    await executor.execute(asks("intro.accept", id=UUID(asked.ref.id), actor="bob", level=1))
+    await executor.execute(claims(key="k-3"))
+    await executor.execute(gives())
+    await executor.execute(joins())
+    with pytest.raises(NotYours):
+        await executor.execute(proposes(key="k-4", actor="eve"))
+    assert len(books.asked) == consulted
+
+
+async def test_the_books_are_told_who_asks_by_which_policy_and_when() -> None:
+    books = Books(Facts(member="ada"))
+    executor = await guarded(MemoryLog(), "enforce", books)
+    ask = proposes(key="k-1")
+    await executor.execute(ask)
+    ((community, command, policy, now),) = books.asked
+    assert (community, command, now) == ("acme", ask.command, NOW + POLICY_NOTICE)
+    assert (policy.guard, policy.version) == ("enforce", 2)
+
+
+@pytest.mark.parametrize(("guard", "verdict"), [("off", None), ("advise", "ok")])
+async def test_what_the_books_say_is_advised_on_and_refuses_nothing(guard: Guard, verdict: str | None) -> None:
+    executor = await guarded(MemoryLog(), guard, Books(FIVE_OPEN))
+    asked = asked_in(await executor.execute(proposes(key="k-1")))
+    assert (asked.advice and asked.advice.verdict) == verdict
+    assert (asked.advice.reasons if asked.advice else ()) == (("open_asks",) if verdict else ())
+
+
+async def test_what_the_books_say_is_enforced_where_the_community_wants_it() -> None:
+    log = MemoryLog()
+    executor = await guarded(log, "enforce", Books(FIVE_OPEN))
+    with pytest.raises(OpenAsks) as refused:
+        await executor.execute(proposes(key="k-1"))
+    assert refused.value.facts == {"open_asks": 5, "open_asks_max": 5}
+    assert (await executor.execute(proposes(key="k-2", actor="bob", level=3))).how == "recorded"
+    assert await log.end() == 2
+
+
+@pytest.mark.parametrize("how", ["no books at all", "books that do not answer"])
+async def test_an_ask_that_the_books_cannot_be_asked_of_goes_through_with_a_word_about_it(how: str) -> None:
+    log = MemoryLog()
+    executor = executor_on(log) if how == "no books at all" else Executor(log, lambda: NOW, Books(None))
+    asked = asked_in(await executor.execute(proposes(key="k-1")))
+    assert asked.advice == Advice(verdict="unavailable")
+
+
+@on_both
+async def test_where_the_guard_is_enforced_nothing_is_asked_for_that_the_books_cannot_be_asked_of(
+    log: EventLog,
+) -> None:
+    books = Books(None)
+    executor = await guarded(log, "enforce", books)
+    with pytest.raises(GuardUnavailable) as refused:
+        await executor.execute(proposes(key="k-1"))
+    assert (refused.value.code, refused.value.facts) == ("guard_unavailable", {})
+    results = await executor.execute_all([proposes(key="k-1"), claims(key="k-2"), proposes(key="k-3")])
+    assert outcomes(results) == ["guard_unavailable", "recorded", "guard_unavailable"]
+    assert (await executor.execute(proposes(key="k-4", actor="bob", level=3))).how == "recorded"
+    books.facts = Facts(member="ada")
+    assert (await executor.execute(proposes(key="k-1"))).how == "recorded"  # Its key is still free.
+    assert await log.end() == 4
+
+
+async def test_an_ask_that_was_recorded_is_answered_again_although_the_books_are_silent() -> None:
+    books = Books(Facts(member="ada"))
+    executor = await guarded(MemoryLog(), "enforce", books)
+    once = await executor.execute(proposes(key="k-1"))
+    books.facts = None
+    assert await executor.execute(proposes(key="k-1")) == msgspec.structs.replace(once, how="replayed")
+
+
+# Of what an asker may not know
+
+
+async def hidden(log: EventLog, *steps: Submission) -> UUID:
+    """An ask of ada's that bob has done something about since."""
+    execute = executor_on(log).execute
+    intro = UUID((await execute(proposes(key="k-1"))).ref.id)
+    for step in steps:
+        await execute(msgspec.structs.replace(step, id=intro))
+    return intro
+
+
+SILENCES: Final[dict[str, tuple[Submission, ...]]] = {
+    "asked": (),
+    "accepted": (asks("intro.accept", actor="bob", level=3),),
+    "consented": (asks("intro.accept", actor="bob", level=3), asks("intro.consent", actor="cyd")),
+    "declined": (asks("intro.decline", actor="bob"),),
+    "refused": (asks("intro.accept", actor="bob", level=3), asks("intro.refuse", actor="cyd")),
+}
+
+
+@pytest.mark.parametrize("steps", SILENCES.values(), ids=SILENCES.keys())
+@pytest.mark.parametrize(("days", "seen"), [(0, 1), (23, 1), (24, 2)])
+async def test_if_match_of_an_asker_is_held_against_what_they_see(
+    steps: tuple[Submission, ...], days: int, seen: int
+) -> None:
+    log = MemoryLog()
+    intro = await hidden(log, *steps)
+    execute = executor_on(log, NOW + timedelta(days=days)).execute
+    for version in {0, 1, 2, 3, 4} - {seen}:
+        with pytest.raises(VersionMismatch) as refused:
+            await execute(asks("intro.withdraw", id=intro, actor="ada", if_match=version))
+        assert refused.value.facts == {"if_match": version, "version": seen}
+    assert (await execute(asks("intro.withdraw", id=intro, actor="ada", if_match=seen))).how == "recorded"
+
+
+@pytest.mark.parametrize("actor", ["bob", "cyd"])
+async def test_if_match_of_those_who_decide_is_held_against_the_version_there_is(actor: str) -> None:
+    log = MemoryLog()
+    intro = await hidden(log, *SILENCES["consented"])
+    execute = executor_on(log).execute
+    with pytest.raises(VersionMismatch) as refused:
+        await execute(asks("intro.make", id=intro, actor=actor, if_match=1))
+    assert refused.value.facts == {"if_match": 1, "version": 3}
+    made = asks("intro.make", id=intro, actor="bob", if_match=3)
+    assert (await execute(made)).version == 4
+    met = asks("intro.meet", id=intro, actor="ada", if_match=4)  # From here on it is the same for all.
+    assert (await execute(met)).version == 5
 
 
 # Many commands
@@ -803,3 +1222,20 @@ async def test_a_step_follows_its_creation_at_once_whichever_replica_is_asked(na
             for _ in range(10):
                 answers = await asyncio.gather(*(claim_and_confirm(executor) for _ in range(20)))
                 assert answers == ["recorded"] * 20
+
+
+async def test_a_step_that_was_recorded_under_its_bare_key_is_met_again() -> None:
+    """As steps were once written down: without the actor before the key."""
+    log = MemoryLog()
+    executor = executor_on(log)
+    claim = asks("favour.record", giver="ada", receiver="bob", size="small", actor="ada", key="c")
+    claimed = await executor.execute(claim)
+    confirm = asks("favour.confirm", id=UUID(claimed.ref.id), actor="bob", key="k")
+    other = asks("favour.confirm", id=UUID(claimed.ref.id), actor="cyd", key="k")
+    last = await log.at(1)
+    assert last is not None
+    bare = following(last, FavourConfirmed(giver="ada", receiver="bob", points=60), key="k")
+    await log.append([altered(bare, fingerprint=fingerprint_of(confirm))])
+    assert (await executor.execute(confirm)).how == "replayed"
+    with pytest.raises(NotYours):  # It is not told that somebody has used the key.
+        await executor.execute(other)

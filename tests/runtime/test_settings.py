@@ -15,11 +15,14 @@ ALL = {
     "LEDGER_LOG_REPLICAS": "3",
     "LEDGER_UNSAFE_LOG": "1",
     "LEDGER_API_KEY": "0123456789abcdef",
+    "LEDGER_MODERATOR_KEY": "fedcba9876543210",
     "LEDGER_HOST": "::1",
     "LEDGER_PORT": "65535",
     "LEDGER_PROJECTOR_BATCH_MAX_EVENTS": "10000",
     "LEDGER_PROJECTOR_LINGER_MS": "0",
     "LEDGER_PROJECTOR_METRICS_PORT": "9100",
+    "LEDGER_CLOCK_POLL_MS": "60000",
+    "LEDGER_CLOCK_METRICS_PORT": "9101",
     "LEDGER_LOG_FORMAT": "json",
 }
 
@@ -32,6 +35,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 def test_the_defaults_serve_this_machine_alone_on_a_log_that_must_fsync() -> None:
     settings = Settings()
     assert (settings.host, settings.api_key, settings.unsafe_log) == ("127.0.0.1", None, False)
+    assert settings.moderator_key is None
 
 
 def test_every_setting_is_read() -> None:
@@ -45,11 +49,14 @@ def test_every_setting_is_read() -> None:
         log_replicas=3,
         unsafe_log=True,
         api_key="0123456789abcdef",
+        moderator_key="fedcba9876543210",
         host="::1",
         port=65535,
         projector_batch_max_events=10_000,
         projector_linger_ms=0,
         projector_metrics_port=9100,
+        clock_poll_ms=60_000,
+        clock_metrics_port=9101,
         log_format="json",
     )
 
@@ -77,12 +84,16 @@ def test_a_misspelt_variable_is_refused_by_name_with_those_that_exist(name: str)
         ("LEDGER_UNSAFE_LOG", "perhaps"),
         ("LEDGER_API_KEY", "too short"),
         ("LEDGER_API_KEY", "null"),
+        ("LEDGER_MODERATOR_KEY", "too short"),
         ("LEDGER_PORT", "0"),
         ("LEDGER_PORT", "65536"),
         ("LEDGER_PORT", "http"),
         ("LEDGER_PROJECTOR_BATCH_MAX_EVENTS", "0"),
         ("LEDGER_PROJECTOR_LINGER_MS", "-1"),
         ("LEDGER_PROJECTOR_METRICS_PORT", "99999"),
+        ("LEDGER_CLOCK_POLL_MS", "0"),
+        ("LEDGER_CLOCK_POLL_MS", "60001"),
+        ("LEDGER_CLOCK_METRICS_PORT", "0"),
         ("LEDGER_LOG_FORMAT", "xml"),
     ],
 )
@@ -91,10 +102,25 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: 
         settings_from({**ALL, name: value})
 
 
-def test_a_refused_key_is_not_said_aloud() -> None:
+@pytest.mark.parametrize("name", ["LEDGER_API_KEY", "LEDGER_MODERATOR_KEY"])
+def test_a_refused_key_is_not_said_aloud(name: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        settings_from({"LEDGER_API_KEY": "hunter2"})
+        settings_from({**ALL, name: "hunter2"})
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("api_key", [{}, {"LEDGER_API_KEY": ""}])
+def test_a_moderators_key_alone_is_refused_for_everybody_could_moderate(api_key: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"^LEDGER_MODERATOR_KEY is set without LEDGER_API_KEY") as refused:
+        settings_from({"LEDGER_MODERATOR_KEY": ALL["LEDGER_MODERATOR_KEY"], **api_key})
+    assert ALL["LEDGER_MODERATOR_KEY"] not in str(refused.value)
+
+
+def test_a_moderators_key_that_everybody_has_is_refused() -> None:
+    key = ALL["LEDGER_API_KEY"]
+    with pytest.raises(SettingsError, match=r"^LEDGER_MODERATOR_KEY is the LEDGER_API_KEY") as refused:
+        settings_from({"LEDGER_API_KEY": key, "LEDGER_MODERATOR_KEY": key})
+    assert key not in str(refused.value)
 
 
 def test_a_schema_whose_name_ends_in_a_line_break_is_refused() -> None:

@@ -4,16 +4,29 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import uuid4
 
 import httpx
 
 from ledger.runtime.settings import Settings
-from services.app import Part, application
+from services.app import Part, application, utc_now
+from services.http.conventions import Now
 from services.http.problems import MEDIA_TYPE
 
 BASE_URL: Final = "http://127.0.0.1"
 FACTS_OF_EVERY_PROBLEM: Final = ("type", "title", "status", "code", "retryable", "detail")
+
+
+class Clock:
+    """The ledger's time: the real one, and how far it is moved ahead. What the log records, it records in real time."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return utc_now() + self.ahead
 
 
 async def until(holds: Callable[[], Awaitable[bool]], wait_s: float = 20) -> None:
@@ -27,9 +40,9 @@ async def until(holds: Callable[[], Awaitable[bool]], wait_s: float = 20) -> Non
 
 
 @asynccontextmanager
-async def started(part: Part, settings: Settings) -> AsyncGenerator[httpx.AsyncClient]:
+async def started(part: Part, settings: Settings, now: Now = utc_now) -> AsyncGenerator[httpx.AsyncClient]:
     """The application from its start to its end, whether or not its servers answer."""
-    app = application(part, settings)
+    app = application(part, settings, now)
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's word for the same callable.
     headers = {"Content-Type": "application/json"}  # Also of a body that is none.
     async with (
@@ -40,9 +53,9 @@ async def started(part: Part, settings: Settings) -> AsyncGenerator[httpx.AsyncC
 
 
 @asynccontextmanager
-async def serving(part: Part, settings: Settings) -> AsyncGenerator[httpx.AsyncClient]:
+async def serving(part: Part, settings: Settings, now: Now = utc_now) -> AsyncGenerator[httpx.AsyncClient]:
     """The application, from the moment it says that it is ready."""
-    async with started(part, settings) as client:
+    async with started(part, settings, now) as client:
 
         async def ready() -> bool:
             return (await client.get("/readyz")).status_code == 200
@@ -57,6 +70,10 @@ class Caller:
 
     client: httpx.AsyncClient
     community: str = "acme"
+
+    def elsewhere(self) -> "Caller":
+        """Speaks for a community that nobody has spoken for before."""
+        return Caller(self.client, f"community-{uuid4().hex}"[:40])
 
     def path(self, path: str) -> str:
         return f"/v1/communities/{self.community}{path}"

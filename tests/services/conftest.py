@@ -10,15 +10,21 @@ import pytest
 from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
-from tests.services.caller import Caller, serving
+from tests.services.caller import Caller, Clock, serving
 from workers.projector import project
 
 
 @pytest.fixture
-async def ledger(settings: Settings) -> AsyncIterator[Caller]:
+def clock() -> Clock:
+    """The time that `ledger` goes by."""
+    return Clock()
+
+
+@pytest.fixture
+async def ledger(settings: Settings, clock: Clock) -> AsyncIterator[Caller]:
     """Writes and reads of one community. Nothing moves the books but `projector`."""
     # Whether the server fsyncs is asked once, where it matters: asking costs a tenth of a second.
-    async with serving("all", msgspec.structs.replace(settings, unsafe_log=True)) as client:
+    async with serving("all", msgspec.structs.replace(settings, unsafe_log=True), clock) as client:
         yield Caller(client)
 
 

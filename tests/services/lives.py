@@ -1,43 +1,93 @@
-"""The lives of favours, referrals and intros, told as requests: what is posted, and the state it leads to."""
+"""The lives of everything there is, told as requests: what is posted, and the state that whoever acts sees after it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final, cast
 from uuid import uuid4
 
+from ledger.domain.catalog import OPERATIONS
+from services.app import utc_now
 from services.http.views import PLURALS
 from tests.services.caller import Caller
 
 
 @dataclass(frozen=True)
 class Request:
-    """One operation, the state after it, and fields of the resource that it decides on."""
+    """One operation, the state after it as the one who acts sees it, and fields of the resource that it decides on.
+
+    What the asker of an introduction may not know is behind that: `really`, and the version that stands for it.
+    """
 
     operation: str
     body: Mapping[str, Any]
     state: str
     shows: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    really: str = ""
+    version: int | None = None
 
     @property
     def kind(self) -> str:
         return self.operation.partition(".")[0]
 
+    @property
+    def actor(self) -> str:
+        actor: str = self.body["actor"]
+        return actor
+
+    @property
+    def viewer(self) -> dict[str, str]:
+        """Whose eyes the answer is for, as a query has it. Who judges a dispute is party to none of it."""
+        return {} if self.kind == "dispute" else {"viewer": self.actor}
+
     def path(self, aggregate: str | None = None) -> str:
         """Its route, below the community's."""
         verb = self.operation.partition(".")[2]
         collection = f"/{PLURALS[self.kind]}"
-        return collection if aggregate is None else f"{collection}/{aggregate}/{verb}"
+        if aggregate is None or OPERATIONS[self.operation].creates:
+            return collection
+        return f"{collection}/{aggregate}/{verb}"
 
 
 Life = tuple[Request, ...]
+
+
+# In place of a fact that is different each time a life is told: within one life, it stands for the same.
+
+
+@dataclass(frozen=True, eq=False)
+class Fresh:
+    """A word that nobody has used before, of a member or a prospect."""
+
+    word: str
+
+
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """A time that lies ahead."""
+
+    by: timedelta
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """The id of what another life has led to, just before."""
+
+    life: Life
+
 
 GATHERING: Final = "0198c0de-0000-7000-8000-000000000001"
 FAVOUR: Final = {"giver": "ada", "receiver": "bob", "size": "medium"}
 REFERRAL: Final = {"referrer": "ada", "recipient": "bob", "prospect": "prospect-7", "level": 4, "actor": "ada"}
 INTRO: Final = {"asker": "ann", "connector": "cas", "target": "tom"}
+PROSPECT: Final = Fresh("prospect")
+NEWCOMER: Final = Fresh("newcomer")
+STRANGER: Final = Fresh("stranger")
+TOMORROW: Final = Ahead(timedelta(days=1))
+NEXT_WEEK: Final = Ahead(timedelta(days=7))
 
 
-def by(actor: str, **rest: object) -> dict[str, Any]:
+def by(actor: object, **rest: object) -> dict[str, Any]:
     return {"actor": actor, **rest}
 
 
@@ -45,18 +95,83 @@ CLAIM: Final = Request("favour.record", FAVOUR | by("ada"), "claimed", {"points"
 THANKS: Final = Request("favour.record", FAVOUR | by("bob", gathering=GATHERING), "posted", {"gathering": GATHERING})
 CONFIRM: Final = Request("favour.confirm", by("bob"), "posted")
 
-GIVE: Final = Request("referral.give", REFERRAL | {"tags": ["tax", "law"]}, "given", {"points": 240})
+GIVE: Final = Request(
+    "referral.give", REFERRAL | {"prospect": PROSPECT, "tags": ["tax", "law"]}, "given", {"points": 240}
+)
 QUALIFY: Final = Request("referral.qualify", by("bob"), "qualified", {"level": 4})
-CONTACT: Final = Request("referral.contact", by("bob"), "contacted", {"prospect": "prospect-7"})
+CONTACT: Final = Request("referral.contact", by("bob"), "contacted", {"prospect": PROSPECT})
 
-ASK: Final = Request("intro.propose", INTRO | by("ann", tags=["cardiology"]), "asked", {"tags": ["cardiology"]})
+ASK: Final = Request(
+    "intro.propose",
+    INTRO | by("ann", tags=["cardiology"], expects_percent=30),
+    "pending",
+    {"tags": ["cardiology"], "expects_percent": 30, "lapses_at": None},
+    really="asked",
+)
 ACCEPT: Final = Request("intro.accept", by("cas", level=3), "accepted", {"level": 3, "points": 120})
 CONSENT: Final = Request("intro.consent", by("tom"), "consented")
 MAKE: Final = Request("intro.make", by("cas"), "made", {"stake": 60})
 MEET: Final = Request("intro.meet", by("ann"), "met")
+DECLINE: Final = Request("intro.decline", by("cas"), "declined")
+REFUSE: Final = Request("intro.refuse", by("tom"), "refused")
+WITHDRAW: Final = Request("intro.withdraw", by("ann"), "withdrawn", {"level": None}, version=3)
 OFFER: Final = Request("intro.propose", INTRO | by("cas", level=5), "offered", {"matchmade": True, "points": 360})
 FIRST_CONSENT: Final = Request("intro.consent", by("ann"), "offered", {"consented": ["ann"]})
 SECOND_CONSENT: Final = Request("intro.consent", by("tom"), "consented", {"matchmade": True})
+
+DISPUTE: Final = Request(
+    "dispute.open",
+    by("bob", about=Begun((THANKS,)), entry="favour.thanked", code="not_mine"),
+    "opened",
+    {"opener": "bob", "parties": ["ada", "bob"], "transfers": [{"payer": "bob", "payee": "ada", "points": 120}]},
+)
+UPHOLD: Final = Request("dispute.uphold", by("mod"), "upheld", {"remedy": "reversal", "lapses_at": None})
+REJECT: Final = Request("dispute.reject", by("mod"), "rejected", {"remedy": None})
+MISDESCRIBED: Final = Request(
+    "dispute.open",
+    by("ann", about=Begun((ASK, ACCEPT, CONSENT, MAKE)), entry="intro.made", code="misdescribed"),
+    "opened",
+    {
+        "fault": "connector",
+        "owed": [
+            {"payer": "cas", "payee": "ann", "points": 120},
+            {"payer": "cas", "payee": "tom", "points": 60},
+        ],
+    },
+)
+
+JOIN: Final = Request(
+    "member.join", by(NEWCOMER, member=NEWCOMER, sponsor="ada"), "active", {"member": NEWCOMER, "sponsor": "ada"}
+)
+WANTS: Final = Request("member.wants", by(NEWCOMER, tags=["tax", "law"]), "active", {"wants": ["law", "tax"]})
+OFFERS: Final = Request("member.offers", by(NEWCOMER, tags=["design"]), "active", {"offers": ["design"]})
+CAPS: Final = Request(
+    "member.caps", by(NEWCOMER, asks_in=2, welcome=["bob"]), "active", {"asks_in": 2, "welcome": ["bob"]}
+)
+PAUSE: Final = Request("member.pause", by(NEWCOMER), "paused", {"wants": ["law", "tax"]})
+RESUME: Final = Request("member.resume", by(NEWCOMER), "active", {"offers": ["design"]})
+LEAVE: Final = Request("member.leave", by(NEWCOMER), "left", {"wants": None, "offers": None, "welcome": None})
+REJOIN: Final = Request("member.join", by(NEWCOMER, member=NEWCOMER), "active", {"sponsor": None, "wants": None})
+
+HOLD: Final = Request("gathering.hold", by("ada", host="ada", dues=True), "held", {"host": "ada", "dues": True})
+ATTEND: Final = Request(
+    "attendance.attend", by("bob", gathering=Begun((HOLD,)), member="bob"), "attended", {"member": "bob", "host": "ada"}
+)
+PAY: Final = Request("attendance.pay", by("ada"), "paid", {"dues": True})
+
+MEET_UP: Final = Request(
+    "contact.make",
+    by(NEWCOMER, member=NEWCOMER, other=STRANGER, gathering=GATHERING),
+    "made",
+    {"member": NEWCOMER, "other": STRANGER, "gathering": GATHERING},
+)
+BOOK: Final = Request("one-to-one.book", by("bob", member="ada", other="bob"), "booked", {"said": None})
+SAY_HELD: Final = Request("one-to-one.hold", by("bob"), "booked", {"said": ["bob"]})
+HELD: Final = Request("one-to-one.hold", by("ada"), "held", {"said": None, "member": "ada"})
+CANCEL: Final = Request("one-to-one.cancel", by("ada"), "cancelled")
+
+PUBLISH: Final = Request("policy.publish", by("mod", policy={"met_points": 45}, starts_at=TOMORROW), "published")
+PUBLISH_AGAIN: Final = Request("policy.publish", by("mod", policy={"guard": "off"}, starts_at=NEXT_WEEK), "published")
 
 LIVES: Final[Mapping[str, Life]] = {
     "a favour that is thanked for and forgiven": (THANKS, Request("favour.forgive", by("ada"), "forgiven")),
@@ -101,8 +216,11 @@ LIVES: Final[Mapping[str, Life]] = {
         ASK,
         Request("intro.decline", by("cas", tell_now=True), "declined", {"tell_now": True}),
     ),
-    "an intro that the target refuses": (ASK, ACCEPT, Request("intro.refuse", by("tom"), "refused")),
-    "an intro that the asker withdraws": (ASK, ACCEPT, CONSENT, Request("intro.withdraw", by("ann"), "withdrawn")),
+    "an intro that the target refuses": (ASK, ACCEPT, REFUSE),
+    "an intro that the asker withdraws": (ASK, ACCEPT, CONSENT, WITHDRAW),
+    "an intro that the asker withdraws, not knowing that it was declined": (ASK, DECLINE, WITHDRAW),
+    "an intro that the asker withdraws, not knowing that it was refused": (ASK, ACCEPT, REFUSE, WITHDRAW),
+    "an intro that the asker withdraws at once": (ASK, WITHDRAW),
     "a match that is made and meets": (
         OFFER,
         FIRST_CONSENT,
@@ -117,31 +235,77 @@ LIVES: Final[Mapping[str, Life]] = {
         Request("intro.refuse", by("tom", tell_now=True), "refused", {"tell_now": True}),
     ),
     "a match that the connector withdraws": (OFFER, Request("intro.withdraw", by("cas"), "withdrawn")),
+    "a dispute that is upheld": (DISPUTE, UPHOLD),
+    "a dispute that is rejected": (DISPUTE, REJECT),
+    "a dispute about an introduction that was misdescribed": (
+        MISDESCRIBED,
+        replace(UPHOLD, shows={"remedy": "fault", "fault": "connector"}),
+    ),
+    "a member who comes, goes and comes again": (JOIN, WANTS, OFFERS, CAPS, PAUSE, RESUME, LEAVE, REJOIN),
+    "a member who leaves while away": (JOIN, replace(PAUSE, shows={}), LEAVE),
+    "a gathering": (HOLD,),
+    "an attendance with dues": (ATTEND, PAY),
+    "a contact": (MEET_UP,),
+    "a one-to-one that both say was held": (BOOK, SAY_HELD, HELD),
+    "a one-to-one that is called off": (BOOK, CANCEL),
+    "a policy, and another": (PUBLISH, PUBLISH_AGAIN),
 }
-LEFT_TO_THE_CLOCK: Final = frozenset({("favour", "lapsed"), ("referral", "lapsed"), ("intro", "expired")})
+LEFT_TO_THE_CLOCK: Final = frozenset(
+    {("favour", "lapsed"), ("referral", "lapsed"), ("intro", "expired"), ("dispute", "lapsed")}
+)
 
 
-def told_apart(life: Life) -> Life:
-    """The same life, about another prospect than any before: of referrals there is one for each."""
-    if "prospect" not in life[0].body:
-        return life
-    prospect = f"prospect-{uuid4().hex}"
-    return tuple(
-        Request(
-            request.operation,
-            {**request.body, "prospect": prospect} if number == 0 else request.body,
-            request.state,
-            {**request.shows, "prospect": prospect},
-        )
-        for number, request in enumerate(life)
-    )
+async def told(caller: Caller, life: Life) -> Life:
+    """The same life, with everything in it that is different each time it is told."""
+    known: dict[Fresh | Ahead | Begun, object] = {}
+    return tuple([await settled(caller, request, known) for request in life])
+
+
+async def settled(caller: Caller, request: Request, known: dict[Fresh | Ahead | Begun, object]) -> Request:
+    body = await filled(caller, request.body, known)
+    return replace(request, body=body, shows=await filled(caller, request.shows, known))
+
+
+async def filled(caller: Caller, value: Any, known: dict[Fresh | Ahead | Begun, object]) -> Any:
+    match value:
+        case Fresh() | Ahead() | Begun():
+            if value not in known:
+                known[value] = await fact(caller, value)
+            return known[value]
+        case Mapping():
+            facts = cast("Mapping[str, Any]", value)
+            return {name: await filled(caller, part, known) for name, part in facts.items()}
+        case _:
+            return value
+
+
+async def fact(caller: Caller, of: Fresh | Ahead | Begun) -> str:
+    match of:
+        case Fresh(word):
+            return f"{word}-{uuid4().hex}"
+        case Ahead(by_):
+            return (utc_now() + by_).isoformat()
+        case Begun(life):
+            own: str = (await lived(caller, *life))["id"]
+            return own
+
+
+def address_in(view: Mapping[str, Any], kind: str) -> str:
+    """What a resource is called in a path: a member by their own id, all others by theirs."""
+    address: str = view["member" if kind == "member" else "id"]
+    return address
 
 
 async def lived(caller: Caller, *life: Request) -> dict[str, Any]:
     """Goes through a life; answers the resource after its last request."""
-    view: dict[str, Any] = {}
-    for request in told_apart(life):
-        path = request.path(view["id"]) if view else request.path()
-        view = await caller.recorded(path, request.body, key=uuid4().hex)
-        assert view["state"] == request.state
-    return view
+    return (await lived_through(caller, await told(caller, life)))[-1]
+
+
+async def lived_through(caller: Caller, life: Sequence[Request]) -> list[dict[str, Any]]:
+    """Goes through a life as it is told; answers the resource after each request."""
+    views: list[dict[str, Any]] = []
+    for request in life:
+        path = request.path(address_in(views[0], request.kind) if views else None)
+        views.append(await caller.recorded(path, request.body, key=uuid4().hex))
+        assert views[-1]["state"] == request.state
+    return views

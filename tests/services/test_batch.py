@@ -1,18 +1,20 @@
 """Many commands at once: each succeeds or fails alone, and says so in its own place."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 import httpx
 import pytest
 
+from ledger.domain.catalog import OPERATIONS
 from ledger.log.event_log import APPEND_MAX
 from ledger.log.jetstream import JetStreamLog
 from services.http.conventions import BODY_MAX_BYTES
 from tests.services.caller import Caller, refused
-from tests.services.lives import ASK, CLAIM, FAVOUR, GIVE, INTRO, LIVES, REFERRAL, by, lived, told_apart
+from tests.services.lives import ASK, CLAIM, DISPUTE, FAVOUR, INTRO, LIVES, REFERRAL, Request, by, lived, told
 from tests.services.wrong import NOBODY
 
 THANKED: Final = FAVOUR | by("bob")
@@ -35,7 +37,7 @@ async def results_of(ledger: Caller, items: list[Any]) -> tuple[httpx.Response, 
     return answer, results
 
 
-def told(results: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
+def told_of(results: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     return [tuple(result.get(name) for name in names) for result in results]
 
 
@@ -48,12 +50,12 @@ async def test_good_and_bad_are_answered_in_their_places(ledger: Caller, log: Je
         item("intro.propose", INTRO | by("ann"), "d"),
     ]
     answer, results = await results_of(ledger, items)
-    assert told(results, "status", "kind", "state", "version", "position") == [
+    assert told_of(results, "status", "kind", "state", "version", "position") == [
         ("recorded", "favour", "posted", 1, 1),
         ("refused", None, None, None, None),
         ("recorded", "referral", "given", 1, 2),
         ("refused", None, None, None, None),
-        ("recorded", "intro", "asked", 1, 3),
+        ("recorded", "intro", "pending", 1, 3),
     ]
     problems = [result["problem"] for result in results if "problem" in result]
     assert [(problem["code"], problem["status"]) for problem in problems] == [
@@ -67,7 +69,7 @@ async def test_good_and_bad_are_answered_in_their_places(ledger: Caller, log: Je
 async def test_an_item_and_its_own_route_are_one_command(ledger: Caller, log: JetStreamLog) -> None:
     favour = await ledger.recorded("/favours", THANKED, key="same")
     _, results = await results_of(ledger, [thanks("same")])
-    assert told(results, "status", "id", "position") == [("replayed", favour["id"], 1)]
+    assert told_of(results, "status", "id", "position") == [("replayed", favour["id"], 1)]
     _, (first,) = await results_of(ledger, [thanks("other")])
     repeat = await ledger.post("/favours", THANKED, key="other")
     assert (repeat.json()["id"], repeat.headers["idempotent-replayed"]) == (first["id"], "true")
@@ -82,22 +84,33 @@ async def test_a_key_repeated_within_a_batch_records_once(ledger: Caller, log: J
     assert await log.end() == 2
 
 
+def items_of(life: Sequence[Request], address: str) -> list[dict[str, Any]]:
+    """The requests as items: a step says in its place what its own route has in its path."""
+    return [
+        item(request.operation, request.body, None, None if OPERATIONS[request.operation].creates else address)
+        for request in life
+    ]
+
+
 async def test_a_whole_life_in_one_batch_goes_in_order(ledger: Caller, subtests: pytest.Subtests) -> None:
     for name, life in LIVES.items():
         with subtests.test(name):
-            creation, *steps = told_apart(life)
-            _, (first,) = await results_of(ledger, [item(creation.operation, creation.body, name.replace(" ", "-"))])
-            own = str(uuid4()) if "prospect" not in creation.body else None
-            if own is None:
-                aggregate, items = first["id"], []
-            else:
-                aggregate, items = own, [item(creation.operation, {**creation.body, "id": own})]
-            items += [item(step.operation, step.body, None, aggregate) for step in steps]
-            answer, results = await results_of(ledger, items)
-            states = [request.state for request in life[len(life) - len(items) :]]
-            assert [result["state"] for result in results] == states
+            creation, *steps = await told(ledger, life)
+            if "id" in OPERATIONS[creation.operation].command.__struct_fields__:
+                own = str(uuid4())
+                requests = [replace(creation, body={**creation.body, "id": own}), *steps]
+            else:  # Its id follows from what it is about.
+                _, (first,) = await results_of(ledger, [item(creation.operation, creation.body)])
+                own, requests = first["id"], steps
+            if not requests:
+                continue
+            answer, results = await results_of(ledger, items_of(requests, own))
+            assert [result["state"] for result in results] == [request.state for request in requests]
             assert {result["status"] for result in results} == {"recorded"}
-            assert [result["version"] for result in results][-1] == len(life)
+            assert {result["id"] for result in results} == {own}
+            numbers = range(len(life) - len(requests) + 1, len(life) + 1)
+            versions = [request.version or number for number, request in zip(numbers, requests, strict=True)]
+            assert [result["version"] for result in results] == versions
             assert answer.headers["ledger-position"] == str(results[-1]["position"])
 
 
@@ -105,7 +118,7 @@ async def test_a_step_that_is_already_so_is_unchanged(ledger: Caller, log: JetSt
     favour = await lived(ledger, CLAIM)
     confirm = item("favour.confirm", by("bob"), None, favour["id"])
     _, results = await results_of(ledger, [confirm, confirm])
-    assert told(results, "status", "version", "position") == [("recorded", 2, 2), ("unchanged", 2, 2)]
+    assert told_of(results, "status", "version", "position") == [("recorded", 2, 2), ("unchanged", 2, 2)]
     assert await log.end() == 2
 
 
@@ -167,6 +180,18 @@ BAD_ITEMS: Final[Mapping[str, tuple[object, str, str | None]]] = {
     "a bad key": (thanks("a b"), "invalid_field", "idempotency_key"),
     "no key": (item("favour.record", THANKED), "idempotency_key_missing", None),
     "an unknown favour": (item("favour.confirm", by("bob"), None, NOBODY), "unknown", None),
+    "an unknown member": (item("member.pause", by("eve"), None, "eve"), "unknown", None),
+    "a member who cannot be one": (item("member.pause", by("eve"), None, "a b"), "invalid_field", "member"),
+    "a policy of half a table": (
+        item("policy.publish", by("mod", policy={"size_points": {"small": 1}}, starts_at="2999-01-01T00:00:00Z")),
+        "policy_invalid",
+        "size_points",
+    ),
+    "a policy with an unknown number": (
+        item("policy.publish", by("mod", policy={"bonus": 1}, starts_at="2999-01-01T00:00:00Z")),
+        "invalid_field",
+        "bonus",
+    ),
 }
 
 
@@ -207,6 +232,36 @@ async def test_a_batch_over_1_mib_is_refused_before_it_is_read(ledger: Caller, l
     assert await log.end() == 0
 
 
+async def test_an_item_shows_no_more_than_the_one_who_acts_may_know(ledger: Caller) -> None:
+    ask = item("intro.propose", INTRO | by("ann"), "ask")
+    _, (asked,) = await results_of(ledger, [ask])
+    _, results = await results_of(ledger, [item("intro.decline", by("cas"), None, asked["id"]), ask])
+    assert told_of(results, "status", "state", "version", "position") == [
+        ("recorded", "declined", 2, 2),
+        ("replayed", "pending", 1, 1),
+    ]
+
+
+async def test_an_item_that_was_already_so_is_no_creation(ledger: Caller, log: JetStreamLog) -> None:
+    said = [item("contact.make", by(one, member=one, other=two)) for one, two in (("ada", "bob"), ("bob", "ada"))]
+    _, results = await results_of(ledger, [*said, said[0]])
+    assert told_of(results, "status", "version", "position") == [
+        ("recorded", 1, 1),
+        ("unchanged", 1, 1),
+        ("replayed", 1, 1),
+    ]
+    assert await log.end() == 1
+
+
+async def test_a_dispute_is_opened_and_judged_in_one_batch(ledger: Caller) -> None:
+    (opening,) = await told(ledger, (DISPUTE,))
+    dispute = str(uuid5(UUID(opening.body["about"]), opening.body["entry"]))
+    judged = [item(f"dispute.{verb}", by(who), None, dispute) for verb, who in (("uphold", "bob"), ("uphold", "mod"))]
+    _, results = await results_of(ledger, [item(opening.operation, opening.body), *judged])
+    assert [result.get("state") for result in results] == ["opened", None, "upheld"]
+    assert results[1]["problem"]["code"] == "party_to_it"
+
+
 async def test_a_batch_speaks_for_one_community_alone(ledger: Caller) -> None:
     intro = await lived(ledger, ASK)
     step = item("intro.decline", by("cas"), None, intro["id"])
@@ -216,7 +271,7 @@ async def test_a_batch_speaks_for_one_community_alone(ledger: Caller) -> None:
 
 
 async def test_every_event_of_a_batch_says_which_request_it_came_from(ledger: Caller, log: JetStreamLog) -> None:
-    items = [thanks("a"), item(GIVE.operation, GIVE.body)]
+    items = [thanks("a"), item("referral.give", REFERRAL)]
     await ledger.client.post(ledger.path("/batch"), json=items, headers={"X-Request-Id": "import-7"})
     events = [await log.at(position) for position in (1, 2)]
     assert [event and event.envelope.correlationid for event in events] == ["import-7", "import-7"]

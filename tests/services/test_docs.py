@@ -13,10 +13,13 @@ import schemathesis
 from jsonschema import Draft202012Validator
 
 from ledger.domain.catalog import OPERATIONS
+from services.http.views import PLURALS
 from tests.services.caller import Caller
 from tests.services.contract import Contract
-from tests.services.lives import FAVOUR, LIVES, THANKS, by, lived
+from tests.services.lives import ASK, FAVOUR, HOLD, LIVES, THANKS, address_in, by, lived, told
 from tests.services.wrong import everything, recorded
+
+PERSONAL = ("balance", "pairs", "standing", "coach", "matches")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,12 @@ def inside(value: Any) -> Iterator[Mapping[str, Any]]:
         yield from inside(part)
 
 
+def id_of(operation: str) -> str:
+    """What the document calls it: `holdOneToOne`."""
+    kind, _, verb = operation.partition(".")
+    return verb + "".join(word.capitalize() for word in kind.split("-"))
+
+
 # /openapi.json
 
 
@@ -77,17 +86,36 @@ def test_every_reference_leads_somewhere(document: Mapping[str, Any]) -> None:
 def test_every_operation_has_a_name_of_its_own_and_says_what_it_does(document: Mapping[str, Any]) -> None:
     names = Counter(operation["operationId"] for operation in operations(document))
     assert set(names.values()) == {1}
-    verbs = {f"{verb}{kind.capitalize()}" for kind, _, verb in (name.partition(".") for name in OPERATIONS)}
-    assert verbs < set(names)
+    assert {*map(id_of, OPERATIONS)} < set(names)
     for operation in operations(document):
         assert operation.get("summary") or operation.get("description"), operation["operationId"]
         assert operation["tags"], operation["operationId"]
 
 
 def test_the_ways_of_a_member_id_are_told_wherever_one_is_taken(document: Mapping[str, Any]) -> None:
-    for name in ("RecordFavour", "GiveReferral", "ProposeIntro"):
+    for operation in OPERATIONS.values():
+        name = operation.command.__name__
         schema = document["components"]["schemas"][name]
         assert "pattern" in schema["properties"]["actor"], name
+
+
+def test_what_takes_a_moderators_key_says_so(document: Mapping[str, Any]) -> None:
+    said = {
+        operation["operationId"]
+        for operation in operations(document)
+        if "not_a_moderator" in operation["responses"].get("403", {}).get("description", "").split(", ")
+    }
+    assert said == {id_of(name) for name, operation in OPERATIONS.items() if operation.moderated}
+    assert said == {"upholdDispute", "rejectDispute", "publishPolicy"}
+
+
+def test_every_read_of_what_is_somebodys_own_takes_a_viewer(document: Mapping[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        if "get" in methods:
+            names = {parameter["name"] for parameter in methods["get"].get("parameters", ())}
+            of_the_community = path.endswith(("/balances", "/summary", "/policy", "/yield"))
+            assert ("viewer" in names) != of_the_community, path
+            assert "min_position" in names, path
 
 
 def test_every_operation_says_which_key_it_needs(document: Mapping[str, Any]) -> None:
@@ -104,22 +132,38 @@ async def test_every_answer_is_of_the_form_that_is_documented(
         await wrong.sent_by(ledger)
     position = 0
     for life in LIVES.values():
-        position = (await lived(ledger, *life))["position"]
-    for path in ("/balances", "/summary", "/members/ada/balance", "/members/ada/pairs", "/members/ada/pairs/bob"):
+        view = await lived(ledger, *life)
+        position = view["position"]
+        path = f"/{PLURALS[life[-1].kind]}/{address_in(view, life[-1].kind)}"
         assert (await ledger.get(path, min_position=position)).status_code == 200
+        assert (await ledger.get(path, viewer="nobody")).status_code in {200, 403}
+    gathering = (await ledger.recorded("/gatherings", HOLD.body, key="gathering"))["id"]
+    matched = {"ann": {"wants": ["law"]}, "tom": {"offers": ["law"]}, "cas": {"offers": ["law"]}}
+    for member, sides in matched.items():
+        await ledger.recorded("/members", by(member, member=member))
+        for side, tags in sides.items():
+            await ledger.recorded(f"/members/{member}/{side}", by(member, tags=tags))
+    asked = await ledger.recorded("/intros", ASK.body, key="asked")
+    assert (await ledger.get("/summary", min_position=asked["position"])).status_code == 200
+    for path in (
+        *("/balances", "/summary", "/policy", f"/gatherings/{gathering}/yield", "/members/ada/pairs/bob"),
+        *(f"/members/{who}/{what}?viewer={who}" for who in ("ada", "ann", "cas") for what in PERSONAL),
+        *(f"/intros/{asked['id']}?viewer={who}" for who in ("ann", "cas", "tom", "eve")),
+    ):
+        answer = await ledger.client.get(ledger.path(path))
+        assert answer.status_code in {200, 403}, path
     items = [{"op": "favour.record", "idempotency_key": "k", "body": body} for body in (FAVOUR | by("bob"), {}, 7)]
     await ledger.post("/batch", items)
     assert sorted(contract.broken) == []
 
 
 async def test_every_request_that_is_carried_out_is_of_the_form_that_is_documented(
-    document: Mapping[str, Any],
+    ledger: Caller, document: Mapping[str, Any]
 ) -> None:
     names = {operation["operationId"]: operation for operation in operations(document)}
     broken: set[str] = set()
-    for request in {request.operation + request.state: request for life in LIVES.values() for request in life}.values():
-        kind, _, verb = request.operation.partition(".")
-        form = names[f"{verb}{kind.capitalize()}"]["requestBody"]["content"]["application/json"]["schema"]
+    for request in [request for life in LIVES.values() for request in await told(ledger, life)]:
+        form = names[id_of(request.operation)]["requestBody"]["content"]["application/json"]["schema"]
         validator = Draft202012Validator({**form, "components": document["components"]})
         broken |= {
             f"{request.operation} {error.json_path}: {error.message}" for error in validator.iter_errors(request.body)

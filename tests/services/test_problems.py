@@ -2,7 +2,10 @@
 
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -16,7 +19,9 @@ import services
 import workers
 from ledger.books.schema import SchemaMissing
 from ledger.domain import refusals
+from ledger.domain.catalog import OPERATIONS
 from ledger.domain.refusals import Refusal
+from ledger.log.event_log import Append, Conflict
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings, SettingsError
 from ledger.runtime.unavailable import Unavailable
@@ -31,8 +36,8 @@ from services.http.problems import (
     on_http,
     problem_of,
 )
-from tests.services.caller import Caller, problem_in, refused, serving
-from tests.services.lives import FAVOUR, by
+from tests.services.caller import Caller, Clock, problem_in, refused, serving
+from tests.services.lives import CLAIM, DISPUTE, FAVOUR, THANKS, by, lived
 
 KEY: Final = "a key of sixteen or more"
 OUTSIDE_EVERY_ROUTE: Final = frozenset({NoSuchRoute, NoSuchMethod, Internal})
@@ -102,10 +107,60 @@ def test_every_problem_is_documented_where_it_may_occur() -> None:
     assert documented == expected
 
 
+def test_every_problem_that_a_route_can_answer_is_met_by_a_test() -> None:
+    tests = "\n".join(path.read_text() for path in Path(__file__).parent.glob("*.py"))
+    assert [code for code in map(code_of, STATUS.keys() - THE_CLOCKS_OWN) if f'"{code}"' not in tests] == []
+
+
 def test_a_schema_that_is_not_there_yet_is_not_called_a_mistake() -> None:
     problem = problem_of(SchemaMissing("schema 'books' lacks 0001_the_books"))
     assert (problem["status"], problem["retryable"]) == (503, True)
     assert problem["code"] != Internal.code
+
+
+# What takes a clock, a crowd or a calendar to be met
+
+
+async def test_an_entry_is_disputed_within_sixty_days_and_not_later(ledger: Caller, clock: Clock) -> None:
+    early, late = await lived(ledger, THANKS), await lived(ledger, THANKS)
+
+    def about(favour: dict[str, Any]) -> dict[str, Any]:
+        return by("bob", about=favour["id"], entry="favour.thanked", code="not_mine")
+
+    clock.ahead = timedelta(days=60, minutes=-1)
+    assert (await ledger.post("/disputes", about(early))).status_code == 201
+    clock.ahead = timedelta(days=60, minutes=1)
+    answer = await ledger.post("/disputes", about(late))
+    refused(answer, 409, "too_late", retryable=False)
+    latest = datetime.fromisoformat(answer.json()["latest"])
+    assert timedelta(0) < clock() - latest < timedelta(minutes=2)
+    assert (await ledger.post("/disputes", about(early))).status_code == 201  # Already so, as it was in time.
+
+
+async def test_seven_policies_may_be_scheduled_and_no_eighth(ledger: Caller, clock: Clock) -> None:
+    async def publishes(day: int) -> httpx.Response:
+        starts_at = (clock() + timedelta(days=day)).isoformat()
+        return await ledger.post("/policies", by("mod", policy={}, starts_at=starts_at))
+
+    for day in range(1, 8):
+        assert (await publishes(day)).status_code == 201
+    refused(await publishes(8), 409, "too_many_scheduled", scheduled_max=7)
+    assert (await publishes(3)).status_code == 201  # In place of those after it.
+    assert (await publishes(8)).status_code == 201
+
+
+async def test_what_others_change_again_and_again_is_to_be_tried_again(
+    ledger: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def outpaced(_: JetStreamLog, __: Sequence[Append]) -> list[int]:
+        raise Conflict
+
+    favour = await lived(ledger, CLAIM)
+    monkeypatch.setattr(JetStreamLog, "append", outpaced)
+    answer = await ledger.post(f"/favours/{favour['id']}/confirm", by("bob"))
+    refused(answer, 409, "contended", retryable=True, kind="favour", id=favour["id"])
+    monkeypatch.undo()
+    assert (await ledger.post(f"/favours/{favour['id']}/confirm", by("bob"))).status_code == 200
 
 
 # The last resort
@@ -225,3 +280,95 @@ async def test_each_part_serves_its_own_routes(settings: Settings, part: Part, w
         assert (await client.get("/v1/communities/acme/summary")).status_code == reads
         assert set((await client.get("/readyz")).json()) == {"status", "log" if part == "command" else "books"}
         assert (await client.get("/openapi.json")).json()["info"]["title"] == f"Referral ledger: {part}"
+
+
+# Who may judge
+
+MODERATORS_KEY: Final = "another key, for those who judge"
+
+
+@pytest.fixture
+async def moderated(keyed: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving("all", msgspec.structs.replace(keyed, moderator_key=MODERATORS_KEY)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def speaking(client: httpx.AsyncClient, key: str) -> AsyncGenerator[Caller]:
+    """A caller with this key."""
+    before = client.headers.get("Authorization")
+    client.headers["Authorization"] = f"Bearer {key}"
+    yield Caller(client)
+    if before is None:
+        del client.headers["Authorization"]
+    else:
+        client.headers["Authorization"] = before
+
+
+async def judgements(client: httpx.AsyncClient) -> list[tuple[str, dict[str, Any], int]]:
+    """Everything that takes a moderator, and what it is answered when it is carried out."""
+    async with speaking(client, KEY) as anybody:
+        upheld, rejected = [(await lived(anybody, DISPUTE))["id"] for _ in range(2)]
+    starts_at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    return [
+        (f"/disputes/{upheld}/uphold", by("mod"), 200),
+        (f"/disputes/{rejected}/reject", by("mod"), 200),
+        ("/policies", by("mod", policy={}, starts_at=starts_at), 201),
+    ]
+
+
+def test_these_are_all_that_take_a_moderator() -> None:
+    moderated = {name for name, operation in OPERATIONS.items() if operation.moderated}
+    assert moderated == {"dispute.uphold", "dispute.reject", "policy.publish"}
+
+
+async def test_only_a_moderators_key_may_judge_and_publish(moderated: httpx.AsyncClient, log: JetStreamLog) -> None:
+    for path, body, carried_out in await judgements(moderated):
+        position = await log.end()
+        refused(await Caller(moderated).post(path, body), 401, "unauthorized")
+        async with speaking(moderated, "no key that anybody knows") as nobody:
+            refused(await nobody.post(path, body), 401, "unauthorized")
+        async with speaking(moderated, KEY) as anybody:
+            refused(await anybody.post(path, body), 403, "not_a_moderator", retryable=False)
+        assert await log.end() == position
+        async with speaking(moderated, MODERATORS_KEY) as moderator:
+            assert (await moderator.post(path, body)).status_code == carried_out
+        assert await log.end() == position + 1
+
+
+async def test_a_moderators_key_lets_in_like_any_other(moderated: httpx.AsyncClient) -> None:
+    for key in (KEY, MODERATORS_KEY):
+        async with speaking(moderated, key) as caller:
+            assert (await caller.get("/summary")).status_code == 200
+            assert (await caller.post("/favours", FAVOUR | by("bob"), key=key.replace(" ", "-"))).status_code == 201
+
+
+async def test_where_there_is_no_moderators_key_nobody_may_judge(guarded: httpx.AsyncClient) -> None:
+    for path, body, _ in await judgements(guarded):
+        async with speaking(guarded, KEY) as anybody:
+            refused(await anybody.post(path, body), 403, "not_a_moderator")
+
+
+async def test_on_loopback_without_keys_anybody_may_judge(ledger: Caller) -> None:
+    opened = await lived(ledger, DISPUTE)
+    assert (await ledger.post(f"/disputes/{opened['id']}/uphold", by("mod"))).status_code == 200
+    refused(await ledger.post(f"/disputes/{opened['id']}/uphold", by("bob")), 403, "party_to_it")
+
+
+async def test_in_a_batch_each_item_takes_the_key_that_its_own_route_takes(moderated: httpx.AsyncClient) -> None:
+    async with speaking(moderated, KEY) as anybody:
+        dispute = (await lived(anybody, DISPUTE))["id"]
+    items = [
+        {"op": "favour.record", "body": FAVOUR | by("bob"), "idempotency_key": "first"},
+        {"op": "dispute.reject", "body": by("mod"), "id": dispute},
+        {"op": "favour.record", "body": FAVOUR | by("bob"), "idempotency_key": "last"},
+    ]
+    refused(await Caller(moderated).post("/batch", items), 401, "unauthorized")
+    async with speaking(moderated, KEY) as anybody:
+        results = (await anybody.post("/batch", items)).json()
+        assert [result["status"] for result in results] == ["recorded", "refused", "recorded"]
+        assert (results[1]["problem"]["status"], results[1]["problem"]["code"]) == (403, "not_a_moderator")
+    async with speaking(moderated, MODERATORS_KEY) as moderator:
+        results = (await moderator.post("/batch", items)).json()
+        assert [result["status"] for result in results] == ["replayed", "recorded", "replayed"]
+        assert results[1]["state"] == "rejected"

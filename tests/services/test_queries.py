@@ -1,19 +1,35 @@
 """What can be read of the books, how far they have come, and that they show what the commands showed."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, get_args
 from uuid import UUID, uuid4
 
 import pytest
 
-from ledger.domain.catalog import KINDS, LAPSES
-from ledger.domain.values import State, tag_of
+from ledger.domain.catalog import KINDS, LAPSES, alternatives
+from ledger.domain.values import tag_of
+from ledger.domain.visibility import Seen
 from ledger.log.executor import Executor, Submission
 from ledger.log.jetstream import JetStreamLog
 from services.http.views import PLURALS, VIEWS
-from tests.services.caller import Caller, refused
-from tests.services.lives import ASK, CLAIM, FAVOUR, GIVE, LEFT_TO_THE_CLOCK, LIVES, THANKS, Life, by, lived, told_apart
+from tests.services.caller import Caller, Clock, refused
+from tests.services.lives import (
+    ASK,
+    CLAIM,
+    DISPUTE,
+    FAVOUR,
+    GIVE,
+    LEFT_TO_THE_CLOCK,
+    LIVES,
+    OFFER,
+    THANKS,
+    Life,
+    address_in,
+    by,
+    lived,
+    told,
+)
 from tests.services.wrong import NOBODY
 
 LATER = timedelta(days=91)
@@ -76,6 +92,10 @@ async def test_every_answer_says_which_position_it_shows(ledger: Caller) -> None
         "/members/ada/pairs/bob",
         "/balances",
         "/summary",
+        "/policy",
+        "/members/ada/standing",
+        "/members/ada/matches",
+        f"/gatherings/{NOBODY}/yield",
         f"/favours/{favour['id']}",
         f"/referrals/{referral['id']}",
         f"/intros/{intro['id']}",
@@ -96,6 +116,7 @@ async def test_a_balance_tells_what_was_given_and_received(ledger: Caller) -> No
         "member": "ada",
         "main": 120,
         "stake": 0,
+        "disputed": 0,
         "net": 120,
         "given": 120,
         "received": 0,
@@ -105,6 +126,7 @@ async def test_a_balance_tells_what_was_given_and_received(ledger: Caller) -> No
         "member": "cas",
         "main": 60,
         "stake": 60,
+        "disputed": 0,
         "net": 120,
         "given": 120,
         "received": 0,
@@ -117,13 +139,20 @@ async def test_a_member_who_is_in_no_entry_has_zeros(ledger: Caller) -> None:
         "member": "nobody-yet",
         "main": 0,
         "stake": 0,
+        "disputed": 0,
         "net": 0,
         "given": 0,
         "received": 0,
         "reciprocity_permille": 500,
     }
     assert await shown(ledger, "/members/nobody-yet/pairs", 0) == {"pairs": []}
-    assert await shown(ledger, "/members/a/pairs/b", 0) == {"member": "a", "other": "b", "given": 0, "received": 0}
+    assert await shown(ledger, "/members/a/pairs/b", 0) == {
+        "member": "a",
+        "other": "b",
+        "given": 0,
+        "received": 0,
+        "stage": "none",
+    }
 
 
 async def test_both_sides_of_a_pair_see_the_same_exchange(ledger: Caller) -> None:
@@ -133,12 +162,14 @@ async def test_both_sides_of_a_pair_see_the_same_exchange(ledger: Caller) -> Non
         "other": "bob",
         "given": 120,
         "received": 60,
+        "stage": "trusted",
     }
     assert await shown(ledger, "/members/bob/pairs/ada", at) == {
         "member": "bob",
         "other": "ada",
         "given": 60,
         "received": 120,
+        "stage": "trusted",
     }
 
 
@@ -175,29 +206,45 @@ async def test_balances_are_paged_in_order_of_the_member(ledger: Caller, limit: 
 async def test_a_summary_proves_that_everything_sums_to_zero(ledger: Caller) -> None:
     for life in LIVES.values():
         await lived(ledger, *life)
-    made = await lived(ledger, *LIVES["an intro that ends well"][:4])
-    summary = await shown(ledger, "/summary", made["position"])
+    await lived(ledger, *LIVES["an intro that ends well"][:4])
+    opened = await lived(ledger, DISPUTE)
+    summary = await shown(ledger, "/summary", opened["position"])
     proof = summary["zero_sum"]
-    assert (proof["main"] + proof["stake"], proof["sum"], proof["holds"]) == (0, 0, True)
-    assert proof["stake"] == 60
+    assert (proof["main"] + proof["stake"] + proof["disputed"], proof["sum"], proof["holds"]) == (0, 0, True)
+    assert (proof["stake"], proof["disputed"]) == (120, 0)  # What is disputed is set aside on both sides.
     assert summary["given"] == summary["received"] > 0
     balances = (await shown(ledger, "/balances", 0))["balances"]
     assert summary["members"] == len(balances)
     assert summary["given"] == sum(balance["given"] for balance in balances)
-    assert summary["favours"] == {"forgiven": 1, "posted": 1, "refused": 1}
-    assert summary["referrals"] == {"won": 2, "lost": 1, "disqualified": 1}
-    assert summary["intros"] == {"closed": 4, "declined": 1, "refused": 2, "withdrawn": 2, "made": 1}
+    assert {balance["member"]: balance["disputed"] for balance in balances if balance["disputed"]} == {
+        "ada": 120,
+        "bob": -120,
+    }
+    assert {name: summary[name] for name in summary if name not in TOTALS} == {
+        "favours": {"forgiven": 1, "posted": 4, "refused": 1},
+        "referrals": {"won": 2, "lost": 1, "disqualified": 1},
+        "intros": {"closed": 4, "not_now": 3, "withdrawn": 5, "made": 2},  # Nobody counts who said no.
+        "disputes": {"upheld": 2, "rejected": 1, "opened": 1},
+        "memberships": {"active": 1, "left": 1},
+        "gatherings": {"held": 2},
+        "attendances": {"paid": 1},
+        "contacts": {"made": 1},
+        "one_to_ones": {"held": 1, "cancelled": 1},
+        "policies": {"published": 1},
+    }
+
+
+TOTALS = ("members", "given", "received", "zero_sum")
 
 
 async def test_an_empty_community_has_an_empty_summary(ledger: Caller) -> None:
+    of_each_kind = ("favours", "referrals", "intros", "disputes", "memberships", "gatherings", "attendances")
     assert await shown(ledger, "/summary", 0) == {
         "members": 0,
         "given": 0,
         "received": 0,
-        "zero_sum": {"main": 0, "stake": 0, "sum": 0, "holds": True},
-        "favours": {},
-        "referrals": {},
-        "intros": {},
+        "zero_sum": {"main": 0, "stake": 0, "disputed": 0, "sum": 0, "holds": True},
+        **{name: {} for name in (*of_each_kind, "contacts", "one_to_ones", "policies")},
     }
     assert await shown(ledger, "/balances", 0) == {"balances": []}
 
@@ -209,19 +256,23 @@ async def test_a_community_sees_nothing_of_another(ledger: Caller) -> None:
     refused(await zenith.get(f"/favours/{favour['id']}"), 404, "unknown", kind="favour", id=favour["id"])
 
 
-# One favour, referral or intro
+# One of a kind
 
 
 async def test_the_books_show_what_the_command_showed(ledger: Caller, subtests: pytest.Subtests) -> None:
     for name, life in LIVES.items():
-        aggregate = None
-        for version, request in enumerate(told_apart(life), start=1):
+        address = None
+        for number, request in enumerate(await told(ledger, life), start=1):
             with subtests.test(name, state=request.state):
-                after = await ledger.recorded(request.path(aggregate), request.body, key=uuid4().hex)
-                aggregate = after["id"]
-                answer = await ledger.get(f"/{PLURALS[request.kind]}/{aggregate}", min_position=after["position"])
+                after = await ledger.recorded(request.path(address), request.body, key=uuid4().hex)
+                address = address_in(after, request.kind)
+                path = f"/{PLURALS[request.kind]}/{address}"
+                answer = await ledger.get(path, min_position=after["position"], **request.viewer)
                 assert (answer.status_code, answer.json()) == (200, after)
-                assert answer.headers["etag"] == f'"{version}"'
+                assert answer.headers["etag"] == f'"{request.version or number}"'
+                whole = await ledger.get(path)
+                assert (whole.json()["state"], whole.json()["version"]) == (request.really or request.state, number)
+                assert whole.headers["etag"] == f'"{number}"'
 
 
 ENDED_BY_THE_CLOCK = {
@@ -229,16 +280,17 @@ ENDED_BY_THE_CLOCK = {
     ("referral", "lapsed"): LIVES["a referral that is won"][:3],
     ("intro", "expired"): LIVES["an intro that ends well"][:2],
     ("intro", "closed"): LIVES["a match that is made and meets"][:5],
+    ("dispute", "lapsed"): (DISPUTE,),
 }
 
 
 @pytest.mark.parametrize(("end", "life"), ENDED_BY_THE_CLOCK.items())
 async def test_what_the_clock_ended_is_shown_as_such(
-    ledger: Caller, log: JetStreamLog, end: tuple[str, str], life: Life
+    ledger: Caller, log: JetStreamLog, clock: Clock, end: tuple[str, str], life: Life
 ) -> None:
     kind, state = end
     before = await lived(ledger, *life)
-    clock = Executor(log, now=lambda: datetime.now(UTC) + LATER)
+    clock.ahead = LATER
     lapse = Submission(
         community=ledger.community,
         operation=f"{kind}.lapse",
@@ -246,7 +298,7 @@ async def test_what_the_clock_ended_is_shown_as_such(
         command=LAPSES[kind](),
         id=UUID(before["id"]),
     )
-    outcome = await clock.execute(lapse)
+    outcome = await Executor(log, clock).execute(lapse)
     view = await shown(ledger, f"/{PLURALS[kind]}/{before['id']}", outcome.position)
     assert (view["state"], view["version"], view["position"]) == (state, outcome.version, outcome.position)
 
@@ -255,22 +307,37 @@ def test_what_the_clock_ends_is_read_in_every_such_state() -> None:
     assert set(ENDED_BY_THE_CLOCK) >= LEFT_TO_THE_CLOCK
 
 
-def states_of(kind: str) -> tuple[type[State], ...]:
-    return get_args(KINDS[kind].states)
+async def test_a_step_after_the_clock_is_refused_with_what_it_found(
+    ledger: Caller, log: JetStreamLog, clock: Clock
+) -> None:
+    offer = await lived(ledger, OFFER)
+    clock.ahead = LATER
+    lapse = Submission(
+        community=ledger.community,
+        operation="intro.lapse",
+        kind="intro",
+        command=LAPSES["intro"](),
+        id=UUID(offer["id"]),
+    )
+    await Executor(log, clock).execute(lapse)
+    answer = await ledger.post(f"/intros/{offer['id']}/consent", by("ann"))
+    refused(answer, 409, "wrong_state", expected="offered or accepted", found="expired")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_view_has_a_field_for_everything_that_a_state_knows(kind: str) -> None:
-    known = {name for state in states_of(kind) for name in state.__struct_fields__}
+    known = {name for state in alternatives(KINDS[kind].states) for name in state.__struct_fields__}
     assert known <= set(VIEWS[kind].__struct_fields__)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_view_names_every_state(kind: str) -> None:
+def test_a_view_names_every_state_and_what_an_asker_sees_in_its_place(kind: str) -> None:
     shown = get_args(VIEWS[kind].__annotations__["state"])
-    assert sorted(shown) == sorted(tag_of(state) for state in states_of(kind))
+    seen = get_args(Seen) if kind == "intro" else ()
+    assert sorted(shown) == sorted([*(tag_of(state) for state in alternatives(KINDS[kind].states)), *seen])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_unknown_one_is_not_found(ledger: Caller, kind: str) -> None:
     refused(await ledger.get(f"/{PLURALS[kind]}/{NOBODY}"), 404, "unknown", kind=kind, id=NOBODY)
+    refused(await ledger.get(f"/{PLURALS[kind]}/{NOBODY}", viewer="eve"), 404, "unknown", kind=kind, id=NOBODY)

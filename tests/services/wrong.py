@@ -11,8 +11,33 @@ import httpx
 
 from services.http.conventions import BODY_MAX_BYTES
 from services.http.cursor import cursor_after
+from services.http.views import PLURALS
 from tests.services.caller import Caller
-from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, GIVE, INTRO, LIVES, REFERRAL, THANKS, by, lived
+from tests.services.lives import (
+    ATTEND,
+    BOOK,
+    CANCEL,
+    CLAIM,
+    CONFIRM,
+    DISPUTE,
+    FAVOUR,
+    GATHERING,
+    GIVE,
+    HOLD,
+    INTRO,
+    JOIN,
+    LEAVE,
+    LIVES,
+    PAY,
+    REFERRAL,
+    REJECT,
+    THANKS,
+    Life,
+    Request,
+    address_in,
+    by,
+    lived,
+)
 
 NOBODY: Final = "0198c0de-0000-7000-8000-00000000ffff"
 DEEP: Final = 100_000
@@ -51,11 +76,25 @@ class Recorded:
     asked: str
     made: str
     made_match: str
+    opened: str
+    rejected: str
+    disputed: str
+    here: str
+    gone: str
+    gathering: str
+    attended: str
+    free: str
+    paid: str
+    booked: str
+    cancelled: str
+
+
+FREE: Final = Request("gathering.hold", by("ada", host="ada"), "held")
 
 
 async def recorded(caller: Caller) -> Recorded:
     well, match = LIVES["an intro that ends well"], LIVES["a match that is made and meets"]
-    lives = {
+    lives: dict[str, Life] = {
         "claimed": (CLAIM,),
         "posted": (THANKS,),
         "given": (GIVE,),
@@ -63,9 +102,22 @@ async def recorded(caller: Caller) -> Recorded:
         "asked": well[:1],
         "made": well[:4],
         "made_match": match[:4],
+        "opened": (DISPUTE,),
+        "rejected": (DISPUTE, REJECT),
+        "here": (JOIN,),
+        "gone": (JOIN, LEAVE),
+        "gathering": (HOLD,),
+        "attended": (ATTEND,),
+        "paid": (ATTEND, PAY),
+        "booked": (BOOK,),
+        "cancelled": (BOOK, CANCEL),
     }
     await caller.recorded("/favours", THANKED, key="used")
-    return Recorded(**{name: (await lived(caller, *life))["id"] for name, life in lives.items()})
+    views = {name: await lived(caller, *life) for name, life in lives.items()}
+    gathering = await lived(caller, FREE)
+    free = await caller.recorded("/attendances", by("bob", member="bob", gathering=gathering["id"]))
+    addresses = {name: address_in(view, lives[name][0].kind) for name, view in views.items()}
+    return Recorded(**addresses, free=free["id"], disputed=views["opened"]["about"])
 
 
 def keyed(**more: str) -> dict[str, str]:
@@ -157,6 +209,7 @@ def fields() -> list[Wrong]:
         a_favour("a time that is none", *invalid, named="occurred_at", occurred_at="yesterday"),
         a_favour("a time that is a huge integer", *invalid, named="occurred_at", occurred_at=10**400),
         a_favour("a time that is a number", *invalid, named="occurred_at", occurred_at=1_700_000_000),
+        a_favour("a time before 1970", 422, "time_too_early", named="occurred_at", occurred_at="1969-12-31T23:59:59Z"),
         a_favour("a time in the future", 422, "time_in_future", named="occurred_at", occurred_at=far),
         a_level("of 0", 0),
         a_level("of 6", 6),
@@ -236,15 +289,26 @@ def addresses(about: Recorded) -> list[Wrong]:
         a_read("a community to read of", "/v1/communities/Acme/summary", bad_community),
         Wrong("no UUID", 400, "invalid_field", "/favours/7/confirm", bad_id, CONFIRM.body),
         Wrong("a wildcard", 400, "invalid_field", "/favours/*/confirm", bad_id, CONFIRM.body),
-        a_read("no UUID to read", "/intros/7", bad_id),
+        *(
+            a_read(f"no UUID to read of {plural}", f"/{plural}/7", bad_id)
+            for kind, plural in PLURALS.items()
+            if kind != "member"
+        ),
+        a_read("no UUID of a gathering", "/gatherings/7/yield", bad_id),
+        Wrong("a member called clock", 400, "invalid_field", "/members/clock/pause", bad_member, by("eve")),
         *(
             a_read(f"member {name}", f"/members/{name}/balance", bad_member)
             for name in ("clock", "a%0A", "a%20b", "-a", "a" * 65, "%00", "%FF", "%F0%9F%98%80")
         ),
+        *(
+            a_read(f"{what} of no member", f"/members/a.b/{what}?viewer=ada", bad_member)
+            for what in ("standing", "coach", "matches", "pairs")
+        ),
+        a_read("a member of no form", "/members/a.b", bad_member),
         a_read("the other", "/members/a/pairs/a.b", {"field": "other", "source": "path"}),
         *(
-            a_read(f"an unknown {kind}", f"/{kind}s/{NOBODY}", {"kind": kind, "id": NOBODY}, 404, "unknown")
-            for kind in ("favour", "referral", "intro")
+            a_read(f"an unknown {kind}", f"/{PLURALS[kind]}/{NOBODY}", {"kind": kind, "id": NOBODY}, 404, "unknown")
+            for kind in PLURALS
         ),
         Wrong("a step on nothing", 404, "unknown", f"/favours/{NOBODY}/confirm", {"kind": "favour"}, CONFIRM.body),
         Wrong("another kind's id", 404, "unknown", f"/intros/{about.claimed}/meet", {"kind": "intro"}, by("ann")),
@@ -321,6 +385,152 @@ def rules(about: Recorded) -> list[Wrong]:
         Wrong("a parent not won", 409, "parent_not_won", "/referrals", {}, child_of(about.given)),
         Wrong("a parent unknown", 404, "unknown", "/referrals", {"id": NOBODY}, child_of(NOBODY)),
         Wrong("an id taken", 409, "already_exists", "/favours", {}, THANKED | {"id": about.claimed}),
+        proposed(
+            "an offer with a hope",
+            "expectation_misplaced",
+            {"field": "expects_percent"},
+            actor="cas",
+            level=1,
+            expects_percent=50,
+        ),
+    ]
+
+
+def disputes(about: Recorded) -> list[Wrong]:
+    def opened(name: str, status: int, refusal: str, facts: dict[str, object], **changes: object) -> Wrong:
+        body = by("bob", about=about.posted, entry="favour.thanked", code="not_mine") | changes
+        return Wrong(name, status, refusal, "/disputes", facts, body)
+
+    judge, over = f"/disputes/{about.opened}", f"/disputes/{about.rejected}"
+    charged: dict[str, object] = {"role": "the one who was charged"}
+    return [
+        opened("a dispute of what never happened", 404, "unknown", {"kind": "favour", "id": NOBODY}, about=NOBODY),
+        opened("of an entry that it never had", 404, "unknown", {"kind": "favour"}, entry="favour.confirmed"),
+        opened("of another kind's entry", 404, "unknown", {"kind": "intro"}, entry="intro.made"),
+        opened("by one who was not charged", 403, "not_yours", charged, actor="ada"),
+        opened("by a stranger", 403, "not_yours", charged, actor="eve"),
+        opened("of a favour, for a ghost", 403, "not_yours", charged, code="asker_ghosted"),
+        opened("a second time", 409, "already_exists", {"kind": "dispute"}, about=about.disputed, code="duplicate"),
+        opened("of an entry that there is none of", 400, "invalid_field", {"field": "entry"}, entry="favour.sold"),
+        opened("for no known reason", 400, "invalid_field", {"field": "code"}, code="unfair"),
+        *(
+            Wrong(f"a judge who is {who}", 403, "party_to_it", f"{judge}/{verb}", {}, by(who))
+            for who in ("ada", "bob")
+            for verb in ("uphold", "reject")
+        ),
+        Wrong("a word too late", 409, "wrong_state", f"{over}/uphold", {"found": "rejected"}, by("mod")),
+        Wrong("a judgement of nothing", 404, "unknown", f"/disputes/{NOBODY}/reject", {"kind": "dispute"}, by("mod")),
+        Wrong("a gift under dispute", 409, "under_dispute", f"/favours/{about.disputed}/forgive", {}, by("ada")),
+    ]
+
+
+def members(about: Recorded) -> list[Wrong]:
+    here, gone = f"/members/{about.here}", f"/members/{about.gone}"
+    invalid = (400, "invalid_field")
+    many = [f"member-{number}" for number in range(101)]
+    return [
+        Wrong("joining for another", 403, "not_yours", "/members", {"role": "member"}, by("eve", member="fay")),
+        Wrong("one's own sponsor", 422, "self_dealing", "/members", {}, by("eve", member="eve", sponsor="eve")),
+        Wrong("joining again", 409, "already_exists", "/members", {}, by(about.here, member=about.here)),
+        Wrong("pausing another", 403, "not_yours", f"{here}/pause", {"role": "member"}, by("eve")),
+        Wrong("pausing one who left", 409, "wrong_state", f"{gone}/pause", {"found": "left"}, by(about.gone)),
+        Wrong("resuming one who left", 409, "wrong_state", f"{gone}/resume", {"found": "left"}, by(about.gone)),
+        Wrong("wants of one who left", 409, "wrong_state", f"{gone}/wants", {}, by(about.gone, tags=["law"])),
+        Wrong("leaving before joining", 404, "unknown", "/members/nobody/leave", {"kind": "member"}, by("nobody")),
+        Wrong("wants without tags", *invalid, f"{here}/wants", {"field": "tags"}, by(about.here)),
+        Wrong("an offer in capitals", *invalid, f"{here}/offers", {"field": "tags[0]"}, by(about.here, tags=["Law"])),
+        Wrong("less than no asks", *invalid, f"{here}/caps", {"field": "asks_in"}, by(about.here, asks_in=-1)),
+        Wrong("1,001 asks", *invalid, f"{here}/caps", {"field": "asks_in"}, by(about.here, asks_in=1_001)),
+        Wrong("101 welcome", *invalid, f"{here}/caps", {"field": "welcome"}, by(about.here, welcome=many)),
+        Wrong(
+            "the clock welcome", *invalid, f"{here}/caps", {"field": "welcome[0]"}, by(about.here, welcome=["clock"])
+        ),
+        a_read("another's balance", "/members/ada/balance?viewer=bob", {"role": "member"}, 403, "not_yours"),
+        a_read("another's coach", "/members/ada/coach?viewer=bob", {"role": "member"}, 403, "not_yours"),
+        a_read("a coach of nobody's", "/members/ada/coach", {"field": "viewer", "source": "query"}),
+        a_read("a viewer of no form", "/members/ada/balance?viewer=a.b", {"field": "viewer", "source": "query"}),
+    ]
+
+
+def meetings(about: Recorded) -> list[Wrong]:
+    """Gatherings, attendances, contacts and one-to-ones."""
+    there = {"gathering": about.gathering}
+    one_to_one = by("ada", member="ada", other="bob")
+    return [
+        Wrong(
+            "another's gathering",
+            403,
+            "not_yours",
+            "/gatherings",
+            {"role": "host"},
+            by("bob", host="ada"),
+            None,
+            keyed(),
+        ),
+        Wrong("a gathering taken", 409, "already_exists", "/gatherings", {}, by("eve", host="eve", id=about.gathering)),
+        Wrong("a gathering unkeyed", 400, "idempotency_key_missing", "/gatherings", {}, by("eve", host="eve")),
+        Wrong("attending for another", 403, "not_yours", "/attendances", {}, by("eve", member="bob", **there)),
+        Wrong(
+            "attending nothing",
+            404,
+            "unknown",
+            "/attendances",
+            {"kind": "gathering", "id": NOBODY},
+            by("bob", member="bob", gathering=NOBODY),
+        ),
+        Wrong("dues by oneself", 403, "not_yours", f"/attendances/{about.attended}/pay", {"role": "host"}, by("bob")),
+        Wrong("dues of none", 409, "no_dues", f"/attendances/{about.free}/pay", {}, by("ada")),
+        Wrong("dues of nothing", 404, "unknown", f"/attendances/{NOBODY}/pay", {"kind": "attendance"}, by("ada")),
+        Wrong("a contact of others", 403, "not_yours", "/contacts", {}, by("eve", member="ada", other="bob")),
+        Wrong("a contact of oneself", 422, "self_dealing", "/contacts", {}, by("eve", member="eve", other="eve")),
+        Wrong(
+            "a contact with the clock", 400, "invalid_field", "/contacts", {}, by("eve", member="eve", other="clock")
+        ),
+        Wrong("others' one-to-one", 403, "not_yours", "/one-to-ones", {}, one_to_one | by("eve"), None, keyed()),
+        Wrong(
+            "one-to-one alone", 422, "self_dealing", "/one-to-ones", {}, one_to_one | {"other": "ada"}, None, keyed()
+        ),
+        Wrong("a stranger's word on it", 403, "not_yours", f"/one-to-ones/{about.booked}/hold", {}, by("eve")),
+        Wrong(
+            "held after it was called off",
+            409,
+            "wrong_state",
+            f"/one-to-ones/{about.cancelled}/hold",
+            {"expected": "booked", "found": "cancelled"},
+            by("bob"),
+        ),
+    ]
+
+
+def policies() -> list[Wrong]:
+    def published(name: str, code: str, facts: dict[str, object], starts_in: timedelta, **policy: object) -> Wrong:
+        starts_at = (datetime.now(UTC) + starts_in).isoformat()
+        status = 400 if code == "invalid_field" else 422
+        return Wrong(name, status, code, "/policies", facts, by("mod", policy=policy, starts_at=starts_at))
+
+    day = timedelta(days=1)
+    odd = {"1": 31, "2": 60, "3": 120, "4": 240, "5": 360}
+    return [
+        published("a policy at once", "starts_out_of_range", {"field": "starts_at"}, timedelta(seconds=50)),
+        published("a policy of the past", "starts_out_of_range", {"field": "starts_at"}, -day),
+        published("a policy in two years", "starts_out_of_range", {"field": "starts_at"}, 730 * day),
+        published("half a table", "policy_invalid", {"field": "band_points"}, day, band_points={"S": 1}),
+        published("no time at all", "policy_invalid", {"field": "ask_again"}, day, ask_again="PT0S"),
+        published("eleven years", "policy_invalid", {"field": "newcomer"}, day, newcomer="P4015D"),
+        published("an odd level", "invalid_field", {}, day, level_points=odd),
+        published("points below none", "invalid_field", {"field": "policy.met_points"}, day, met_points=-1),
+        published("a guard that is none", "invalid_field", {"field": "policy.guard"}, day, guard="strict"),
+        published("a number that is none of ours", "invalid_field", {"field": "bonus"}, day, bonus=1),
+        published("a duration that is none", "invalid_field", {"field": "policy.newcomer"}, day, newcomer="90 days"),
+        Wrong(
+            "no policy",
+            400,
+            "invalid_field",
+            "/policies",
+            {"field": "policy"},
+            by("mod", starts_at="2999-01-01T00:00:00Z"),
+        ),
+        Wrong("no start", 400, "invalid_field", "/policies", {"field": "starts_at"}, by("mod", policy={})),
     ]
 
 
@@ -376,6 +586,10 @@ def everything(about: Recorded) -> list[Wrong]:
         *keys(about),
         *addresses(about),
         *rules(about),
+        *disputes(about),
+        *members(about),
+        *meetings(about),
+        *policies(),
         *queries(),
         *batches(),
     ]

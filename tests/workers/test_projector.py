@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
 from ledger.books.schema import UNREACHABLE, BooksUnavailable, migrate
 from ledger.books.writer import Writer, the_writer
 from ledger.domain.catalog import AnyEvent
-from ledger.domain.favour import ConfirmFavour, FavourConfirmed, FavourThanked, RecordFavour
+from ledger.domain.favour import ConfirmFavour, FavourClaimed, FavourConfirmed, FavourThanked, RecordFavour
 from ledger.envelope import AggregateRef, Poison, Recorded, encode
 from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, ForeignLog, LogUnavailable
@@ -134,6 +135,23 @@ async def test_any_history_becomes_the_books_of_the_page(
     await held_against_the_log(books, chronicle)
 
 
+@pytest.mark.parametrize("batch_max", [1, 7])
+async def test_a_projector_that_remembers_next_to_nothing_writes_the_same_books(
+    settings: Settings, books: Books, batch_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It folds as far ahead of what is written as it ever does, over a log that is there already."""
+    monkeypatch.setattr("ledger.books.writer.REMEMBERED_MAX", 1)
+    settings = msgspec.structs.replace(settings, projector_batch_max_events=batch_max, projector_linger_ms=0)
+    history = RandomHistory(12)
+    events = await history.tell(250)
+    task = asyncio.create_task(project(history.chronicle.log, settings))
+    try:
+        await reaches(books, len(events), task)
+    finally:
+        await stopped(task)
+    await held_against_the_log(books, history.chronicle)
+
+
 async def test_a_projector_goes_on_from_the_checkpoint(settings: Settings, books: Books, chronicle: Chronicle) -> None:
     before = counted("projected_events_total")
     for _ in range(3):
@@ -236,8 +254,8 @@ async def test_a_projector_that_was_overtaken_goes_on_from_where_the_books_are(
                 if batch[0].position == 2 and not self.done:
                     self.done = True
                     await reaches(books, 1)
-                    async with books.connection() as connection:
-                        await Writer(connection).apply(batch)
+                    async with books.intruder() as writer:
+                        await writer.apply(batch)
                 yield batch
 
     chronicle = Chronicle(Overtaken())
@@ -375,6 +393,14 @@ POISON: Final[dict[str, tuple[str, bytes]]] = {
     "a beginning of what is there": message(of=str(number(1))),
     "points below zero": message(thanked(-120)),
     "more points than fit": message(thanked(2**63)),
+    "a favour to oneself": message(FavourThanked(giver="ada", receiver="ada", size="medium", points=120)),
+    "a time before time counts": (SUBJECT, BODY.replace(b'"time":"2026', b'"time":"1969')),
+    "a time that cannot be weighed": (SUBJECT, BODY.replace(b'"time":"2026', b'"time":"9999')),
+    "a deadline that cannot be kept": message(
+        FavourClaimed(
+            giver="ada", receiver="bob", size="medium", points=120, lapses_at=datetime(9999, 1, 1, tzinfo=UTC)
+        )
+    ),
     "an id that is none": message(own="one"),
     "an id that is written otherwise": message(own=f"{{{number(99)}}}"),
     "an aggregate whose id is none": message(of="one"),
@@ -482,6 +508,21 @@ async def test_a_projector_waits_for_a_schema_that_is_dropped_and_made_again(
         await chronicle.thanks(2, begin=3)
         await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
         await migrate(books.dsn, books.schema)
+        await reaches(books, 4, task)
+    await held_against_the_log(books, chronicle)
+
+
+async def test_books_that_are_made_anew_between_two_events_are_derived_anew(
+    settings: Settings, books: Books, chronicle: Chronicle, tries: list[str]
+) -> None:
+    """The second event follows upon one that the new books do not hold: that is no poison."""
+    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(99)))
+    async with projecting(settings) as task:
+        await reaches(books, 1, task)
+        await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
+        await migrate(books.dsn, books.schema)
+        await chronicle.thanks(2)
+        await chronicle.say(ConfirmFavour(actor="bob"), number(99))
         await reaches(books, 4, task)
     await held_against_the_log(books, chronicle)
 

@@ -13,79 +13,69 @@ UPDATE checkpoint SET position = $2::bigint, event_id = $3::uuid WHERE position 
 -- back the clean-up of every row that dies meanwhile.
 SELECT pg_try_advisory_lock(hashtext('referral-ledger writer'), hashtext(current_schema()));
 
+-- name: make_stages
+-- Rows to be merged are copied into these first: of all ways into Postgres it is the cheapest on both sides.
+CREATE TEMP TABLE staged_balance (
+    community text, member text, main bigint, stake bigint, disputed bigint, given bigint, received bigint,
+    recent_given text, recent_received text, settled bigint, kept bigint, broken bigint, first bigint, last bigint
+) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE staged_pair (
+    community text, low text, high text, low_gave bigint, high_gave bigint, low_helped bigint, high_helped bigint,
+    contacts bigint, one_to_ones bigint
+) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE staged_aggregate (
+    community text, kind text, id uuid, version integer, position bigint, state text, facts json
+) ON COMMIT DELETE ROWS;
+
 -- name: balances_of
-SELECT b.community, b.member, b.main, b.stake
+SELECT b.community, b.member, b.main, b.stake, b.disputed, b.given, b.received,
+       b.recent_given::text, b.recent_received::text, b.settled, b.kept, b.broken, b.first, b.last
 FROM unnest($1::text[], $2::text[]) AS wanted (community, member)
 JOIN balance b ON b.community = wanted.community AND b.member = wanted.member;
 
--- name: add_up
--- From the postings just written, $1 to $2 being the positions of the batch, to balances and pairs: one statement, so
--- that Postgres works on while the next batch is folded. MERGE and not ON CONFLICT, which holds a table's constraints
--- against what is added and not against the sum: a stake that goes back is below zero.
-WITH written AS (
-    SELECT community, member, account, counterparty, points, given, received
-    FROM posting WHERE position BETWEEN $1 AND $2
-), balances AS (
-    MERGE INTO balance b
-    USING (
-        SELECT community, member,
-               coalesce(sum(points) FILTER (WHERE account = 'main'), 0)::bigint AS main,
-               coalesce(sum(points) FILTER (WHERE account = 'stake'), 0)::bigint AS stake,
-               sum(given)::bigint AS given, sum(received)::bigint AS received
-        FROM written GROUP BY community, member
-    ) a ON b.community = a.community AND b.member = a.member
-    WHEN MATCHED THEN UPDATE SET
-        main = b.main + a.main, stake = b.stake + a.stake,
-        given = b.given + a.given, received = b.received + a.received
-    WHEN NOT MATCHED THEN INSERT (community, member, main, stake, given, received)
-        VALUES (a.community, a.member, a.main, a.stake, a.given, a.received)
-    RETURNING 1
-), pairs AS (
-    MERGE INTO pair p
-    USING (
-        SELECT community, member, counterparty, sum(given)::bigint AS given, sum(received)::bigint AS received
-        FROM written WHERE counterparty IS NOT NULL AND (given <> 0 OR received <> 0)
-        GROUP BY community, member, counterparty
-    ) a ON p.community = a.community AND p.member = a.member AND p.other = a.counterparty
-    WHEN MATCHED THEN UPDATE SET given = p.given + a.given, received = p.received + a.received
-    WHEN NOT MATCHED THEN INSERT (community, member, other, given, received)
-        VALUES (a.community, a.member, a.counterparty, a.given, a.received)
-    RETURNING 1
-)
-SELECT (SELECT count(*) FROM balances), (SELECT count(*) FROM pairs);
+-- name: aggregates_of
+SELECT a.community, a.kind, a.id::text, a.version, a.position, a.facts
+FROM unnest($1::text[], $2::text[], $3::uuid[]) AS wanted (community, kind, id)
+JOIN aggregate a ON a.community = wanted.community AND a.kind = wanted.kind AND a.id = wanted.id;
 
--- name: favours_of
-SELECT a.community, a.id::text, a.version, a.position, a.facts
-FROM unnest($1::text[], $2::uuid[]) AS wanted (community, id)
-JOIN favour a ON a.community = wanted.community AND a.id = wanted.id;
+-- name: set_balances
+-- Sorted, so that neighbours in the index are touched together.
+INSERT INTO balance AS b
+SELECT community, member, main, stake, disputed, given, received, recent_given::numeric, recent_received::numeric,
+       settled, kept, broken, first, last
+FROM staged_balance ORDER BY community, member
+ON CONFLICT ON CONSTRAINT one_balance_per_member DO UPDATE SET
+    main = excluded.main, stake = excluded.stake, disputed = excluded.disputed,
+    given = excluded.given, received = excluded.received,
+    recent_given = excluded.recent_given, recent_received = excluded.recent_received,
+    settled = excluded.settled, kept = excluded.kept, broken = excluded.broken, last = excluded.last;
 
--- name: referrals_of
-SELECT a.community, a.id::text, a.version, a.position, a.facts
-FROM unnest($1::text[], $2::uuid[]) AS wanted (community, id)
-JOIN referral a ON a.community = wanted.community AND a.id = wanted.id;
+-- name: add_to_pairs
+-- MERGE and not ON CONFLICT, which holds a table's constraints against what is added and not against the sum: what a
+-- reversal takes back is below zero.
+MERGE INTO pair p
+USING (SELECT * FROM staged_pair ORDER BY community, low, high) a
+ON p.community = a.community AND p.low = a.low AND p.high = a.high
+WHEN MATCHED THEN UPDATE SET
+    low_gave = p.low_gave + a.low_gave, high_gave = p.high_gave + a.high_gave,
+    low_helped = p.low_helped + a.low_helped, high_helped = p.high_helped + a.high_helped,
+    contacts = p.contacts + a.contacts, one_to_ones = p.one_to_ones + a.one_to_ones
+WHEN NOT MATCHED THEN INSERT VALUES (
+    a.community, a.low, a.high, a.low_gave, a.high_gave, a.low_helped, a.high_helped, a.contacts, a.one_to_ones
+);
 
--- name: intros_of
-SELECT a.community, a.id::text, a.version, a.position, a.facts
-FROM unnest($1::text[], $2::uuid[]) AS wanted (community, id)
-JOIN intro a ON a.community = wanted.community AND a.id = wanted.id;
+-- name: move_aggregates
+UPDATE aggregate a SET version = s.version, position = s.position, state = s.state, facts = s.facts
+FROM staged_aggregate s
+WHERE a.community = s.community AND a.kind = s.kind AND a.id = s.id;
 
--- name: change_favours
-UPDATE favour a SET version = c.version, position = c.position, state = c.state, facts = c.facts
-FROM unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[], $5::text[], $6::json[])
-    AS c (community, id, version, position, state, facts)
-WHERE a.community = c.community AND a.id = c.id;
+-- name: drop_deadlines
+DELETE FROM deadline d USING staged_aggregate s
+WHERE d.community = s.community AND d.kind = s.kind AND d.id = s.id;
 
--- name: change_referrals
-UPDATE referral a SET version = c.version, position = c.position, state = c.state, facts = c.facts
-FROM unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[], $5::text[], $6::json[])
-    AS c (community, id, version, position, state, facts)
-WHERE a.community = c.community AND a.id = c.id;
-
--- name: change_intros
-UPDATE intro a SET version = c.version, position = c.position, state = c.state, facts = c.facts
-FROM unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[], $5::text[], $6::json[])
-    AS c (community, id, version, position, state, facts)
-WHERE a.community = c.community AND a.id = c.id;
+-- name: drop_tags
+DELETE FROM tag t USING unnest($1::text[], $2::text[]) AS gone (community, member)
+WHERE t.community = gone.community AND t.member = gone.member;
 
 -- name: announce
 -- Delivered when the transaction commits: readers that wait for a position wake up.

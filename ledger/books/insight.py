@@ -1,0 +1,208 @@
+"""What the books say about people: their standing, what the guard weighs, the coach, matches, a gathering's yield."""
+
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from ledger.books.queries import named
+from ledger.books.reader import Reader
+from ledger.domain.coach import Ask
+from ledger.domain.guard import WAYS_MAX, Facts, Way
+from ledger.domain.intro import ProposeIntro
+from ledger.domain.member import MemberState, Paused, membership_id
+from ledger.domain.policy import Policy
+from ledger.domain.publication import Publication, publication_id
+from ledger.domain.standing import credit_limit
+from ledger.envelope import decode_state
+
+QUERIES: Final = named("insight")
+LATELY_MAX: Final = 500  # Of a long history, so many of the newest are looked at.
+COACHED_MAX: Final = 200
+ACQUAINTANCES_MAX: Final = 100
+THEIRS_MAX: Final = 40
+OTHERS_MAX: Final = 50
+MATCHES_MAX: Final = 20
+
+Nearness = Literal["known", "through", "other"]
+NEARNESS: Final[tuple[Nearness, ...]] = ("known", "through", "other")
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """What the books hold of a member's standing; the domain says what it comes to. Points, but for counts and times.
+
+    `since` is when they were first seen: when they joined, or when they first took part, whichever was earlier.
+    """
+
+    member: str
+    net: int
+    limit: int
+    given: int
+    received: int
+    recent_given: int
+    recent_received: int
+    settled: int
+    kept: int
+    broken: int
+    last: int
+    received_items: int
+    attended: int
+    dues_paid: int
+    since: datetime | None
+    paused: bool
+    sponsored: bool
+
+
+class Yield(Struct, frozen=True, kw_only=True):
+    """What came of a gathering, and the points that were given for it."""
+
+    attended: int
+    paid: int
+    contacts: int
+    one_to_ones: int
+    intros_made: int
+    referrals_qualified: int
+    referrals_won: int
+    points: int
+
+
+class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody who offers what a member wants. `connector` is somebody whom both know."""
+
+    member: str
+    nearness: Nearness
+    tags: list[str]
+    connector: str | None = None
+
+
+class Insight:
+    """Answers about people. Each comes with the position it shows; what it raises, `Reader` says."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def policy(self, community: str) -> tuple[int, Publication | None]:
+        """The published policies."""
+        position, held = await self._reader.aggregate("policy", community, publication_id(community))
+        return position, held.state if held is not None else None  # type: ignore[return-value]  # It is of that kind.
+
+    async def standing(self, community: str, member: str, now: datetime, policy: Policy) -> tuple[int, Standing]:
+        (row,) = await self._rows(
+            "standing",
+            community,
+            member,
+            membership_id(community, member),
+            policy.credit_per_counterparty,
+            now - policy.riding_within,
+            LATELY_MAX,
+        )
+        membership: MemberState | None = decode_state("member", row["membership"]) if row["membership"] else None
+        sponsored = membership is not None and membership.sponsor is not None
+        seen: list[datetime] = [row["first_at"]] if row["first_at"] else []
+        if membership is not None:
+            seen.append(membership.joined_at)
+        return row["position"], Standing(
+            member=member,
+            net=row["net"],
+            limit=credit_limit(sponsored=sponsored, earned=row["earned"], policy=policy),
+            given=row["given"],
+            received=row["received"],
+            recent_given=int(row["recent_given"]),
+            recent_received=int(row["recent_received"]),
+            settled=row["settled"],
+            kept=row["kept"],
+            broken=row["broken"],
+            last=row["last"],
+            received_items=row["received_items"],
+            attended=row["attended"],
+            dues_paid=row["dues_paid"],
+            since=min(seen, default=None),
+            paused=isinstance(membership, Paused),
+            sponsored=sponsored,
+        )
+
+    async def facts(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> Facts:
+        """What the guard weighs of an ask. The books may lag behind the log: what was asked a moment ago may lack."""
+        _, standing = await self.standing(community, ask.asker, now, policy)
+        (row,) = await self._rows(
+            "ask",
+            community,
+            ask.asker,
+            ask.connector,
+            ask.target,
+            membership_id(community, ask.connector),
+            now,
+            now - policy.inbound_within,
+            LATELY_MAX,
+        )
+        connector: MemberState | None = decode_state("member", row["connector"]) if row["connector"] else None
+        return facts_of(
+            standing,
+            open_asks=row["open_asks"],
+            inbound_asks=row["inbound_asks"],
+            inbound_max=connector.asks_in if connector else None,
+            invited=connector is not None and ask.asker in connector.welcome,
+            last_same_ask_at=row["last_same_ask_at"],
+            ways=await self.ways(community, ask.asker),
+        )
+
+    async def ways(self, community: str, member: str) -> tuple[Way, ...]:
+        """Three concrete things that the member could give now."""
+        rows = await self._rows("ways", community, member, WAYS_MAX)
+        found = [
+            Way(way=row["way"], id=UUID(row["id"]) if row["id"] else None, member=row["member"], tag=row["tag"])
+            for row in rows
+            if row["way"] is not None
+        ]
+        if not rows[0]["offers"]:
+            found.append(Way(way="set_offers"))
+        return tuple([*found, Way(way="make_contact")][:WAYS_MAX])
+
+    async def asks(self, community: str, member: str) -> tuple[int, list[Ask]]:
+        """The member's own asks, newest first."""
+        rows = await self._rows("asks", community, member, COACHED_MAX)
+        return rows[0]["position"], [
+            Ask(UUID(row["id"]), row["began_at"], decode_state("intro", row["facts"]))
+            for row in rows
+            if row["id"] is not None
+        ]
+
+    async def gathering_yield(self, community: str, gathering: UUID) -> tuple[int, Yield]:
+        (row,) = await self._rows("yield", community, gathering)
+        return row["position"], Yield(**{name: row[name] for name in Yield.__struct_fields__})
+
+    async def matches(self, community: str, member: str) -> tuple[int, list[Match]]:
+        """Members whose offers share tags with what the member wants, nearest first."""
+        rows = await self._rows("matches", community, member, ACQUAINTANCES_MAX, OTHERS_MAX, MATCHES_MAX, THEIRS_MAX)
+        return rows[0]["position"], [
+            Match(
+                member=row["member"],
+                nearness=NEARNESS[int(row["distance"]) - 1],
+                tags=row["tags"],
+                connector=row["connector"] if row["distance"] == 2 else None,
+            )
+            for row in rows
+            if row["member"] is not None
+        ]
+
+    async def _rows(self, query: str, *arguments: object) -> Any:
+        return await self._reader.rows(query, *arguments, queries=QUERIES)
+
+
+def facts_of(standing: Standing, **of_the_ask: Any) -> Facts:
+    """What the guard weighs: of the asker, and of the ask."""
+    return Facts(
+        member=standing.member,
+        net=standing.net,
+        limit=standing.limit,
+        given=standing.given,
+        received=standing.received,
+        received_items=standing.received_items,
+        attended=standing.attended,
+        dues_paid=standing.dues_paid,
+        since=standing.since,
+        paused=standing.paused,
+        sponsored=standing.sponsored,
+        **of_the_ask,
+    )

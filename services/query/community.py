@@ -1,0 +1,103 @@
+"""What can be read of a community as a whole: balances, totals, the policy, what came of a gathering."""
+
+from typing import Final
+
+import msgspec
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from ledger.books.insight import Insight
+from ledger.books.reader import Reader
+from ledger.domain.catalog import KINDS
+from ledger.domain.publication import in_force
+from services.http.conventions import (
+    LIMIT_DEFAULT,
+    PREFIX,
+    AggregateId,
+    Community,
+    Cursor,
+    Limit,
+    MinPosition,
+    Now,
+    community_of,
+    id_of,
+)
+from services.http.cursor import after_cursor, cursor_after
+from services.query.shown import PROBLEMS, shown
+from services.query.views import (
+    BalancesPage,
+    PolicyInForce,
+    SummaryView,
+    YieldView,
+    ZeroSum,
+    balance_view,
+)
+
+NOT_NOW: Final = ("declined", "refused", "expired")
+
+
+def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
+    insight = Insight(reader)
+
+    @get(f"{PREFIX}/balances", operation_id="listBalances", tags=["community"], responses=PROBLEMS)
+    async def balances(
+        community: Community, min_position: MinPosition = 0, limit: Limit = LIMIT_DEFAULT, cursor: Cursor = None
+    ) -> Response[BalancesPage]:
+        """Every member's balance. For services: members see their own."""
+        tenant = community_of(community)
+        after = after_cursor(cursor, "balances", tenant)
+        await reader.reach(min_position)
+        position, found = await reader.balances(tenant, after, limit + 1)
+        page = [balance_view(balance) for balance in found[:limit]]
+        more = cursor_after("balances", tenant, page[-1].member) if len(found) > limit else None
+        return shown(BalancesPage(balances=page, next=more), position)
+
+    @get(f"{PREFIX}/summary", operation_id="getSummary", tags=["community"], responses=PROBLEMS)
+    async def summary(community: Community, min_position: MinPosition = 0) -> Response[SummaryView]:
+        """Totals, the zero-sum proof, and how many of each kind are in each state."""
+        tenant = community_of(community)
+        await reader.reach(min_position)
+        position, found = await reader.summary(tenant)
+        total = found.main + found.stake + found.disputed
+        states = {f"{kind.replace('-', '_')}s": found.states.get(kind, {}) for kind in KINDS}
+        states |= {"memberships": states.pop("members"), "policies": states.pop("policys")}
+        states["intros"] = without_count_of_declines(states["intros"])
+        view = SummaryView(
+            members=found.members,
+            given=found.given,
+            received=found.received,
+            zero_sum=ZeroSum(main=found.main, stake=found.stake, disputed=found.disputed, sum=total, holds=total == 0),
+            **states,
+        )
+        return shown(view, position)
+
+    @get(f"{PREFIX}/policy", operation_id="getPolicyInForce", tags=["community"], responses=PROBLEMS)
+    async def policy(community: Community, min_position: MinPosition = 0) -> Response[PolicyInForce]:
+        """The policy that decisions are made by now, and those that are to start."""
+        tenant, at = community_of(community), now()
+        await reader.reach(min_position)
+        position, published = await insight.policy(tenant)
+        versions = published.versions if published is not None else ()
+        scheduled = [version for version in versions if version.starts_at > at]
+        return shown(PolicyInForce(policy=in_force(published, at), scheduled=scheduled), position)
+
+    @get(f"{PREFIX}/gatherings/{{id:str}}/yield", operation_id="getYield", tags=["gatherings"], responses=PROBLEMS)
+    async def gathering_yield(
+        community: Community,
+        id: AggregateId,  # noqa: A002  The route says so.
+        min_position: MinPosition = 0,
+    ) -> Response[YieldView]:
+        """What came of a gathering. Of one that nothing names, nothing did."""
+        tenant, gathering = community_of(community), id_of(id)
+        await reader.reach(min_position)
+        position, found = await insight.gathering_yield(tenant, gathering)
+        return shown(YieldView(gathering=gathering, **msgspec.structs.asdict(found)), position)
+
+    return [balances, summary, policy, gathering_yield]
+
+
+def without_count_of_declines(intros: dict[str, int]) -> dict[str, int]:
+    """Of introductions that came to nothing, nobody counts who said no: they are all `not_now`."""
+    counted = {state: count for state, count in intros.items() if state not in NOT_NOW}
+    not_now = sum(intros.get(state, 0) for state in NOT_NOW)
+    return counted | ({"not_now": not_now} if not_now else {})

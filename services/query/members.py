@@ -1,0 +1,148 @@
+"""What a member has, how they stand, whom they know, and what would help them."""
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from ledger.books.insight import Insight, facts_of
+from ledger.books.reader import Reader
+from ledger.domain.coach import Coaching, coach
+from ledger.domain.guard import is_riding
+from ledger.domain.publication import in_force
+from ledger.domain.standing import band, recent_permille, reliability_permille
+from services.http.conventions import (
+    LIMIT_DEFAULT,
+    PREFIX,
+    Community,
+    Cursor,
+    Limit,
+    Member,
+    MinPosition,
+    Now,
+    Viewer,
+    community_of,
+    member_of,
+    other_of,
+)
+from services.http.cursor import after_cursor, cursor_after
+from services.http.problems import InvalidField
+from services.query.shown import PERSONAL, only_for, shown
+from services.query.views import (
+    BalanceView,
+    MatchesView,
+    PairsPage,
+    PairView,
+    StandingView,
+    balance_view,
+    pair_view,
+    standing_view,
+)
+
+
+def member_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
+    return [*account_routes(reader), *standing_routes(reader, now)]
+
+
+def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
+    @get(f"{PREFIX}/members/{{member:str}}/balance", operation_id="getBalance", tags=["members"], responses=PERSONAL)
+    async def balance(
+        community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
+    ) -> Response[BalanceView]:
+        """A member's accounts, gross tallies and reciprocity. One who is in no entry has zeros."""
+        tenant, whose = community_of(community), member_of(member)
+        only_for(viewer, whose)
+        await reader.reach(min_position)
+        position, found = await reader.balance(tenant, whose)
+        return shown(balance_view(found), position, viewer=viewer, asked=min_position)
+
+    @get(f"{PREFIX}/members/{{member:str}}/pairs", operation_id="listPairs", tags=["members"], responses=PERSONAL)
+    async def pairs(
+        community: Community,
+        member: Member,
+        viewer: Viewer = None,
+        min_position: MinPosition = 0,
+        limit: Limit = LIMIT_DEFAULT,
+        cursor: Cursor = None,
+    ) -> Response[PairsPage]:
+        """Everybody the member knows or has exchanged something with."""
+        tenant, whose = community_of(community), member_of(member)
+        only_for(viewer, whose)
+        query = f"pairs {whose}"
+        after = after_cursor(cursor, query, tenant)
+        await reader.reach(min_position)
+        position, found = await reader.pairs(tenant, whose, after, limit + 1)
+        page = [pair_view(whose, tally) for tally in found[:limit]]
+        more = cursor_after(query, tenant, page[-1].other) if len(found) > limit else None
+        return shown(PairsPage(pairs=page, next=more), position, viewer=viewer, asked=min_position)
+
+    @get(
+        f"{PREFIX}/members/{{member:str}}/pairs/{{other:str}}",
+        operation_id="getPair",
+        tags=["members"],
+        responses=PERSONAL,
+    )
+    async def pair(
+        community: Community, member: Member, other: Member, viewer: Viewer = None, min_position: MinPosition = 0
+    ) -> Response[PairView]:
+        """What two members have done for each other, as the first one sees it."""
+        tenant, whose, others = community_of(community), member_of(member), other_of(other)
+        only_for(viewer, whose, others)
+        await reader.reach(min_position)
+        position, tally = await reader.pair(tenant, whose, others)
+        return shown(pair_view(whose, tally), position, viewer=viewer, asked=min_position)
+
+    return [balance, pairs, pair]
+
+
+def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
+    insight = Insight(reader)
+
+    @get(f"{PREFIX}/members/{{member:str}}/standing", operation_id="getStanding", tags=["members"], responses=PERSONAL)
+    async def standing(
+        community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
+    ) -> Response[StandingView]:
+        """How a member stands: index, recent standing, reliability, band and credit limit."""
+        tenant, whose, at = community_of(community), member_of(member), now()
+        only_for(viewer, whose)
+        await reader.reach(min_position)
+        _, published = await insight.policy(tenant)
+        policy = in_force(published, at)
+        position, found = await insight.standing(tenant, whose, at, policy)
+        recent = recent_permille(found.recent_given, found.recent_received, at)
+        word = band(
+            recent_permille=recent,
+            settled_items=found.settled,
+            since=found.since,
+            riding=is_riding(facts_of(found), at, policy),
+            now=at,
+            policy=policy,
+        )
+        view = standing_view(found, word, recent, reliability_permille(found.kept, found.broken))
+        return shown(view, position, viewer=viewer, asked=min_position)
+
+    @get(f"{PREFIX}/members/{{member:str}}/coach", operation_id="getCoach", tags=["members"], responses=PERSONAL)
+    async def coaching(
+        community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
+    ) -> Response[Coaching]:
+        """What a member's own asks tell them: for nobody else's eyes, so `viewer` must be the member."""
+        tenant, whose, at = community_of(community), member_of(member), now()
+        if viewer is None:
+            raise InvalidField(field="viewer", source="query", reason="the coach speaks to the member alone")
+        only_for(viewer, whose)
+        await reader.reach(min_position)
+        _, published = await insight.policy(tenant)
+        position, asks = await insight.asks(tenant, whose)
+        view = coach(asks, at, in_force(published, at))
+        return shown(view, position, viewer=viewer, asked=min_position)
+
+    @get(f"{PREFIX}/members/{{member:str}}/matches", operation_id="listMatches", tags=["members"], responses=PERSONAL)
+    async def matches(
+        community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
+    ) -> Response[MatchesView]:
+        """Who offers what the member wants, nearest first; whoever could introduce them is named."""
+        tenant, whose = community_of(community), member_of(member)
+        only_for(viewer, whose)
+        await reader.reach(min_position)
+        position, found = await insight.matches(tenant, whose)
+        return shown(MatchesView(member=whose, matches=found), position, viewer=viewer, asked=min_position)
+
+    return [standing, coaching, matches]

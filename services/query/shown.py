@@ -1,0 +1,36 @@
+"""What all answers of the books share: the position they show, and whose eyes they are for."""
+
+from typing import Any, Final
+
+from litestar import Response
+
+from ledger.books.reader import BooksBehind
+from ledger.books.schema import BooksUnavailable, SchemaMissing
+from ledger.domain.refusals import NotYours
+from services.http.conventions import viewer_of
+from services.http.problems import InvalidField, Unauthorized, documented
+
+ALWAYS: Final = (InvalidField, Unauthorized, BooksUnavailable, BooksBehind, SchemaMissing)
+PROBLEMS: Final = documented(*ALWAYS)
+PERSONAL: Final = documented(*ALWAYS, NotYours)
+
+
+def only_for(viewer: str | None, *members: str) -> None:
+    """A service sees all; a member sees what is theirs.
+
+    Raises: NotYours; InvalidField.
+    """
+    if viewer is not None and viewer_of(viewer) not in members:
+        raise NotYours(role="member")
+
+
+def shown(
+    view: Any, position: int, *, viewer: str | None = None, asked: int = 0, headers: dict[str, str] | None = None
+) -> Response[Any]:
+    """The answer, with the position that it shows.
+
+    To a member's eyes it is `asked`, which they named themselves: the real one moves with whatever happens, and in a
+    quiet community it would tell when somebody declined.
+    """
+    position = position if viewer is None else asked
+    return Response(view, headers={**(headers or {}), "Ledger-Position": str(position)})

@@ -1,0 +1,250 @@
+"""The teller: lives a story through the API, and writes it down as it was asked and answered.
+
+Every story is a chapter of `docs/stories.md`. `WRITE_STORIES=1 make test ARGS='tests/stories/test_s?_*.py'` writes the
+page anew; without it a test fails whose chapter is not what was told.
+"""
+
+import json
+import os
+import re
+import textwrap
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+from uuid import UUID, uuid5
+
+import httpx
+
+from tests.services.caller import refused
+from tests.stories.served import MODERATOR_KEY, Served
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "stories.md"
+WRITE: Final = "WRITE_STORIES"
+HOW: Final = f"run `{WRITE}=1 make test ARGS='tests/stories/test_s?_*.py'`"
+STORY_IDS: Final = UUID("5d6a1f0e-7f53-5c35-9b8e-3d9e6f2b8a10")
+COMMUNITY: Final = "riverside"
+WIDTH: Final = 110
+LINE: Final = 100
+
+PREFACE: Final = """\
+# Stories
+
+What the ledger does for the people in it, told five times. Everything below was really asked and really answered:
+the tests in `tests/stories` write this page, and fail when the ledger would answer otherwise.
+
+How to read it:
+
+- The grey boxes are what an app sends for somebody (`POST` says something, `GET` asks something) and what it hears
+  back. All addresses begin with `/v1/communities/riverside`.
+- `viewer` says whose eyes an answer is for. What that person may not know is not in it.
+- `{curly brackets}` stand for the long ids of things. `...` stands for what does not matter here.
+- Points are not money. One ordinary favour is 120. Above zero, somebody has given more than they received.
+"""
+CHAPTERS: Final = (
+    "The physician who is asked for a colleague",
+    "The client who dares to ask again",
+    "The one who only ever asked",
+    "The matchmaker and the fruitless evening",
+    "The partner who never said what he was looking for",
+)
+
+
+class Story:
+    """One chapter. What is asked and answered is written down in the order it happens."""
+
+    def __init__(self, ledger: Served) -> None:
+        self._ledger = ledger
+        self._caller = ledger.community(COMMUNITY)
+        self._parts = [f"*{self.day()}.*"]
+        self._names: dict[str, str] = {}
+
+    @property
+    def now(self) -> datetime:
+        return self._ledger.now
+
+    # What is written
+
+    def tell(self, prose: str) -> None:
+        self._parts.append(wrapped(prose))
+
+    def day(self) -> str:
+        return f"{self.now:%B} {self.now.day}"
+
+    async def later(self, days: int, prose: str) -> None:
+        """Time passes, and what ends by itself has ended."""
+        self._ledger.now += timedelta(days=days)
+        await self._ledger.settled()
+        self._parts.append(f"*{self.day()}.*")
+        self.tell(prose)
+
+    # What is asked
+
+    def id(self, name: str) -> str:
+        """An id that the page calls by this name."""
+        own = str(uuid5(STORY_IDS, name))
+        self.call(own, name)
+        return own
+
+    def call(self, own: str, name: str) -> None:
+        self._names[own] = name
+
+    async def say(
+        self, path: str, body: dict[str, Any], *, show: str = "state", moderator: bool = False
+    ) -> dict[str, Any]:
+        """Somebody says something, and it is recorded. `show`: what of the answer is written down."""
+        answer = await self._post(path, body, moderator=moderator)
+        assert answer.status_code in {200, 201}, answer.text
+        return self._written("POST", path, body, answer, show)
+
+    async def say_quietly(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The same, of what the page tells in words."""
+        answer = await self._post(path, body)
+        assert answer.status_code in {200, 201}, answer.text
+        view: dict[str, Any] = answer.json()
+        return view
+
+    async def is_refused(self, path: str, body: dict[str, Any], status: int, code: str, *, show: str) -> dict[str, Any]:
+        """Somebody says something, and it is not recorded."""
+        answer = await self._post(path, body)
+        refused(answer, status, code)
+        return self._written("POST", path, body, answer, show)
+
+    async def see(self, path: str, *, viewer: str | None = None, show: str) -> dict[str, Any]:
+        """Somebody looks."""
+        answer = await self._get(path, viewer)
+        assert answer.status_code == 200, answer.text
+        return self._written("GET", path, viewer, answer, show)
+
+    async def may_not_see(self, path: str, *, viewer: str) -> None:
+        answer = await self._get(path, viewer)
+        refused(answer, 403, "not_yours")
+        self._written("GET", path, viewer, answer, "title")
+
+    async def stage(self, member: str, other: str, stage: str) -> None:
+        """How far two have come with each other, as the first one sees it."""
+        view = await self.see(f"/members/{member}/pairs/{other}", viewer=member, show="given received stage")
+        assert view["stage"] == stage
+
+    async def balances(self, *members: str) -> dict[str, dict[str, Any]]:
+        """What everybody sees of themselves, in one table."""
+        found: dict[str, dict[str, Any]] = {}
+        for member in members:
+            answer = await self._get(f"/members/{member}/balance", member)
+            assert answer.status_code == 200, answer.text
+            found[member] = answer.json()
+        self._table(
+            "`GET /members/{member}/balance?viewer={member}`, each for their own eyes:",
+            ["who", "given", "received", "balance", "of it at stake"],
+            [
+                [name.capitalize(), has["given"], has["received"], has["net"], has["stake"]]
+                for name, has in found.items()
+            ],
+        )
+        return found
+
+    async def yields(self, *gatherings: str) -> list[dict[str, Any]]:
+        """What came of gatherings, side by side."""
+        found: list[dict[str, Any]] = []
+        for gathering in gatherings:
+            answer = await self._get(f"/gatherings/{gathering}/yield", None)
+            assert answer.status_code == 200, answer.text
+            found.append(answer.json())
+        self._table(
+            "`GET /gatherings/{id}/yield` of both:",
+            ["what came of it", *(self._names[gathering] for gathering in gatherings)],
+            [[name.replace("_", " "), *(each[name] for each in found)] for name in found[0] if name != "gathering"],
+        )
+        return found
+
+    def _table(self, request: str, head: list[str], rows: list[list[Any]]) -> None:
+        lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+        self._parts.append("\n".join([request, "", *("| " + " | ".join(map(str, line)) + " |" for line in lines)]))
+
+    async def _post(self, path: str, body: dict[str, Any], *, moderator: bool = False) -> httpx.Response:
+        answer = await self._ledger.client.post(
+            self._caller.path(path),
+            json=body,
+            headers={"Authorization": f"Bearer {MODERATOR_KEY}"} if moderator else {},
+        )
+        await self._ledger.settled()
+        return answer
+
+    async def _get(self, path: str, viewer: str | None) -> httpx.Response:
+        query = {"viewer": viewer} if viewer is not None else {}
+        return await self._ledger.client.get(self._caller.path(path), params=query)
+
+    # How it is written
+
+    def _written(
+        self, method: str, path: str, said: dict[str, Any] | str | None, answer: httpx.Response, show: str
+    ) -> dict[str, Any]:
+        view: dict[str, Any] = answer.json()
+        fields = show.split()
+        assert [field for field in fields if field not in view] == [], view
+        shown = {field: view[field] for field in fields}
+        lines = [self._named(f"{method} {path}")]
+        if isinstance(said, dict):
+            lines.append(printed(json.loads(self._named(json.dumps(said)))))
+        elif said is not None:
+            lines[0] += f"?viewer={said}"
+        lines += ["", f"{answer.status_code} {answer.reason_phrase}"]
+        lines.append(printed(json.loads(self._named(json.dumps(shown))), more=shown.keys() < view.keys()))
+        self._parts.append("```http\n" + "\n".join(lines) + "\n```")
+        return view
+
+    def _named(self, text: str) -> str:
+        """The same, with a name in the place of every id."""
+        for own, name in self._names.items():
+            text = text.replace(own, f"{{{name}}}")
+        unnamed = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text)
+        assert unnamed is None, f"an id without a name in {text}"
+        return text
+
+    def ends(self, title: str) -> None:
+        """The chapter is told: it is on the page, word for word."""
+        chapter = f"## {title}\n\n" + "\n\n".join(self._parts) + "\n"
+        if os.environ.get(WRITE):
+            PAGE.write_text(page_with(title, chapter))
+        assert chapters_of(PAGE.read_text()).get(title) == chapter, HOW
+
+
+def printed(value: Any, *, more: bool = False, indent: str = "") -> str:
+    """JSON on one line, or, where that is long, a line for each thing in it. `more`: there is more than is shown."""
+    line = json.dumps(value, ensure_ascii=False)
+    if more:
+        line = f"{line[:-1]}, ...}}"
+    if len(indent) + len(line) <= LINE or not isinstance(value, dict | list):
+        return line
+    deeper = indent + "  "
+    things = cast("dict[str, Any] | list[Any]", value)
+    if isinstance(things, dict):
+        inner = [f"{json.dumps(name)}: {printed(thing, indent=deeper)}" for name, thing in things.items()]
+        opened, closed = "{", "}"
+    else:
+        inner = [printed(thing, indent=deeper) for thing in things]
+        opened, closed = "[", "]"
+    return "\n".join([opened, ",\n".join(deeper + thing for thing in inner + ["..."] * more), indent + closed])
+
+
+def wrapped(prose: str) -> str:
+    paragraphs = textwrap.dedent(prose).strip().split("\n\n")
+    return "\n\n".join(
+        textwrap.fill(" ".join(paragraph.split()), WIDTH, break_on_hyphens=False) for paragraph in paragraphs
+    )
+
+
+def chapters_of(page: str) -> dict[str, str]:
+    """Every chapter that stands on the page, by its title."""
+    _, *found = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    return {chapter.partition("\n")[0].removeprefix("## "): chapter.rstrip("\n") + "\n" for chapter in found}
+
+
+def page_with(title: str, chapter: str) -> str:
+    """The page with this chapter in its place, and none that nobody tells any more."""
+    found = chapters_of(PAGE.read_text()) if PAGE.exists() else {}
+    found[title] = chapter
+    return page_of({title: found[title] for title in CHAPTERS if title in found})
+
+
+def page_of(chapters: dict[str, str]) -> str:
+    return "\n".join([PREFACE, *chapters.values()])

@@ -1,0 +1,10 @@
+"""The page of stories has all of them, in order, and nothing else. What each says is held by its own test."""
+
+from tests.stories.telling import CHAPTERS, PAGE, chapters_of, page_of
+
+
+def test_the_page_is_its_preface_and_its_chapters() -> None:
+    page = PAGE.read_text()
+    chapters = chapters_of(page)
+    assert tuple(chapters) == CHAPTERS
+    assert page == page_of(chapters)

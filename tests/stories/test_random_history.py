@@ -1,0 +1,292 @@
+"""A long history of everything at once, right and wrong, said over HTTP: what the books say of it in the end."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from deploy.embedded import EmbeddedPostgres
+from ledger.audit import audit
+from ledger.books.schema import migrate
+from ledger.domain.catalog import EVENTS, KINDS, OPERATIONS
+from ledger.domain.context import Context
+from ledger.domain.member import MemberState
+from ledger.domain.publication import PublishPolicy
+from ledger.domain.refusals import Refusal
+from ledger.domain.transfers import transfers_of
+from ledger.domain.values import Command, Creation, Lapse, tag_of
+from ledger.envelope import AggregateRef, Recorded
+from ledger.log.aggregate import aggregate_of
+from ledger.log.executor import Outcome, Submission
+from ledger.runtime.settings import Settings
+from tests.books.shown import Books
+from tests.books.telling import (
+    COMMUNITIES,
+    MODERATOR,
+    NOW,
+    PATIENCE,
+    SAYING_NO,
+    SPOKEN_OF,
+    WILLING,
+    RandomHistory,
+    submission,
+)
+from tests.stories.served import MODERATOR_KEY, Served, served
+from workers.clock import Clock
+
+SEED: Final = 20_26
+COMMANDS: Final = 20_000
+BATCH_MAX: Final = 900
+ONE_BY_ONE_MAX: Final = 2_000  # Events: all of them in batches of one take too long for a test.
+IN_VAIN: Final = (
+    "already_exists",
+    "asked_before",
+    "idempotency_key_missing",
+    "inbound_asks",
+    "invalid_field",
+    "no_dues",
+    "nobody_asked",
+    "not_yours",
+    "open_asks",
+    "party_to_it",
+    "reciprocity_limit",
+    "time_in_future",
+    "time_too_early",
+    "too_late",
+    "under_dispute",
+    "unknown",
+    "wrong_state",
+)
+
+Tables = dict[str, list[str]]
+SPOKEN_OF_MAX: Final = 40  # Few enough for their stories to get somewhere.
+PARTIES_MAX: Final = 8
+LOOKED_AT: Final = 4
+TRIED: Final = 20
+MISTAKES: Final = 0.15
+AGAIN_MAX: Final = 200  # What was said lately, and may be said again.
+
+
+class Rumour(RandomHistory):
+    """A random history that is told over HTTP, in batches, with what goes wrong on the way there."""
+
+    def __init__(self, seed: int, ledger: Served) -> None:
+        super().__init__(seed, ledger.log)
+        self.ledger: Final = ledger
+        self.said: Final[Counter[str]] = Counter()
+        self.answered: Final[Counter[str]] = Counter()
+        self.events: Final[list[Recorded]] = []
+        self._lately: Final[list[dict[str, Any]]] = []
+        self._spoken_of: Final = {community: deque[AggregateRef](maxlen=SPOKEN_OF_MAX) for community in COMMUNITIES}
+        self._members: Final = {community: list[AggregateRef]() for community in COMMUNITIES}
+
+    async def spread(self, commands: int) -> None:
+        """Say so many, and let the clock and the projector come after."""
+        clock = Clock(self.chronicle.executor, self.ledger.reader, lambda: self.chronicle.now)
+        while (left := commands - self.said.total()) > 0:
+            await self._batch(min(self._random.randint(1, BATCH_MAX), left))
+            hours = self._random.choice([0] * 6 + [1, 20, 24 * 15, 24 * 40])
+            self.chronicle.now += timedelta(hours=hours, microseconds=self._random.randrange(1_000_000))
+            self.ledger.now = self.chronicle.now
+            await self.ledger.shown()
+            while await clock.turn():
+                pass
+            await self._learn()
+        await self.ledger.shown()
+
+    async def _batch(self, length: int) -> None:
+        """In one community: who says it is in the request, and where, in its address."""
+        community = self._random.choice(COMMUNITIES)
+        items = [self._item(community) for _ in range(length)]
+        answer = await self.ledger.client.post(
+            self.ledger.community(community).path("/batch"),
+            content=msgspec.json.encode(items),
+            headers={"Authorization": f"Bearer {MODERATOR_KEY}", "Content-Type": "application/json"},
+        )
+        assert answer.status_code == 200, answer.text
+        results = answer.json()
+        self.said.update(item["op"] for item in items)
+        self.answered.update(result.get("problem", {}).get("code", result["status"]) for result in results)
+        assert len(results) == len(items)
+
+    def _item(self, community: str) -> dict[str, Any]:
+        draw = self._random.random()
+        if draw < 0.04 and self._lately:
+            return self._random.choice(self._lately)  # In the other community it is new.
+        item = self._written(self._step(community) or self._begun(community))
+        if draw > 0.98:
+            return self._spoiled(item)
+        self._lately.append(item)
+        del self._lately[:-AGAIN_MAX]
+        return item
+
+    def _begun(self, community: str) -> Submission:
+        while (said := self._beginning()).community != community:
+            pass
+        if said.id is None and isinstance(said.command, Creation):
+            own = said.command.own_id(community)
+            self._imagine(AggregateRef(community, said.kind, str(own)), said.command)
+        return said
+
+    def _step(self, community: str) -> Submission | None:
+        """Of something that was spoken of lately; None, where there is nothing, or enough is said of it."""
+        refs = self._members[community] if self._random.random() < 0.04 else self._spoken_of[community]
+        if not refs or self._random.random() < 0.25:
+            return None
+        for ref in self._random.sample(refs, min(LOOKED_AT, len(refs))):
+            if ref.kind == "dispute" and self._random.random() < PATIENCE:
+                continue
+            concerned = {MODERATOR, *msgspec.structs.astuple(self.last[ref].state)[:PARTIES_MAX]}
+            steps = [step for step in self._steps(ref.kind) if not isinstance(step, Lapse) and step.actor in concerned]
+            weights = [1 if isinstance(step, SAYING_NO) else WILLING for step in steps]
+            tried = self._random.choices(steps, weights, k=TRIED)
+            step = next((step for step in tried if self._possible(ref, step)), None)
+            if step is not None or self._random.random() < MISTAKES:
+                break
+        else:
+            return None
+        step = step or tried[0]
+        self._imagine(ref, step)
+        return submission(self._at_some_time(step), UUID(ref.id), community)
+
+    def _imagine(self, ref: AggregateRef, command: Command) -> None:
+        """What it may come to, so that the rest of the batch can go on from there. The log will tell."""
+        kind, last = KINDS[ref.kind], self.last.get(ref)
+        state = last.state if last is not None else None
+        found = {need: self._found(ref.community, need) for need in kind.needs(command, state, UUID(ref.id))}
+        try:
+            event = kind.decide(command, state, Context(now=self.chronicle.now, found=found))
+        except Refusal:
+            return
+        if event is not None:
+            self._is_now(Outcome(ref=ref, state=kind.evolve(state, event), version=0, position=0, how="recorded"))
+
+    def _is_now(self, outcome: Outcome) -> None:
+        ref = outcome.ref
+        if ref not in self.last and ref.kind in SPOKEN_OF:
+            (self._members if ref.kind == "member" else self._spoken_of)[ref.community].append(ref)
+        self.last[ref] = outcome
+
+    def _written(self, said: Submission) -> dict[str, Any]:
+        """The command as a caller writes it."""
+        item: dict[str, Any] = {"op": said.operation, "body": said.command}
+        if self._random.random() < 0.5:
+            item["idempotency_key"] = f"key-{self._random.getrandbits(64):x}"
+        if not isinstance(said.command, Creation):
+            state = self.last[AggregateRef(said.community, said.kind, str(said.id))].state
+            item["id"] = state.member if isinstance(state, MemberState) else str(said.id)
+        return item
+
+    def _spoiled(self, item: dict[str, Any]) -> dict[str, Any]:
+        body = msgspec.to_builtins(item["body"])
+        return self._random.choice(
+            [
+                {**item, "op": "favour.steal"},
+                {**item, "id": "nobody and nothing"},
+                {"op": item["op"], "body": {name: fact for name, fact in body.items() if name != "id"}},
+                {**item, "body": {**body, "actor": "not a member!"}},
+                {**item, "body": {**body, "points": 1_000_000}},
+                {**item, "body": {**body, "actor": "clock"}},
+                {**item, "body": {**body, "occurred_at": (self.chronicle.now + timedelta(days=1)).isoformat()}},
+                {**item, "body": {**body, "occurred_at": "1969-12-31T23:59:59Z"}},
+                {**item, "body": [body]},
+            ]
+        )
+
+    def _policy(self, community: str) -> Creation:
+        """With a guard that is weighed, and sometimes refuses."""
+        publication = super()._policy(community)
+        assert isinstance(publication, PublishPolicy)
+        draw = self._random
+        policy = msgspec.structs.replace(
+            publication.policy,
+            guard=draw.choice(["off", "advise", "enforce", "enforce"]),
+            open_asks_max=draw.choice([1, 2, 1_000]),
+            inbound_asks_max=draw.choice([2, 1_000, 1_000]),
+            ask_again=timedelta(days=draw.choice([1, 30])),
+            riding_received_min=1,
+            riding_net_permille=draw.choice([0, 700]),
+            riding_ratio_permille=draw.choice([200, 1_000]),
+        )
+        return msgspec.structs.replace(publication, policy=policy)
+
+    async def _learn(self) -> None:
+        """What was recorded meanwhile, by whomever: also by the clock."""
+        end = await self.chronicle.log.end()
+        if end == self._seen:
+            return
+        async with aclosing(self.chronicle.log.read_from(self._seen + 1)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    self._hear(event)
+                if self._seen >= end:
+                    return
+
+    def _hear(self, event: Recorded) -> None:
+        self.events.append(event)
+        self._seen = event.position
+        now = aggregate_of(event)
+        self._is_now(
+            Outcome(ref=event.ref, state=now.state, version=now.version, position=now.position, how="recorded")
+        )
+        if transfers_of(event.envelope.data):
+            self._charged.append(event)
+
+
+@pytest.fixture
+async def ledger(settings: Settings) -> AsyncIterator[Served]:
+    """One whose clock has its turns when the history says so, so that it is the same history every time."""
+    async with served(settings, NOW, clock=False) as ledger:
+        yield ledger
+
+
+async def written(postgres: EmbeddedPostgres, schema: str, events: list[Recorded], batch_max: int) -> Tables:
+    """What empty books hold after these events."""
+    await migrate(postgres.dsn, schema)
+    books = Books(postgres.dsn, schema)
+    await books.write(events, batch_max)
+    return await books.everything()
+
+
+@pytest.mark.slow
+async def test_the_books_of_twenty_thousand_commands_are_what_the_log_says_in_any_batch_size(
+    ledger: Served, settings: Settings, postgres: EmbeddedPostgres, schema: str
+) -> None:
+    rumour = Rumour(SEED, ledger)
+    await rumour.spread(COMMANDS)
+    assert rumour.said.total() == COMMANDS
+    assert_it_was_no_dull_history(rumour)
+
+    report = await audit(ledger.log, settings.postgres_dsn, settings.postgres_schema)
+    assert (report.differences, report.behind) == ([], 0)
+    assert report.events == len(rumour.events)
+    for community in COMMUNITIES:
+        summary = (await ledger.community(community).get("/summary")).json()
+        assert summary["zero_sum"]["holds"]
+        assert summary["given"] == summary["received"]
+
+    projected = await Books(settings.postgres_dsn, settings.postgres_schema).everything()
+    beginning = rumour.events[:ONE_BY_ONE_MAX]
+    thousand, seven, beginning_by_one, beginning_at_once = await asyncio.gather(
+        written(postgres, f"{schema}_by_1000", rumour.events, 1_000),
+        written(postgres, f"{schema}_by_7", rumour.events, 7),
+        written(postgres, f"{schema}_by_1", beginning, 1),
+        written(postgres, f"{schema}_beginning", beginning, 1_000),
+    )
+    assert thousand == projected
+    assert seven == projected
+    assert beginning_by_one == beginning_at_once
+
+
+def assert_it_was_no_dull_history(rumour: Rumour) -> None:
+    """Everything happened that can, everything was said that can be, and much of it in vain."""
+    happened = {tag_of(event.envelope.data) for event in rumour.events}
+    assert happened == set(EVENTS)
+    assert set(OPERATIONS) <= rumour.said.keys()
+    assert {"recorded", "replayed", "unchanged", *IN_VAIN} <= rumour.answered.keys()

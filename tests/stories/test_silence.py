@@ -1,0 +1,133 @@
+"""Rule 5: nothing that the asker can read tells a no from a silence.
+
+The same asks are made in communities that are equal but for what the others do with them. Whatever the asker asks the
+ledger, at any moment, the answers are the same to the byte.
+
+One thing is left out of the comparison: the positions in the log of what the asker says themselves. The log counts the
+events of everybody, so one that grew by more than the asker's own says that somebody did something, and neither who
+nor what; who says something must be told where it stands, to read it back. Such a position is replaced by which of the
+asker's own it is. One that is not theirs is left as it is, and would be seen.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ledger.runtime.settings import Settings
+from tests.stories.listening import (
+    ASKER,
+    CONNECTORS,
+    HOUR,
+    ONCE,
+    TARGETS,
+    End,
+    Fate,
+    History,
+    Wish,
+    differences,
+    heard_in,
+)
+from tests.stories.served import Served, served
+
+EXAMPLES: Final = 8
+DAY: Final = timedelta(days=1)
+SPAN_HOURS: Final = 45 * 24
+
+shares = st.floats(0.01, 0.99)
+hours = st.integers(0, SPAN_HOURS)
+FATES: Final = st.builds(
+    Fate,
+    end=st.sampled_from(["ignored", "declined", "refused", "left alone", "never made"]),
+    answered=shares,
+    then=shares,
+    clock=st.sampled_from([None, timedelta(0), HOUR, 4 * DAY]),
+)
+WISHES: Final = st.builds(
+    Wish,
+    at=st.integers(0, SPAN_HOURS // 2),
+    connector=st.sampled_from(CONNECTORS),
+    target=st.sampled_from(TARGETS),
+    expects=st.sampled_from([None, 0, 40, 100]),
+    respond_by=st.sampled_from([None, None, 1, 72]),
+    withdrawn=st.sampled_from([None, None, None, 0, 50, 30 * 24]),
+)
+
+
+def several(elements: st.SearchStrategy[Any], least: int, most: int) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(elements, min_size=least, max_size=most).map(tuple)
+
+
+HISTORIES: Final = st.builds(
+    History,
+    guard=st.sampled_from(["off", "advise", "advise", "enforce"]),
+    wishes=several(WISHES, 1, 3),
+    thanks=several(st.tuples(hours, st.sampled_from([*CONNECTORS, *TARGETS])), 0, 2),
+    asked_by_others=several(st.tuples(hours, st.sampled_from([*CONNECTORS, ASKER])), 0, 2),
+    looks=several(hours, 1, 2),
+)
+EVERY_FATE: Final = (
+    Fate("declined", 0.1),
+    Fate("refused", 0.3, 0.3),
+    Fate("left alone", 0.9),
+    Fate("left alone", 0.1, clock=4 * DAY),
+    Fate("never made", 0.5, 0.5),
+    Fate("ignored"),
+    Fate("ignored", clock=4 * DAY),
+)
+
+
+@pytest.fixture
+async def ledger(settings: Settings) -> AsyncIterator[Served]:
+    """One whose clock is told by the fates."""
+    async with served(settings, ONCE, clock=False) as ledger:
+        yield ledger
+
+
+@pytest.mark.slow
+@hypothesis_settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=HISTORIES, fates=st.lists(several(FATES, 3, 3), min_size=3, max_size=3))
+@example(
+    history=History("advise", (Wish(0, "cas", "tom", 40),), looks=(24, 10 * 24, 18 * 24, 30 * 24)),
+    fates=[(fate,) for fate in EVERY_FATE],
+)
+@example(
+    history=History(
+        "enforce",
+        (Wish(0, "cas", "tom", 40, withdrawn=20 * 24), Wish(1, "cleo", "tess", 10, respond_by=72)),
+        thanks=((30 * 24, "cas"),),
+        asked_by_others=((2, ASKER),),
+        looks=(8 * 24, 22 * 24, 31 * 24),
+    ),
+    fates=[(fate, fate) for fate in EVERY_FATE],
+)
+async def test_a_no_is_a_silence_to_the_asker(ledger: Served, history: History, fates: list[tuple[Fate, ...]]) -> None:
+    silence, *others = await heard_in(ledger, history, fates)
+    for fate, heard in zip(fates, others, strict=True):
+        told = differences(silence, heard)
+        assert not told, f"the asker can tell {fate}: {told[0]}"
+
+
+@pytest.mark.parametrize("end", ["declined", "refused"])
+async def test_a_no_that_is_said_is_seen_from_then_on_and_not_before(ledger: Served, end: End) -> None:
+    """And by this is seen that the comparison is not blind."""
+    history = History("advise", (Wish(0, "cas", "tom", 40),), looks=(24, 10 * 24, 40 * 24))
+    silence, told, silently = await heard_in(
+        ledger, history, [(Fate(end, 0.25, 0.2, told=True),), (Fate(end, 0.25, 0.2),)]
+    )
+    assert differences(silence, silently) == []
+    seen = differences(silence, told)
+    assert {line.partition(",")[0] for line in seen} == {"10 days", "23 days"}  # Not after a day, nor after 24.
+    asks = [line for line in seen if line.partition("\n")[0].endswith(": ask 0")]
+    assert asks
+    assert all('"state":"pending"' in line and '"state":"not_now"' in line for line in asks)
+
+
+async def test_a_no_that_is_said_does_not_say_who_said_it(ledger: Served) -> None:
+    history = History("advise", (Wish(0, "cas", "tom", 40),), looks=(10 * 24, 40 * 24))
+    _, *told = await heard_in(ledger, history, [(Fate(end, 0.25, 0.2, told=True),) for end in ("declined", "refused")])
+    assert differences(*told) == []
