@@ -21,7 +21,7 @@ class Poison(Exception):
         self.position = position
 
 
-class AggregateRef(Struct, frozen=True, gc=False):
+class AggregateRef(Struct, frozen=True, gc=False, cache_hash=True):
     """One aggregate of a community. `id` is a lower-case UUID."""
 
     community: str

@@ -14,19 +14,19 @@ from ledger.domain.entry import Entry
 from ledger.domain.member import Active
 from ledger.domain.posting import entry_of
 from ledger.domain.refusals import Bug
-from ledger.domain.standing import weight
+from ledger.domain.standing import hours_begun, weight_in
 from ledger.domain.values import State, tag_of
 from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
 
 PARTIES_MAX: Final = 3
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)  # Between these, a weight is exact.
-LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+EARLIEST_HOUR: Final = hours_begun(datetime(1970, 1, 1, tzinfo=UTC))  # Between these, a weight is exact.
+LATEST_HOUR: Final = hours_begun(datetime(2100, 1, 1, tzinfo=UTC))
 
 Holder = tuple[str, str]  # community, member
 PairKey = tuple[str, str, str]  # community, and two members in the order of their ids
 
 
-class Balance(Struct):
+class Balance(Struct, gc=False):
     """What a member has: a row of the table, but for its key."""
 
     main: int = 0
@@ -43,7 +43,7 @@ class Balance(Struct):
     last: int = 0
 
 
-class PairChange(Struct):
+class PairChange(Struct, gc=False):
     """What is added to the row of a pair."""
 
     low_gave: int = 0
@@ -54,7 +54,7 @@ class PairChange(Struct):
     one_to_ones: int = 0
 
 
-class Held(Struct):
+class Held(Struct, gc=False):
     """An aggregate as the books hold it, or, if it is new, will hold it."""
 
     version: int
@@ -155,7 +155,7 @@ def evolve(event: Recorded, recorded_at: datetime, held: dict[AggregateRef, Held
     before = held.get(event.ref)
     state: State = event.kind.evolve(before.state if before else None, event.envelope.data)
     if (due_at := deadline_of(state)) is not None:
-        require_known_time(due_at)
+        known_hours(due_at)
     if before:
         before.version, before.state, before.position = before.version + 1, state, event.position
     else:
@@ -168,9 +168,9 @@ def post(event: Recorded, entry: Entry, gathering: UUID | None, changes: Changes
     community, position, happened_at = event.ref.community, event.position, event.envelope.time
     fact = event.envelope.data
     helps = is_help(fact)
-    weigh_at = weighed_at(fact, happened_at)
-    require_known_time(happened_at)
-    require_known_time(weigh_at)
+    hours = known_hours(happened_at)
+    if (weigh_at := weighed_at(fact, happened_at)) is not happened_at:
+        hours = known_hours(weigh_at)
     for number, leg in enumerate(entry.legs):
         points, given, received = leg.points, leg.given, leg.received
         balance = balance_of((community, leg.member), position, changes)
@@ -187,13 +187,13 @@ def post(event: Recorded, entry: Entry, gathering: UUID | None, changes: Changes
                 assert_never(leg.account)
         if given:
             balance.given += given
-            balance.recent_given += weight(given, weigh_at)
+            balance.recent_given += weight_in(given, hours)
             balance.settled += 1 if given > 0 else -1
             if leg.counterparty is not None:
                 gave(community, leg.member, leg.counterparty, given, helps, changes)
         if received:
             balance.received += received
-            balance.recent_received += weight(received, weigh_at)
+            balance.recent_received += weight_in(received, hours)
             balance.settled += 1 if received > 0 else -1
         if balance.given < 0 or balance.received < 0:
             raise Bug(f"takes back more than {leg.member} has given or received")
@@ -223,10 +223,15 @@ def balance_of(holder: Holder, position: int, changes: Changes) -> Balance:
     return balance
 
 
-def require_known_time(at: datetime) -> None:
-    """Raises: Bug, for a time that weighs nothing or more than can be counted, or that Postgres cannot keep."""
-    if not EARLIEST <= at < LATEST:
+def known_hours(at: datetime) -> int:
+    """The hour in which it lies.
+
+    Raises: Bug, for a time that weighs nothing or more than can be counted, or that Postgres cannot keep.
+    """
+    hours = hours_begun(at)
+    if not EARLIEST_HOUR <= hours < LATEST_HOUR:
         raise Bug(f"{at} is not a time that the books know")
+    return hours
 
 
 def pair_of(community: str, one: str, other: str, changes: Changes) -> PairChange:

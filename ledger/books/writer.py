@@ -159,7 +159,8 @@ class Writer:
         await self._copy("journal", JOURNAL, changes.journal)
         await self._copy("posting", POSTING, changes.postings)
         if await self._copy("staged_balance", None, [balance_row(*item) for item in changes.balances.items()]):
-            await self._connection.execute(QUERIES["set_balances"])
+            await self._connection.execute(QUERIES["move_balances"], changes.first)
+            await self._connection.execute(QUERIES["begin_balances"], changes.first)
         if await self._copy("staged_pair", None, [pair_row(*item) for item in changes.pairs.items()]):
             await self._connection.execute(QUERIES["add_to_pairs"])
         new = {ref: held for ref, held in changes.held.items() if held.is_new}

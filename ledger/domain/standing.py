@@ -57,7 +57,12 @@ def weight(points: Points, at: datetime) -> int:
     late one needs no rewrite. Source: forward decay, Cormode, Shkapenyuk, Srivastava and Xu, ICDE 2009, with
     exponential g and a landmark.
     """
-    return weight_in(points, (at - LANDMARK) // HOUR)
+    return weight_in(points, hours_begun(at))
+
+
+def hours_begun(at: datetime) -> int:
+    """The hour in which `at` lies, counted from the landmark; below zero before it."""
+    return (at - LANDMARK) // HOUR
 
 
 @lru_cache(maxsize=16_384)  # What is settled within an hour is mostly of a few sizes.

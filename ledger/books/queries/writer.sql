@@ -38,17 +38,21 @@ SELECT a.community, a.kind, a.id::text, a.version, a.position, a.facts
 FROM unnest($1::text[], $2::text[], $3::uuid[]) AS wanted (community, kind, id)
 JOIN aggregate a ON a.community = wanted.community AND a.kind = wanted.kind AND a.id = wanted.id;
 
--- name: set_balances
+-- name: move_balances
 -- Sorted, so that neighbours in the index are touched together.
-INSERT INTO balance AS b
+UPDATE balance b SET
+    main = s.main, stake = s.stake, disputed = s.disputed, given = s.given, received = s.received,
+    recent_given = s.recent_given::numeric, recent_received = s.recent_received::numeric,
+    settled = s.settled, kept = s.kept, broken = s.broken, last = s.last
+FROM (SELECT * FROM staged_balance WHERE first < $1 ORDER BY community, member) s
+WHERE b.community = s.community AND b.member = s.member;
+
+-- name: begin_balances
+-- Of those who were first seen in this batch, which begins at $1.
+INSERT INTO balance
 SELECT community, member, main, stake, disputed, given, received, recent_given::numeric, recent_received::numeric,
        settled, kept, broken, first, last
-FROM staged_balance ORDER BY community, member
-ON CONFLICT ON CONSTRAINT one_balance_per_member DO UPDATE SET
-    main = excluded.main, stake = excluded.stake, disputed = excluded.disputed,
-    given = excluded.given, received = excluded.received,
-    recent_given = excluded.recent_given, recent_received = excluded.recent_received,
-    settled = excluded.settled, kept = excluded.kept, broken = excluded.broken, last = excluded.last;
+FROM staged_balance WHERE first >= $1;
 
 -- name: add_to_pairs
 -- MERGE and not ON CONFLICT, which holds a table's constraints against what is added and not against the sum: what a
