@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.domain.catalog import REFERRAL
-from ledger.domain.context import StateOf
+from ledger.domain.context import Context, Happened, StateOf
 from ledger.domain.policy import Policy
 from ledger.domain.referral import (
     ContactReferral,
@@ -29,7 +29,7 @@ from ledger.domain.referral import (
     ReferralWon,
     WinReferral,
 )
-from ledger.domain.refusals import NotDue, NotYours, ParentNotWon, SelfDealing, Unknown, WrongState
+from ledger.domain.refusals import Bug, NotDue, NotYours, ParentNotWon, SelfDealing, Unknown, WrongState
 from ledger.domain.values import Band, Level, tag_of
 from tests.domain.spec import MOMENT, NOW, Lifecycle, days, fold, given, owes, prove_nothing_forgotten
 
@@ -265,6 +265,13 @@ def test_nothing_grows_out_of_one_that_was_not_won(after: str) -> None:
 
 def test_nothing_grows_out_of_one_that_does_not_exist() -> None:
     given().when(replace(GIVE, parent=PARENT), found={NEED: None}).then_refused(Unknown, kind="referral", id=PARENT)
+
+
+def test_a_parent_that_is_no_referral_is_a_bug() -> None:
+    happened = Happened(PARENT, WON, NOW, NOW)
+    context = Context(now=NOW, found={NEED: happened})
+    with pytest.raises(Bug, match=r"is no referral$"):
+        REFERRAL.decide(replace(GIVE, parent=PARENT), None, context)
 
 
 # What it carries
