@@ -83,7 +83,7 @@ async def until_shown(ledger: Ledger, position: int) -> None:
     connection = await asyncpg.connect(
         ledger.settings.postgres_dsn, server_settings={"search_path": ledger.settings.postgres_schema}
     )
-    while await connection.fetchval("SELECT position FROM checkpoint") < position:  # noqa: ASYNC110
+    while await connection.fetchval("SELECT position FROM checkpoint") < position:  # noqa: ASYNC110  It happens elsewhere.
         await asyncio.sleep(0.01)
     await connection.close()
 

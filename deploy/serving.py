@@ -31,7 +31,7 @@ async def serve(app: Litestar, host: str, port: int) -> None:
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
-        server.stop()  # type: ignore[no-untyped-call]
+        server.stop()  # type: ignore[no-untyped-call]  # Granian leaves it without annotations.
         with suppress(asyncio.CancelledError):
             await serving
         raise

@@ -158,7 +158,7 @@ class Audit:
         return self.members.setdefault(key, Counter())
 
     def pair(self, community: str, one: str, other: str) -> Counter[str]:
-        return self.pairs.setdefault((community, *sorted((one, other))), Counter())  # type: ignore[arg-type]  # Two.
+        return self.pairs.setdefault((community, min(one, other), max(one, other)), Counter())
 
     def evolve(self, event: Recorded) -> State | None:
         before = self.rows.get(event.ref)

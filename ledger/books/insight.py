@@ -1,7 +1,7 @@
 """What the books say about people: their standing, what the guard weighs, the coach, matches, a gathering's yield."""
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
 from msgspec import Struct
@@ -85,7 +85,7 @@ class Insight:
     async def policy(self, community: str) -> tuple[int, Publication | None]:
         """The published policies."""
         position, held = await self._reader.aggregate("policy", community, publication_id(community))
-        return position, held.state if held is not None else None  # type: ignore[return-value]  # It is of that kind.
+        return position, cast("Publication", held.state) if held is not None else None
 
     async def standing(self, community: str, member: str, now: datetime, policy: Policy) -> tuple[int, Standing]:
         (row,) = await self._rows(
