@@ -45,13 +45,11 @@ class Standing(Struct, frozen=True, kw_only=True):
     settled: int
     kept: int
     broken: int
-    last: int
     received_items: int
     attended: int
     dues_paid: int
     since: datetime | None
     paused: bool
-    sponsored: bool
 
 
 class Yield(Struct, frozen=True, kw_only=True):
@@ -113,13 +111,11 @@ class Insight:
             settled=row["settled"],
             kept=row["kept"],
             broken=row["broken"],
-            last=row["last"],
             received_items=row["received_items"],
             attended=row["attended"],
             dues_paid=row["dues_paid"],
             since=min(seen, default=None),
             paused=isinstance(membership, Paused),
-            sponsored=sponsored,
         )
 
     async def facts(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> Facts:
@@ -203,6 +199,5 @@ def facts_of(standing: Standing, **of_the_ask: Any) -> Facts:
         dues_paid=standing.dues_paid,
         since=standing.since,
         paused=standing.paused,
-        sponsored=standing.sponsored,
         **of_the_ask,
     )

@@ -48,7 +48,7 @@ class PairTally(Struct, frozen=True):
 
 
 class MemberBalance(Struct, frozen=True):
-    """A member's accounts and gross tallies in points. `last` is the position of the last event that moved them."""
+    """A member's accounts and gross tallies in points."""
 
     member: str
     main: int
@@ -56,7 +56,6 @@ class MemberBalance(Struct, frozen=True):
     disputed: int
     given: int
     received: int
-    last: int
 
 
 class HeldAggregate(Struct, frozen=True):

@@ -181,7 +181,7 @@ def open_dispute(command: OpenDispute, context: Context) -> DisputeOpened:
     kind, name = kind_and_name(command.entry)
     disputed = context.found[EventOf(kind, command.about, name)]
     if not isinstance(disputed, Happened):
-        raise Unknown(kind=kind, id=command.about)
+        raise Unknown(kind=kind, id=command.about, entry=command.entry)
     event, transfers = disputed.event, transfers_of(disputed.event)
     if not was_charged(command.actor, command.code, event, transfers):
         raise NotYours(role="the one who was charged")

@@ -56,7 +56,6 @@ class Facts(Struct, frozen=True, kw_only=True):
     dues_paid: int = 0
     since: Instant | None = None
     paused: bool = False
-    sponsored: bool = False
     invited: bool = False
     open_asks: int = 0
     inbound_asks: int = 0

@@ -288,7 +288,7 @@ def test_what_never_happened_cannot_be_disputed(entry: DisputedEntry) -> None:
     kind, name = entry.split(".")
     nothing: dict[Need, Found] = {EventOf(kind, ABOUT, name): None, StateOf(kind, ABOUT): None}
     attempt = given().when(OpenDispute(actor=BOB, about=ABOUT, entry=entry, code="not_mine"), found=nothing)
-    attempt.then_refused(Unknown, kind=kind, id=ABOUT)
+    attempt.then_refused(Unknown, kind=kind, id=ABOUT, entry=entry)
 
 
 def test_the_parties_are_all_whom_the_disputed_event_names() -> None:

@@ -405,7 +405,13 @@ def disputes(about: Recorded) -> list[Wrong]:
     charged: dict[str, object] = {"role": "the one who was charged"}
     return [
         opened("a dispute of what never happened", 404, "unknown", {"kind": "favour", "id": NOBODY}, about=NOBODY),
-        opened("of an entry that it never had", 404, "unknown", {"kind": "favour"}, entry="favour.confirmed"),
+        opened(
+            "of an entry that it never had",
+            404,
+            "unknown",
+            {"kind": "favour", "entry": "favour.confirmed"},
+            entry="favour.confirmed",
+        ),
         opened("of another kind's entry", 404, "unknown", {"kind": "intro"}, entry="intro.made"),
         opened("by one who was not charged", 403, "not_yours", charged, actor="ada"),
         opened("by a stranger", 403, "not_yours", charged, actor="eve"),

@@ -9,7 +9,6 @@ SELECT c.position,
        coalesce(b.given, 0) AS given, coalesce(b.received, 0) AS received,
        coalesce(b.recent_given, 0)::text AS recent_given, coalesce(b.recent_received, 0)::text AS recent_received,
        coalesce(b.settled, 0) AS settled, coalesce(b.kept, 0) AS kept, coalesce(b.broken, 0) AS broken,
-       coalesce(b.last, 0) AS last,
        seen.recorded_at AS first_at,
        m.facts AS membership,
        (SELECT coalesce(sum(least(gave, $4::bigint)), 0)::bigint FROM (

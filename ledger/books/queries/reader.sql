@@ -5,11 +5,11 @@ SELECT position FROM checkpoint;
 
 -- name: balance
 SELECT c.position, coalesce(b.main, 0) AS main, coalesce(b.stake, 0) AS stake, coalesce(b.disputed, 0) AS disputed,
-       coalesce(b.given, 0) AS given, coalesce(b.received, 0) AS received, coalesce(b.last, 0) AS last
+       coalesce(b.given, 0) AS given, coalesce(b.received, 0) AS received
 FROM checkpoint c LEFT JOIN balance b ON b.community = $1 AND b.member = $2;
 
 -- name: balances
-SELECT c.position, b.member, b.main, b.stake, b.disputed, b.given, b.received, b.last
+SELECT c.position, b.member, b.main, b.stake, b.disputed, b.given, b.received
 FROM checkpoint c
 LEFT JOIN LATERAL (
     SELECT * FROM balance WHERE community = $1 AND member > $2 ORDER BY member LIMIT $3
