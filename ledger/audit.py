@@ -14,6 +14,7 @@ from typing import Any, Final
 import asyncpg
 from msgspec import Struct
 
+from ledger.books.fold import FOLIO_LINES
 from ledger.books.queries import named
 from ledger.books.schema import connected, require_schema
 from ledger.domain.catalog import KINDS, deadline_of
@@ -32,7 +33,8 @@ QUERIES: Final = named("audit")
 CURSOR_ROWS: Final = 1_000
 AUDIT_TIMEOUT_S: Final = 3_600.0
 ACCOUNTS: Final = ("main", "stake", "disputed")
-SUMS: Final = (*ACCOUNTS, "given", "received", "recent_given", "recent_received", "settled", "kept", "broken")
+TALLIES: Final = ("given", "received", "recent_given", "recent_received", "settled", "kept", "broken", "postings")
+SUMS: Final = (*ACCOUNTS, *TALLIES)
 PAIR_SUMS: Final = ("low_gave", "high_gave", "low_helped", "high_helped", "contacts", "one_to_ones")
 POSTING: Final = (
     "position",
@@ -46,8 +48,10 @@ POSTING: Final = (
     "received",
     "balance_after",
     "happened_at",
+    "rule",
     "gathering",
 )
+JOURNAL: Final = ("recorded_at", "community", "previous", "name", "event_id")
 AGGREGATE: Final = (
     "version",
     "position",
@@ -92,7 +96,7 @@ class Audit:
     def __init__(self) -> None:
         self.report = Report()
         self.members: dict[Member, Counter[str]] = {}
-        self.seen: dict[Member, tuple[int, int]] = {}  # The first and the last position.
+        self.seen: dict[Member, int] = {}  # The first position.
         self.pairs: dict[Pair, Counter[str]] = {}
         self.rows: dict[AggregateRef, Row] = {}
 
@@ -109,6 +113,7 @@ class Audit:
         for number, leg in enumerate(entry_of(fact).legs):
             has = self.member(community, leg.member, event.position)
             has[leg.account] += leg.points
+            has["postings"] += 1
             self.tally(event, leg, has)
             postings.append(
                 (
@@ -123,6 +128,7 @@ class Audit:
                     leg.received,
                     has[leg.account],
                     event.envelope.time,
+                    tag_of(fact),
                     str(gathering) if gathering else None,
                 )
             )
@@ -134,6 +140,13 @@ class Audit:
             self.pair(community, met.member, met.other)["one_to_ones" if met.one_to_one else "contacts"] += 1
         self.report.postings += len(postings)
         return postings
+
+    def entered(self, event: Recorded) -> tuple[Any, ...]:
+        """What the journal must say of an event that was not taken yet, beside its bytes."""
+        before = self.rows.get(event.ref)
+        envelope = event.envelope
+        previous = before.position if before else 0
+        return recorded_at(event), event.ref.community, previous, tag_of(envelope.data), envelope.id
 
     def tally(self, event: Recorded, leg: Leg, has: Counter[str]) -> None:
         """The gross tallies, which count towards a member's standing and a pair's."""
@@ -153,8 +166,7 @@ class Audit:
 
     def member(self, community: str, member: str, position: int) -> Counter[str]:
         key = (community, member)
-        first, _ = self.seen.get(key, (position, position))
-        self.seen[key] = (first, position)
+        self.seen.setdefault(key, position)
         return self.members.setdefault(key, Counter())
 
     def pair(self, community: str, one: str, other: str) -> Counter[str]:
@@ -239,9 +251,8 @@ async def compare(log: EventLog, connection: "asyncpg.Connection[Any]") -> Repor
             line = await journal.take((event.position,))
             if line is None or line["event"].encode() != event.body:
                 audit.differ(f"position {event.position}: the journal does not hold the log's bytes")
-            elif line["recorded_at"] != recorded_at(event):
-                was, must = line["recorded_at"], recorded_at(event)
-                audit.differ(f"position {event.position}: recorded at {was} by the journal, must be {must}")
+            elif (found := tuple(line)[2:]) != (must := audit.entered(event)):
+                audit.differ(f"position {event.position}: in the journal {differing(JOURNAL, found, must)}")
             for expected in audit.take(event):
                 found = await postings.take(expected[:2])
                 if found is None:
@@ -259,6 +270,8 @@ async def compare(log: EventLog, connection: "asyncpg.Connection[Any]") -> Repor
     async for found in postings.left():
         audit.differ(f"posted beyond what the log says: {tuple(found)}")
     await compare_members(audit, connection)
+    if not report.differences:  # Folios are held against postings, which must be right themselves.
+        await compare_folios(audit, connection)
     await compare_pairs(audit, connection)
     await compare_aggregates(audit, connection)
     return report
@@ -275,14 +288,24 @@ async def compare_members(audit: Audit, connection: "asyncpg.Connection[Any]") -
         if sums is None:
             audit.differ(f"{community}/{member}: has a balance and no postings")
             continue
-        expected = [*(sums[name] for name in SUMS), *audit.seen[key]]
+        expected = [*(sums[name] for name in SUMS), audit.seen[key]]
         if has != expected:
-            audit.differ(f"{community}/{member}: {differing((*SUMS, 'first', 'last'), has, expected)}")
+            audit.differ(f"{community}/{member}: {differing((*SUMS, 'first'), has, expected)}")
     for community, member in sorted(audit.members):
         audit.differ(f"{community}/{member}: has postings and no balance")
     for community, points in total.items():
         if points:
             audit.differ(f"{community}: all accounts sum to {points}, must be 0")
+
+
+async def compare_folios(audit: Audit, connection: "asyncpg.Connection[Any]") -> None:
+    """The folios of busy members, held against their postings; their lines, once the folios are right."""
+    async for community, member, number in rows(connection, "folios_amiss", FOLIO_LINES):
+        audit.differ(f"{community}/{member}: folio {number} is not where their postings fill one")
+    if audit.report.differences:
+        return
+    async for community, member, number in rows(connection, "folio_lines_amiss"):
+        audit.differ(f"{community}/{member}: the lines of folio {number} are not what their postings make them")
 
 
 async def compare_pairs(audit: Audit, connection: "asyncpg.Connection[Any]") -> None:
@@ -299,9 +322,10 @@ async def compare_pairs(audit: Audit, connection: "asyncpg.Connection[Any]") -> 
 
 
 async def compare_aggregates(audit: Audit, connection: "asyncpg.Connection[Any]") -> None:
-    """The aggregates, and what follows from their states: deadlines and tags."""
+    """The aggregates, and what follows from their states: deadlines, tags and topics."""
     deadlines: dict[AggregateRef, Any] = {}
     tags: set[tuple[str, ...]] = set()
+    topics: set[tuple[Any, ...]] = set()
     for ref, row in audit.rows.items():
         state = decode_state(ref.kind, row.state)
         if (due_at := deadline_of(state)) is not None:
@@ -309,6 +333,7 @@ async def compare_aggregates(audit: Audit, connection: "asyncpg.Connection[Any]"
         if isinstance(state, Active):
             sides = {"want": state.wants, "offer": state.offers}
             tags |= {(ref.community, state.member, side, tag) for side in sides for tag in sides[side]}
+        topics |= {(ref.community, ref.kind, tag, row.began) for tag in getattr(state, "tags", ())}
     async for line in rows(connection, "deadlines"):
         ref = AggregateRef(line["community"], line["kind"], line["id"])
         if (must := deadlines.pop(ref, None)) != line["due_at"]:
@@ -318,6 +343,9 @@ async def compare_aggregates(audit: Audit, connection: "asyncpg.Connection[Any]"
     found = {tuple(line) async for line in rows(connection, "tags")}
     for line in sorted(found ^ tags):
         audit.differ(f"{line}: a tag that must {'not ' if line in found else ''}be there")
+    shown = {tuple(line) async for line in rows(connection, "topics")}
+    for line in sorted(shown ^ topics):
+        audit.differ(f"{line}: a topic that must {'not ' if line in shown else ''}be there")
     async for line in rows(connection, "aggregates"):
         compare_aggregate(audit, line)
     for ref in audit.rows:
@@ -331,8 +359,7 @@ def compare_aggregate(audit: Audit, line: Any) -> None:
         audit.differ(f"{ref.kind} {ref.id} of {ref.community} is not in the log")
         return
     state = decode_state(ref.kind, row.state)
-    parties = [getattr(state, role) for role in KINDS[ref.kind].parties]
-    parties += [None] * (3 - len(parties))
+    parties = [*KINDS[ref.kind].concerned(state), None, None, None][:3]
     gathering = getattr(state, "gathering", None)
     expected = (
         row.version,
@@ -370,6 +397,6 @@ async def events_until(log: EventLog, last: int) -> AsyncIterator[Recorded]:
                     return
 
 
-async def rows(connection: "asyncpg.Connection[Any]", query: str) -> AsyncIterator[Any]:
-    async for row in connection.cursor(QUERIES[query], prefetch=CURSOR_ROWS):
+async def rows(connection: "asyncpg.Connection[Any]", query: str, *arguments: object) -> AsyncIterator[Any]:
+    async for row in connection.cursor(QUERIES[query], *arguments, prefetch=CURSOR_ROWS):
         yield row

@@ -118,8 +118,10 @@ async def few(ledger: Ledger) -> Ledger:
 
 
 @pytest.fixture
-async def told(ledger: Ledger) -> Ledger:
-    """A ledger of a random history of everything there is, and books that are up to it."""
+async def told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """A ledger of a random history of everything there is, and books that are up to it. Folios fill up early."""
+    for module in ("ledger.books.fold", "ledger.audit"):
+        monkeypatch.setattr(f"{module}.FOLIO_LINES", 16)
     await RandomHistory(SEED, ledger.log).tell(LENGTH)
     await ledger.project()
     return ledger
@@ -140,6 +142,8 @@ async def test_books_of_a_random_history_differ_in_nothing(told: Ledger) -> None
         assert await told.value(f"SELECT count(*) FROM posting WHERE account = '{account}'") > 0
     assert await told.value("SELECT count(*) FROM deadline") > 0
     assert await told.value("SELECT count(DISTINCT side) FROM tag") == 2
+    assert await told.value("SELECT count(DISTINCT kind) FROM topic") == 2
+    assert await told.value("SELECT max(number) FROM folio") > 2
 
 
 async def test_empty_books_of_an_empty_log_differ_in_nothing(ledger: Ledger) -> None:
@@ -158,6 +162,9 @@ BETWEEN: Final = r"^\w+/\w+ with \w+: {0} is -?\d+, must be -?\d+$"
 POSTED: Final = r"^position \d+: posted as leg \d: {0} is .+, must be .+$"
 STANDS: Final = r"^[\w-]+ \S+ of \w+: {0} is .+, must be .+$"
 GONE: Final = r"^[\w-]+ \S+ of \w+ is missing$"
+FILLED: Final = r"^\w+/\w+: folio \d+ is not where their postings fill one$"
+SET_OUT: Final = r"^\w+/\w+: the lines of folio \d+ are not what their postings make them$"
+JOURNALED: Final = r"^position \d+: in the journal {0} is .+, must be .+$"
 DUE: Final = r"^\w+ \S+ of \w+ is due at .+, must be "
 
 # By table and column: what is written there instead, and what the audit must say.
@@ -168,7 +175,10 @@ SPOILED: Final = {
     },
     "journal": {
         "position": (AWAY, r"^the journal holds a position 100001 that is not of the log"),
-        "recorded_at": (LATER, r"^position 1: recorded at .+ by the journal, must be .+$"),
+        "recorded_at": (LATER, JOURNALED),
+        **dict.fromkeys(("community", "name"), (MORE, JOURNALED)),
+        "previous": ("CASE {0} WHEN 0 THEN position - 1 ELSE 0 END", JOURNALED),
+        "event_id": (ANOTHER, JOURNALED),
         "event": ("({0}::text || ' ')::json", "^position 1: the journal does not hold the log's bytes$"),
     },
     "posting": {
@@ -178,6 +188,7 @@ SPOILED: Final = {
         **dict.fromkeys(("community", "member", "counterparty"), (MORE, POSTED)),
         **dict.fromkeys(("points", "given", "received", "balance_after"), ("{0} + 77", POSTED)),
         "happened_at": (LATER, POSTED),
+        "rule": (MORE, POSTED),
         "gathering": (ANOTHER, POSTED),
     },
     "balance": {
@@ -185,7 +196,7 @@ SPOILED: Final = {
         **dict.fromkeys(
             (
                 *("main", "stake", "disputed", "given", "received", "recent_given", "recent_received"),
-                *("settled", "kept", "broken", "first", "last"),
+                *("settled", "kept", "broken", "postings", "first"),
             ),
             (BY_ONE, WORTH),
         ),
@@ -214,10 +225,26 @@ SPOILED: Final = {
         **dict.fromkeys(("community", "member", "tag"), (MORE, r"^\(.+\): a tag that must not be there$")),
         "side": ("CASE {0} WHEN 'want' THEN 'offer' ELSE 'want' END", r"^\(.+\): a tag that must be there$"),
     },
+    "topic": {
+        **dict.fromkeys(("community", "kind", "tag"), (MORE, r"^\(.+\): a topic that must not be there$")),
+        "began": (BY_ONE, r"^\(.+\): a topic that must not be there$"),
+    },
+    "folio": {
+        **dict.fromkeys(("community", "member"), (MORE, FILLED)),
+        **dict.fromkeys(("number", "until"), ("{0} + 1000", FILLED)),
+        "after": ("{0} + 1", FILLED),
+    },
+    "folio_line": {
+        **dict.fromkeys(("community", "member"), (MORE, SET_OUT)),
+        **dict.fromkeys(
+            ("folio", "position", "leg", "main", "stake", "disputed", "given", "received"), ("{0} + 1000", SET_OUT)
+        ),
+        "happened_at": (LATER, SET_OUT),
+    },
 }
 # Of what is both wanted and offered, neither can be taken for the other.
 ONCE: Final = "(SELECT community, member, tag FROM tag GROUP BY 1, 2, 3 HAVING count(*) = 1)"
-SUITABLE: Final = {"side": f"(community, member, tag) IN {ONCE}"}
+SUITABLE: Final = {"previous": "position > 1", "side": f"(community, member, tag) IN {ONCE}"}
 
 
 async def test_every_column_that_is_spoiled_is_named(told: Ledger, subtests: pytest.Subtests) -> None:
@@ -251,10 +278,13 @@ MISSED: Final = {
     "aggregate": GONE,
     "deadline": r"^\w+ \S+ of \w+ has no deadline, must be due at ",
     "tag": r"^\(.+\): a tag that must be there$",
+    "topic": r"^\(.+\): a topic that must be there$",
+    "folio": FILLED,
+    "folio_line": SET_OUT,
     "journal": r"^position \d+: the journal does not hold the log's bytes$",
     "posting": r"^position \d+: posted nothing, must be \(",
 }
-NOWHERE: Final = "NULL, 1, 0, 0, 1, now()"
+NOWHERE: Final = "NULL, 1, 0, 0, 1, now(), 'favour.thanked'"
 NO_SUCH: Final = f"SELECT 'acme', 'favour', '{NOBODYS}', 1, 1, 1, now(), 'posted', '{{}}'"
 STRANGER: Final = "^acme/ada with mallory: must not be there$"
 NOT_POSTED: Final = "^posted beyond what the log says: .*'mallory'"
@@ -288,7 +318,10 @@ TOO_MANY: Final = (
         "mallory",  # Either of the two is one too many.
     ),
     (
-        "INSERT INTO journal SELECT position + 1, now(), '{}' FROM checkpoint",
+        (
+            "INSERT INTO journal SELECT position + 1, now(), 'acme', 0, 'favour.thanked', gen_random_uuid(), '{}'"
+            " FROM checkpoint"
+        ),
         r"^the journal holds a position \d+ that is not of the log",
     ),
     (
@@ -303,6 +336,9 @@ TOO_MANY: Final = (
         "INSERT INTO tag VALUES ('acme', 'mallory', 'want', 'law')",
         r"^\('acme', 'mallory', .+ that must not be there$",
     ),
+    ("INSERT INTO topic VALUES ('acme', 'intro', 'mallory', 1)", "'mallory', 1.: a topic that must not be there$"),
+    ("INSERT INTO folio VALUES ('acme', 'mallory', 1, 0, 1)", FILLED),
+    ("INSERT INTO folio_line VALUES ('acme', 'mallory', 1, now(), 1, 0, 0, 0, 0, 0, 0)", SET_OUT),
 )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -85,7 +86,7 @@ async def write_all(writer: Writer, folded: asyncio.Queue[Changes]) -> None:
         telemetry.PROJECTED.inc(len(changes.journal))
         telemetry.PROJECTED_BATCHES.inc()
         telemetry.POSITION.set(changes.last)
-        _, newest_recorded_at, _ = changes.journal[-1]
+        newest_recorded_at: datetime = changes.journal[-1][1]
         telemetry.LAG.set(max(0.0, time.time() - newest_recorded_at.timestamp()))
 
 

@@ -19,11 +19,13 @@ from ledger.domain.values import State, tag_of
 from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
 
 PARTIES_MAX: Final = 3
+FOLIO_LINES: Final = 1_024  # A member's postings that fill a folio. Other books than these need another rebuild.
 EARLIEST_HOUR: Final = hours_begun(datetime(1970, 1, 1, tzinfo=UTC))  # Between these, a weight is exact.
 LATEST_HOUR: Final = hours_begun(datetime(2100, 1, 1, tzinfo=UTC))
 
 Holder = tuple[str, str]  # community, member
 PairKey = tuple[str, str, str]  # community, and two members in the order of their ids
+Folio = tuple[str, str, int, int]  # community, member, number, and the position of the entry that filled it
 
 
 class Balance(Struct, gc=False):
@@ -39,8 +41,8 @@ class Balance(Struct, gc=False):
     settled: int = 0
     kept: int = 0
     broken: int = 0
+    postings: int = 0
     first: int = 0
-    last: int = 0
 
 
 class PairChange(Struct, gc=False):
@@ -100,6 +102,7 @@ class Changes(Struct):
     balances: dict[Holder, Balance]
     pairs: dict[PairKey, PairChange]
     held: dict[AggregateRef, Held]
+    folios: list[Folio]
 
 
 def batch_of(events: Sequence[Recorded]) -> Batch:
@@ -131,6 +134,7 @@ def fold(batch: Batch, balances: Mapping[Holder, Balance], held: Mapping[Aggrega
         balances={holder: copy(balance) for holder, balance in balances.items()},
         pairs={},
         held={ref: Held(known.version, known.state, known.position) for ref, known in held.items()},
+        folios=[],
     )
     for event, entry in zip(batch.events, batch.entries, strict=True):
         try:
@@ -143,7 +147,18 @@ def fold(batch: Batch, balances: Mapping[Holder, Balance], held: Mapping[Aggrega
 def take(event: Recorded, entry: Entry, changes: Changes) -> None:
     """Raises: Bug, when the event cannot follow what came before it, or breaks what always holds."""
     recorded_at = datetime.fromtimestamp(event.recorded_at_us / 1_000_000, UTC)
-    changes.journal.append((event.position, recorded_at, event.body.decode()))
+    before = changes.held.get(event.ref)
+    changes.journal.append(
+        (
+            event.position,
+            recorded_at,
+            event.ref.community,
+            before.position if before else 0,
+            tag_of(event.envelope.data),
+            event.envelope.id,
+            event.body.decode(),
+        )
+    )
     state = evolve(event, recorded_at, changes.held)
     if entry.legs:
         post(event, entry, getattr(state, "gathering", None), changes)
@@ -167,6 +182,7 @@ def post(event: Recorded, entry: Entry, gathering: UUID | None, changes: Changes
     """The entry's legs, each with the balance it leaves, and what they add to the tallies of members and pairs."""
     community, position, happened_at = event.ref.community, event.position, event.envelope.time
     fact = event.envelope.data
+    rule = tag_of(fact)
     helps = is_help(fact)
     hours = known_hours(happened_at)
     if (weigh_at := weighed_at(fact, happened_at)) is not happened_at:
@@ -174,6 +190,9 @@ def post(event: Recorded, entry: Entry, gathering: UUID | None, changes: Changes
     for number, leg in enumerate(entry.legs):
         points, given, received = leg.points, leg.given, leg.received
         balance = balance_of((community, leg.member), position, changes)
+        balance.postings += 1
+        if balance.postings % FOLIO_LINES == 0:
+            changes.folios.append((community, leg.member, balance.postings // FOLIO_LINES, position))
         match leg.account:
             case "main":
                 after = balance.main = balance.main + points
@@ -210,6 +229,7 @@ def post(event: Recorded, entry: Entry, gathering: UUID | None, changes: Changes
                 received,
                 after,
                 happened_at,
+                rule,
                 gathering,
             )
         )
@@ -219,7 +239,6 @@ def balance_of(holder: Holder, position: int, changes: Changes) -> Balance:
     balance = changes.balances.get(holder)
     if balance is None:
         balance = changes.balances[holder] = Balance(first=position)
-    balance.last = position
     return balance
 
 
@@ -291,8 +310,8 @@ def balance_row(holder: Holder, balance: Balance) -> tuple[Any, ...]:
         balance.settled,
         balance.kept,
         balance.broken,
+        balance.postings,
         balance.first,
-        balance.last,
     )
 
 
@@ -310,8 +329,8 @@ def pair_row(key: PairKey, pair: PairChange) -> tuple[Any, ...]:
 
 def new_row(ref: AggregateRef, held: Held) -> tuple[Any, ...]:
     """A row of an aggregate that the books do not hold yet."""
-    parties = [getattr(held.state, role) for role in KINDS[ref.kind].parties]
-    parties += [None] * (PARTIES_MAX - len(parties))
+    concerned = KINDS[ref.kind].concerned(held.state)
+    parties = (*concerned, *[None] * (PARTIES_MAX - len(concerned)))
     return (*moved_row(ref, held), held.began, held.began_at, *parties, getattr(held.state, "gathering", None))
 
 
@@ -338,6 +357,16 @@ def tag_rows(held: Mapping[AggregateRef, Held]) -> list[tuple[str, str, str, str
             case _:
                 pass
     return rows
+
+
+def topic_rows(held: Mapping[AggregateRef, Held]) -> list[tuple[str, str, str, int]]:
+    """What new referrals and introductions are about."""
+    return [
+        (ref.community, ref.kind, tag, aggregate.began)
+        for ref, aggregate in held.items()
+        if aggregate.is_new
+        for tag in set(getattr(aggregate.state, "tags", ()))
+    ]
 
 
 def held_from(row: Mapping[str, Any]) -> tuple[AggregateRef, Held]:

@@ -25,6 +25,7 @@ from ledger.books.fold import (
     new_row,
     pair_row,
     tag_rows,
+    topic_rows,
 )
 from ledger.books.queries import named
 from ledger.books.recent import Recent
@@ -39,7 +40,7 @@ REMEMBERED_MAX: Final = 30_000  # Of balances and of aggregates, in each of two 
 # The writer touches rows by their keys. A plan that reads a whole table would get slower as the books grow.
 BY_KEY: Final = MappingProxyType({"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"})
 
-JOURNAL: Final = ("position", "recorded_at", "event")
+JOURNAL: Final = ("position", "recorded_at", "community", "previous", "name", "event_id", "event")
 POSTING: Final = (
     "position",
     "leg",
@@ -52,12 +53,14 @@ POSTING: Final = (
     "received",
     "balance_after",
     "happened_at",
+    "rule",
     "gathering",
 )
 MOVED: Final = ("community", "kind", "id", "version", "position", "state", "facts")
 NEW: Final = (*MOVED, "began", "began_at", "party_1", "party_2", "party_3", "gathering")
 DEADLINE: Final = ("community", "kind", "id", "due_at")
 TAG: Final = ("community", "member", "side", "tag")
+TOPIC: Final = ("community", "kind", "tag", "began")
 
 
 class Displaced(Exception):
@@ -158,6 +161,8 @@ class Writer:
     async def _write(self, changes: Changes) -> None:
         await self._copy("journal", JOURNAL, changes.journal)
         await self._copy("posting", POSTING, changes.postings)
+        if changes.folios:
+            await self._connection.execute(QUERIES["set_out_folios"], *columns(changes.folios, 4))
         if await self._copy("staged_balance", None, [balance_row(*item) for item in changes.balances.items()]):
             await self._connection.execute(QUERIES["move_balances"], changes.first)
             await self._connection.execute(QUERIES["begin_balances"], changes.first)
@@ -169,6 +174,7 @@ class Writer:
         if await self._copy("staged_aggregate", MOVED, [moved_row(*item) for item in moved.items()]):
             await self._connection.execute(QUERIES["move_aggregates"])
             await self._connection.execute(QUERIES["drop_deadlines"])
+        await self._copy("topic", TOPIC, topic_rows(new))
         await self._copy("deadline", DEADLINE, deadline_rows(changes.held))
         if gone := [
             (ref.community, held.state.member)

@@ -58,10 +58,18 @@ class Kind(Struct, frozen=True, kw_only=True):
     decide: Callable[[Any, Any, Context], Any]  # An event of the kind, or None.
     evolve: Callable[[Any, Any], State]
     needs: Needs = no_needs
-    parties: tuple[str, ...]  # Of every state, at most three: the fields that name the members whom it concerns.
+    parties: tuple[str, ...]  # Of every state: the fields that name the members whom it concerns, each in a role.
+    others: str | None = None  # Of every state: the field that lists members whom it concerns besides.
     version_seen: Callable[[str, Any, int, datetime], int] = all_of_it  # By a member, at a time.
     recurs: bool = False  # Whether what creates it may also happen to it later: a member joins again.
     lapsing: tuple[type[State], ...] = ()  # The states that end by themselves, at their `lapses_at`.
+
+    def concerned(self, state: State) -> tuple[str, ...]:
+        """The members whom it concerns, at most three: those in a role, in the order of `parties`, then the others."""
+        named = [getattr(state, role) for role in self.parties]
+        if self.others is not None:
+            named += [member for member in getattr(state, self.others) if member not in named]
+        return tuple(named)
 
 
 FAVOUR: Final = Kind(
@@ -103,6 +111,7 @@ DISPUTE: Final = Kind(
     evolve=dispute.evolve,
     needs=dispute.needs,
     parties=("opener",),
+    others="parties",
     lapsing=(disputed.Opened,),
 )
 MEMBER: Final = Kind(

@@ -1,7 +1,7 @@
 """Cursors: opaque to the caller, and good only for the query and the community that made them."""
 
 import base64
-import binascii
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from services.http.problems import InvalidField
 
-FORM: Final = 1
+FORM: Final = 2
+SEAL_BYTES: Final = 9
 
 
 class Cursor(Struct, frozen=True, array_like=True):
@@ -20,8 +21,9 @@ class Cursor(Struct, frozen=True, array_like=True):
 
 
 def cursor_after(query: str, community: str, after: str) -> str:
+    """`query` says all that the pages of one list have in common; `after` is the place where the next one begins."""
     packed = msgspec.json.encode(Cursor(FORM, query, community, after))
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(seal(packed) + packed).rstrip(b"=").decode()
 
 
 def after_cursor(cursor: str | None, query: str, community: str) -> str:
@@ -31,11 +33,20 @@ def after_cursor(cursor: str | None, query: str, community: str) -> str:
     """
     if cursor is None:
         return ""
+    read = None
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        read = msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=Cursor)
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        read = None
+        unpacked = base64.b64decode(padded, altchars=b"-_", validate=True)
+        sealed, packed = unpacked[:SEAL_BYTES], unpacked[SEAL_BYTES:]
+        if sealed == seal(packed):
+            read = msgspec.json.decode(packed, type=Cursor)
+    except (ValueError, msgspec.DecodeError):
+        pass
     if read is None or (read.form, read.query, read.community) != (FORM, query, community):
         raise InvalidField(field="cursor", source="query", reason="not a cursor of this list")
     return read.after
+
+
+def seal(packed: bytes) -> bytes:
+    """What shows that a cursor is as it was made. It hides nothing: what may be read, the path and the key decide."""
+    return blake2b(packed, digest_size=SEAL_BYTES, person=b"cursor").digest()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import cache
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -164,7 +165,7 @@ class PageBooks:
     legs: dict[int, Counter[Leg]] = field(default_factory=dict[int, Counter[Leg]])
     told: dict[int, Row] = field(
         default_factory=dict[int, Row]
-    )  # Of an entry: when it happened, and at which gathering.
+    )  # Of an entry: when it happened, by which rule, and at which gathering.
     balances: dict[tuple[str, str], Counter[str]] = field(default_factory=dict[tuple[str, str], Counter[str]])
     pairs: dict[tuple[str, str, str], Counter[str]] = field(default_factory=dict[tuple[str, str, str], Counter[str]])
     lives: dict[tuple[str, str, str], Life] = field(default_factory=dict[tuple[str, str, str], Life])
@@ -173,11 +174,22 @@ class PageBooks:
 
     def record(self, events: Iterable[Recorded]) -> "PageBooks":
         for event in events:
-            self.journal.append((event.position, event.recorded_at_us, event.body.decode()))
             envelope = json.loads(event.body)
             community = envelope["source"].rpartition("/")[2]
             kind, own = envelope["subject"].split("/")
             version = envelope["policyversion"]
+            before = self.lives.get((community, kind, own))
+            self.journal.append(
+                (
+                    event.position,
+                    event.recorded_at_us,
+                    community,
+                    before.position if before else 0,
+                    envelope["data"]["event"],
+                    envelope["id"],
+                    event.body.decode(),
+                )
+            )
             said = Said(
                 position=event.position,
                 event=envelope["data"]["event"],
@@ -215,7 +227,7 @@ class PageBooks:
         self.value(said, life.known)
         if legs := self.legs_of(said, life):
             self.legs[said.position] = Counter(legs)
-            self.told[said.position] = (said.at, life.gathering)
+            self.told[said.position] = (said.at, said.event, life.gathering)
             self.charge(said, life, legs)
             weigh_at, helps = said.at, said.event in HELP
             if said.reverses:
@@ -366,6 +378,7 @@ class PageBooks:
         member, account, counterparty, points, given, received = leg
         tally = self.holder(said, member)
         tally[account] += points
+        tally["postings"] += 1
         for side, gross in (("given", given), ("received", received)):
             tally[side] += gross
             tally[f"recent_{side}"] += weighed(gross, weigh_at)
@@ -377,9 +390,7 @@ class PageBooks:
             pair[f"{side}_helped"] += ((given > 0) - (given < 0)) * helps
 
     def holder(self, said: Said, member: str) -> Counter[str]:
-        tally = self.balances.setdefault((said.community, member), Counter(first=said.position))
-        tally["last"] = said.position
-        return tally
+        return self.balances.setdefault((said.community, member), Counter(first=said.position))
 
     def pair(self, community: str, one: str, other: str) -> Counter[str]:
         return self.pairs.setdefault((community, min(one, other), max(one, other)), Counter())
@@ -402,6 +413,15 @@ class PageBooks:
             for tag in life.known.get(f"member.{side}s-set", [])
         }
 
+    @property
+    def topics(self) -> set[Row]:
+        return {
+            (community, kind, tag, life.began)
+            for (community, kind, _), life in self.lives.items()
+            if kind in ("referral", "intro")
+            for tag in life.known.get("tags", [])
+        }
+
 
 def made_good(intro: dict[str, Any], points: int, account: str) -> list[Leg]:
     """The connector's fault: who paid gets it back, and who was let down gets the stake, from this account."""
@@ -420,15 +440,16 @@ def made_good(intro: dict[str, Any], points: int, account: str) -> list[Leg]:
 # Holding the books against it
 
 SUMS: Final = ("main", "stake", "disputed", "given", "received", "recent_given", "recent_received", "settled")
-SUMS_MORE: Final = ("kept", "broken", "first", "last")
+SUMS_MORE: Final = ("kept", "broken", "postings", "first")
 PAIR_SUMS: Final = ("low_gave", "high_gave", "low_helped", "high_helped", "contacts", "one_to_ones")
 
 
 async def held_against_the_page(books: Books, page: PageBooks) -> None:
-    position, _, body = page.journal[-1]
+    position, *_, body = page.journal[-1]
     assert await books.rows("SELECT position, event_id FROM checkpoint") == [(position, UUID(json.loads(body)["id"]))]
     exactly = "(extract(epoch FROM recorded_at) * 1000000)::bigint"
-    assert await books.rows(f"SELECT position, {exactly}, event::text FROM journal ORDER BY position") == page.journal
+    columns = f"position, {exactly}, community, previous, name, event_id::text, event::text"
+    assert await books.rows(f"SELECT {columns} FROM journal ORDER BY position") == page.journal
     await postings_held_against_the_page(books, page)
     await sums_held_against_the_page(books, page)
     exactly = "(extract(epoch FROM began_at) * 1000000)::bigint"
@@ -440,10 +461,12 @@ async def held_against_the_page(books: Books, page: PageBooks) -> None:
     }
     assert set(await books.rows("SELECT community, kind, id::text, due_at FROM deadline")) == page.deadlines
     assert set(await books.rows("SELECT community, member, side, tag FROM tag")) == page.tags
+    assert set(await books.rows("SELECT community, kind, tag, began FROM topic")) == page.topics
 
 
 def parties_of(life: Life) -> Row:
-    return (*life.parties, None, None, None)[:3]
+    others = [member for member in life.known.get("parties", []) if member not in life.parties]
+    return (*life.parties, *others, None, None, None)[:3]
 
 
 async def sums_held_against_the_page(books: Books, page: PageBooks) -> None:
@@ -462,14 +485,39 @@ async def postings_held_against_the_page(books: Books, page: PageBooks) -> None:
     running: Counter[tuple[str, str, str]] = Counter()
     rows = await books.rows(
         "SELECT position, leg, community, member, account, counterparty, points, given, received, balance_after,"
-        " happened_at, gathering::text FROM posting ORDER BY position, leg"
+        " happened_at, rule, gathering::text FROM posting ORDER BY position, leg"
     )
-    for position, leg, community, member, account, *rest, balance_after, happened_at, gathering in rows:
+    for position, leg, community, member, account, *rest, balance_after, happened_at, rule, gathering in rows:
         counterparty, points, given, received = rest
         assert leg == found[position].total()
         found[position][member, account, counterparty, points, given, received] += 1
         running[community, member, account] += points
         assert balance_after == running[community, member, account]
-        assert told.setdefault(position, (happened_at, gathering)) == (happened_at, gathering)
+        assert told.setdefault(position, (happened_at, rule, gathering)) == (happened_at, rule, gathering)
     assert found == page.legs
     assert told == page.told
+
+
+async def folios_held_against_the_postings(books: Books, lines: int) -> None:
+    """Each member's postings in the order in which they came, `lines` a folio, but never an entry in two of them."""
+    folios: list[Row] = []
+    set_out: list[Row] = []
+    columns = "community, member, position, happened_at, leg, account, points, given, received"
+    rows = await books.rows(f"SELECT {columns} FROM posting ORDER BY community, member, position, leg")
+    for (community, member), postings in groupby(rows, key=lambda row: row[:2]):
+        theirs = [row[2:] for row in postings]
+        after = 0
+        for number in range(1, len(theirs) // lines + 1):
+            until = theirs[number * lines - 1][0]
+            folios.append((community, member, number, after, until))
+            sums: Counter[str] = Counter()
+            for position, happened_at, leg, account, *tallies in sorted(
+                (row for row in theirs if after < row[0] <= until), key=lambda row: (row[1], row[0], row[2])
+            ):
+                sums.update(dict(zip((account, "given", "received"), tallies, strict=True)))
+                of_all = (sums[name] for name in ("main", "stake", "disputed", "given", "received"))
+                set_out.append((community, member, number, happened_at, position, leg, *of_all))
+            after = until
+    assert await books.rows("SELECT * FROM folio ORDER BY community, member, number") == folios
+    keys = "community, member, folio, happened_at, position, leg"
+    assert await books.rows(f"SELECT * FROM folio_line ORDER BY {keys}") == set_out

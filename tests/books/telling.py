@@ -269,6 +269,7 @@ class RandomHistory:
             target=three,
             level=self._random.choice([1, 2, 3, 4, 5]) if offered else None,
             expects_percent=None if offered else self._random.choice([None, 0, 30, 100]),
+            tags=("health",),
             id=self._own_id(),
             gathering=self._somewhere(),
         )

@@ -282,20 +282,23 @@ AGGREGATE: Final = (
     "INSERT INTO aggregate (community, kind, id, version, position, began, began_at, state, facts)"
     f" VALUES ('acme', 'favour', {A_UUID}, 1, 1, 1, now(), 'posted', '{{}}')"
 )
-JOURNAL: Final = "INSERT INTO journal VALUES (1, now(), '{}')"
+JOURNAL: Final = f"INSERT INTO journal VALUES (1, now(), 'acme', {{}}, 'favour.thanked', {A_UUID}, '{{{{}}}}')"
+FOLIO: Final = "INSERT INTO folio VALUES ('acme', 'ada', 1, 0, {})"
+FOLIO_LINE: Final = "INSERT INTO folio_line VALUES ('acme', 'ada', 1, '2026-01-01Z', 1, 0, 0, 0, 0, 0, 0)"
+TOPIC: Final = "INSERT INTO topic VALUES ('acme', 'intro', 'law', 1)"
 DEADLINE: Final = f"INSERT INTO deadline VALUES ('acme', 'favour', {A_UUID}, now())"
 TAG: Final = "INSERT INTO tag VALUES ('acme', 'ada', '{}', 'law')"
 PAIR: Final = "INSERT INTO pair VALUES ('acme', {}, 0, 0, 0, 0)"
 BALANCE: Final = (
     "INSERT INTO balance (community, member, main, stake, given, received, disputed, recent_given, recent_received,"
-    " settled, kept, broken, first, last) VALUES ('acme', 'ada', {}, 0, 0, 0, 0, 0, 0, 1, 1)"
+    " settled, kept, broken, postings, first) VALUES ('acme', 'ada', {}, 0, 0, 0, 0, 0, 0, 1, 1)"
 )
 
 
 def entry(*legs: tuple[int, int], account: str = "main") -> str:
     """The statement that posts these legs, each a position and points."""
     rows = [
-        f"({position}, {leg}, 'acme', 'm{leg}', '{account}', 'ada', {points}, 0, 0, 0, now(), NULL)"
+        f"({position}, {leg}, 'acme', 'm{leg}', '{account}', 'ada', {points}, 0, 0, 0, now(), 'favour.thanked', NULL)"
         for leg, (position, points) in enumerate(legs)
     ]
     return f"INSERT INTO posting ({', '.join(POSTING)}) VALUES {', '.join(rows)}"
@@ -306,7 +309,13 @@ REFUSED: Final = {
     "only_one": "INSERT INTO checkpoint (one, position) VALUES (false, 0)",
     "position_is_not_negative": f"UPDATE checkpoint SET position = -1, event_id = {A_UUID}",
     "an_event_at_every_position_but_zero": "UPDATE checkpoint SET position = 1",
-    "one_event_per_position": f"{JOURNAL}; {JOURNAL}",
+    "one_event_per_position": "; ".join([JOURNAL.format(0)] * 2),
+    "the_previous_came_before": JOURNAL.format(1),
+    "one_folio_per_number": "; ".join([FOLIO.format(1)] * 2),
+    "a_folio_is_not_empty": FOLIO.format(0),
+    "one_line_per_posting": f"{FOLIO_LINE}; {FOLIO_LINE}",
+    "one_topic_per_tag": f"{TOPIC}; {TOPIC}",
+    "one_aggregate_per_beginning": f"{AGGREGATE}; {AGGREGATE.replace('000001', '000002')}",
     "known_account": entry((1, 5), (1, -5), account="savings"),
     "points_are_moved": entry((1, 0)),
     "one_posting_per_leg": f"{entry((1, 5), (1, -5))}; {entry((1, 5), (1, -5))}",
@@ -425,8 +434,8 @@ async def test_a_copy_of_many_entries_with_one_wrong_leg_is_refused_whole(books:
     for position in range(1, 501):
         points = 120 if position != 250 else 119
         rows += [
-            (position, 0, "acme", "ada", "main", "bob", -120, 0, 120, 0, NOW, None),
-            (position, 1, "acme", "bob", "main", "ada", points, 120, 0, 0, NOW, None),
+            (position, 0, "acme", "ada", "main", "bob", -120, 0, 120, 0, NOW, "favour.thanked", None),
+            (position, 1, "acme", "bob", "main", "ada", points, 120, 0, 0, NOW, "favour.thanked", None),
         ]
     async with books.connection() as connection:
         with pytest.raises(asyncpg.CheckViolationError, match="position 250 does not sum to zero") as raised:

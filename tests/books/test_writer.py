@@ -49,7 +49,7 @@ from ledger.domain.refusals import Bug, Refusal
 from ledger.domain.values import tag_of
 from ledger.envelope import AggregateRef, Poison, Recorded, encode_state
 from ledger.log.executor import Executor, Outcome, Submission
-from tests.books.page import PageBooks, held_against_the_page
+from tests.books.page import PageBooks, folios_held_against_the_postings, held_against_the_page
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, MODERATOR, NOW, Chronicle, RandomHistory, number, renumbered
 from workers.projector import FOLDED_MAX, fold_all, write_all
@@ -298,7 +298,10 @@ async def test_a_reversal_leaves_nothing_of_its_entry_however_much_later_it_come
     nothing = "main, stake, disputed, given, received, recent_given, recent_received, settled"
     assert set(await books.rows(f"SELECT {nothing} FROM balance")) == {(0,) * 8}
     assert await books.rows("SELECT low_gave, high_gave, low_helped, high_helped FROM pair") == [(0, 0, 0, 0)]
-    assert await books.rows("SELECT member, first, last FROM balance ORDER BY member") == [("ada", 1, 3), ("bob", 1, 3)]
+    assert await books.rows("SELECT member, first, postings FROM balance ORDER BY member") == [
+        ("ada", 1, 4),
+        ("bob", 1, 4),
+    ]
 
 
 # Deadlines and tags
@@ -392,12 +395,14 @@ async def test_an_aggregate_that_begins_and_goes_on_in_one_batch_is_written_once
 
 SEEDS: Final = (17, 18)
 LENGTH: Final = 700
+FOLIO_LINES: Final = 16
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
-    postgres: EmbeddedPostgres, schema: str, seed: int
+    postgres: EmbeddedPostgres, schema: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ledger.books.fold.FOLIO_LINES", FOLIO_LINES)
     history = RandomHistory(seed)
     events = await history.tell(LENGTH)
     several = {size: Books(postgres.dsn, f"{schema}_by_{size}") for size in (1, 7, 1_000)}
@@ -409,6 +414,7 @@ async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
     assert seven == thousand
     assert all(one.values()), "a table is empty: the history is too dull"
     await held_against_the_page(several[7], PageBooks().record(events))
+    await folios_held_against_the_postings(several[7], FOLIO_LINES)
     await held_against_the_executor(several[7], history)
 
 

@@ -17,7 +17,7 @@ SELECT pg_try_advisory_lock(hashtext('referral-ledger writer'), hashtext(current
 -- Rows to be merged are copied into these first: of all ways into Postgres it is the cheapest on both sides.
 CREATE TEMP TABLE staged_balance (
     community text, member text, main bigint, stake bigint, disputed bigint, given bigint, received bigint,
-    recent_given text, recent_received text, settled bigint, kept bigint, broken bigint, first bigint, last bigint
+    recent_given text, recent_received text, settled bigint, kept bigint, broken bigint, postings bigint, first bigint
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE staged_pair (
     community text, low text, high text, low_gave bigint, high_gave bigint, low_helped bigint, high_helped bigint,
@@ -29,7 +29,7 @@ CREATE TEMP TABLE staged_aggregate (
 
 -- name: balances_of
 SELECT b.community, b.member, b.main, b.stake, b.disputed, b.given, b.received,
-       b.recent_given::text, b.recent_received::text, b.settled, b.kept, b.broken, b.first, b.last
+       b.recent_given::text, b.recent_received::text, b.settled, b.kept, b.broken, b.postings, b.first
 FROM unnest($1::text[], $2::text[]) AS wanted (community, member)
 JOIN balance b ON b.community = wanted.community AND b.member = wanted.member;
 
@@ -43,7 +43,7 @@ JOIN aggregate a ON a.community = wanted.community AND a.kind = wanted.kind AND 
 UPDATE balance b SET
     main = s.main, stake = s.stake, disputed = s.disputed, given = s.given, received = s.received,
     recent_given = s.recent_given::numeric, recent_received = s.recent_received::numeric,
-    settled = s.settled, kept = s.kept, broken = s.broken, last = s.last
+    settled = s.settled, kept = s.kept, broken = s.broken, postings = s.postings
 FROM (SELECT * FROM staged_balance WHERE first < $1 ORDER BY community, member) s
 WHERE b.community = s.community AND b.member = s.member;
 
@@ -51,8 +51,31 @@ WHERE b.community = s.community AND b.member = s.member;
 -- Of those who were first seen in this batch, which begins at $1.
 INSERT INTO balance
 SELECT community, member, main, stake, disputed, given, received, recent_given::numeric, recent_received::numeric,
-       settled, kept, broken, first, last
+       settled, kept, broken, postings, first
 FROM staged_balance WHERE first >= $1;
+
+-- name: set_out_folios
+-- Each of these members ($2) has filled their folio $3 with the entry at $4, some by several. It holds what they were
+-- posted since the one before it was full.
+WITH filled AS (
+    SELECT f.*, coalesce(lag(f.until) OVER (PARTITION BY f.community, f.member ORDER BY f.number), before.until, 0) AS after
+    FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[]) AS f (community, member, number, until)
+    LEFT JOIN LATERAL (
+        SELECT until FROM folio WHERE community = f.community AND member = f.member ORDER BY number DESC LIMIT 1
+    ) before ON true
+), opened AS (
+    INSERT INTO folio (community, member, number, after, until)
+    SELECT community, member, number, after, until FROM filled
+)
+INSERT INTO folio_line
+SELECT f.community, f.member, f.number, p.happened_at, p.position, p.leg,
+       coalesce(sum(p.points) FILTER (WHERE p.account = 'main') OVER line, 0),
+       coalesce(sum(p.points) FILTER (WHERE p.account = 'stake') OVER line, 0),
+       coalesce(sum(p.points) FILTER (WHERE p.account = 'disputed') OVER line, 0),
+       sum(p.given) OVER line, sum(p.received) OVER line
+FROM filled f
+JOIN posting p ON p.community = f.community AND p.member = f.member AND p.position > f.after AND p.position <= f.until
+WINDOW line AS (PARTITION BY f.community, f.member, f.number ORDER BY p.happened_at, p.position, p.leg);
 
 -- name: add_to_pairs
 -- MERGE and not ON CONFLICT, which holds a table's constraints against what is added and not against the sum: what a
