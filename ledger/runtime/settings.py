@@ -2,12 +2,17 @@
 
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 PREFIX: Final = "LEDGER_"
+MORE_THAN_API_KEY: Final[Mapping[str, str]] = MappingProxyType(
+    {"moderator_key": "moderate", "confidential_key": "see what is confidential"}
+)
+"""Keys that may do more than the API key, and what."""
 
 
 class SettingsError(Exception):
@@ -29,6 +34,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Guards everything but health and documentation. Without one, only loopback addresses are served."""
     moderator_key: Annotated[str, Meta(min_length=16)] | None = None
     """Lets in like `api_key`, and may judge disputes and publish policies besides. Needs an `api_key` beside it."""
+    confidential_key: Annotated[str, Meta(min_length=16)] | None = None
+    """Lets in like `api_key`, and is shown events that an asker must not know of. Needs an `api_key` beside it."""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     projector_batch_max_events: Annotated[int, Meta(ge=1, le=10_000)] = 3_000
@@ -56,8 +63,22 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$.")
         raise SettingsError(f"{PREFIX}{path.rstrip('`').upper()}: {what}") from None
-    if settings.moderator_key is not None and settings.api_key is None:
-        raise SettingsError(f"{PREFIX}MODERATOR_KEY is set without {PREFIX}API_KEY: everybody could moderate")
-    if settings.moderator_key is not None and settings.moderator_key == settings.api_key:
-        raise SettingsError(f"{PREFIX}MODERATOR_KEY is the {PREFIX}API_KEY: everybody could moderate")
+    require_keys_apart(settings)
     return settings
+
+
+def require_keys_apart(settings: Settings) -> None:
+    """Raises: SettingsError, when everybody could do what takes a key of its own, or one key what takes two."""
+    owner = {settings.api_key: "api_key"} if settings.api_key is not None else {}
+    for name, able in MORE_THAN_API_KEY.items():
+        key: str | None = getattr(settings, name)
+        if key is None:
+            continue
+        variable = PREFIX + name.upper()
+        if settings.api_key is None:
+            raise SettingsError(f"{variable} is set without {PREFIX}API_KEY: everybody could {able}")
+        if key in owner:
+            whose = owner[key]
+            who = "everybody" if whose == "api_key" else f"whoever may {MORE_THAN_API_KEY[whose]}"
+            raise SettingsError(f"{variable} is the {PREFIX}{whose.upper()}: {who} could {able}")
+        owner[key] = name

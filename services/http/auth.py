@@ -1,9 +1,10 @@
-"""An API key lets in, a moderator's key may judge; without keys, nobody outside this machine is answered."""
+"""A key lets in, and some may do more than others; without keys, nobody outside this machine is answered."""
 
 import hmac
 import ipaddress
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
 
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
@@ -12,29 +13,44 @@ from ledger.runtime.settings import Settings, SettingsError
 from services.http.problems import NotAModerator, Unauthorized
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+Scope = Literal["moderate", "confidential"]
+SCOPES: Final[Mapping[str, frozenset[Scope]]] = MappingProxyType(
+    {
+        "api_key": frozenset[Scope](),
+        "moderator_key": frozenset[Scope]({"moderate"}),
+        "confidential_key": frozenset[Scope]({"confidential"}),
+    }
+)
+"""The keys, by the setting that holds them, and what each may do beyond what all of them may."""
+ALL_SCOPES: Final = frozenset[Scope](get_args(Scope))
 OPEN_PATHS: Final = ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs")  # Nothing of a community.
 MODERATED: Final = "moderated"
 """In a route's `opt`: it takes a moderator's key."""
 
 
 def guard(settings: Settings) -> Guard:
-    """Let in who knows a key, and remember in the request's state whether it is a moderator's."""
-    key = settings.api_key.encode() if settings.api_key else None
-    moderator_key = settings.moderator_key.encode() if settings.moderator_key else None
+    """Let in who knows a key, and remember in the request's state what it may do."""
+    keys = {key.encode(): scopes for name, scopes in SCOPES.items() if (key := getattr(settings, name)) is not None}
 
     def guarded(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
         if connection.scope["path"].startswith(OPEN_PATHS):
             return
-        connection.state.moderator = key is None
-        if key is not None:
-            given = bearer_of(connection)
-            connection.state.moderator = moderator_key is not None and hmac.compare_digest(given, moderator_key)
-            if not connection.state.moderator and not hmac.compare_digest(given, key):
-                raise Unauthorized
+        connection.state.scopes = scopes_of(bearer_of(connection), keys) if keys else ALL_SCOPES
         if route.opt.get(MODERATED):
             only_moderators(connection)
 
     return guarded
+
+
+def scopes_of(given: bytes, keys: Mapping[bytes, frozenset[Scope]]) -> frozenset[Scope]:
+    """What this key may do. Every key is compared, so that the time it takes tells nothing.
+
+    Raises: Unauthorized, when it is none.
+    """
+    found = [scopes for key, scopes in keys.items() if hmac.compare_digest(given, key)]
+    if not found:
+        raise Unauthorized
+    return found[0]
 
 
 def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> bytes:
@@ -45,9 +61,13 @@ def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> bytes:
     return given.strip().encode()
 
 
+def may(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope) -> bool:
+    return scope in connection.state.scopes
+
+
 def only_moderators(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
     """Raises: NotAModerator."""
-    if not connection.state.moderator:
+    if not may(connection, "moderate"):
         raise NotAModerator
 
 

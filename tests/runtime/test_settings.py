@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.runtime.settings import PREFIX, Settings, SettingsError, settings_from
+from ledger.runtime.settings import MORE_THAN_API_KEY, PREFIX, Settings, SettingsError, settings_from
+from services.http.auth import SCOPES
 
 ALL = {
     "LEDGER_POSTGRES_DSN": "postgresql://books.example/ledger",
@@ -16,6 +17,7 @@ ALL = {
     "LEDGER_UNSAFE_LOG": "1",
     "LEDGER_API_KEY": "0123456789abcdef",
     "LEDGER_MODERATOR_KEY": "fedcba9876543210",
+    "LEDGER_CONFIDENTIAL_KEY": "0f1e2d3c4b5a6978",
     "LEDGER_HOST": "::1",
     "LEDGER_PORT": "65535",
     "LEDGER_PROJECTOR_BATCH_MAX_EVENTS": "10000",
@@ -35,7 +37,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 def test_the_defaults_serve_this_machine_alone_on_a_log_that_must_fsync() -> None:
     settings = Settings()
     assert (settings.host, settings.api_key, settings.unsafe_log) == ("127.0.0.1", None, False)
-    assert settings.moderator_key is None
+    assert (settings.moderator_key, settings.confidential_key) == (None, None)
 
 
 def test_every_setting_is_read() -> None:
@@ -50,6 +52,7 @@ def test_every_setting_is_read() -> None:
         unsafe_log=True,
         api_key="0123456789abcdef",
         moderator_key="fedcba9876543210",
+        confidential_key="0f1e2d3c4b5a6978",
         host="::1",
         port=65535,
         projector_batch_max_events=10_000,
@@ -85,6 +88,7 @@ def test_a_misspelt_variable_is_refused_by_name_with_those_that_exist(name: str)
         ("LEDGER_API_KEY", "too short"),
         ("LEDGER_API_KEY", "null"),
         ("LEDGER_MODERATOR_KEY", "too short"),
+        ("LEDGER_CONFIDENTIAL_KEY", "too short"),
         ("LEDGER_PORT", "0"),
         ("LEDGER_PORT", "65536"),
         ("LEDGER_PORT", "http"),
@@ -102,25 +106,44 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: 
         settings_from({**ALL, name: value})
 
 
-@pytest.mark.parametrize("name", ["LEDGER_API_KEY", "LEDGER_MODERATOR_KEY"])
+@pytest.mark.parametrize("name", ["LEDGER_API_KEY", "LEDGER_MODERATOR_KEY", "LEDGER_CONFIDENTIAL_KEY"])
 def test_a_refused_key_is_not_said_aloud(name: str) -> None:
     with pytest.raises(SettingsError) as refused:
         settings_from({**ALL, name: "hunter2"})
     assert "hunter2" not in str(refused.value)
 
 
+OWN_KEYS = {"LEDGER_MODERATOR_KEY": "moderate", "LEDGER_CONFIDENTIAL_KEY": "see what is confidential"}
+
+
 @pytest.mark.parametrize("api_key", [{}, {"LEDGER_API_KEY": ""}])
-def test_a_moderators_key_alone_is_refused_for_everybody_could_moderate(api_key: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match=r"^LEDGER_MODERATOR_KEY is set without LEDGER_API_KEY") as refused:
-        settings_from({"LEDGER_MODERATOR_KEY": ALL["LEDGER_MODERATOR_KEY"], **api_key})
-    assert ALL["LEDGER_MODERATOR_KEY"] not in str(refused.value)
+@pytest.mark.parametrize("name", OWN_KEYS)
+def test_a_key_that_may_do_more_is_refused_alone_for_everybody_could(name: str, api_key: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} is set without LEDGER_API_KEY: everybody could") as refused:
+        settings_from({name: ALL[name], **api_key})
+    assert ALL[name] not in str(refused.value)
+    assert str(refused.value).endswith(OWN_KEYS[name])
 
 
-def test_a_moderators_key_that_everybody_has_is_refused() -> None:
+@pytest.mark.parametrize("name", OWN_KEYS)
+def test_a_key_that_may_do_more_and_that_everybody_has_is_refused(name: str) -> None:
     key = ALL["LEDGER_API_KEY"]
-    with pytest.raises(SettingsError, match=r"^LEDGER_MODERATOR_KEY is the LEDGER_API_KEY") as refused:
-        settings_from({"LEDGER_API_KEY": key, "LEDGER_MODERATOR_KEY": key})
+    with pytest.raises(SettingsError, match=rf"^{name} is the LEDGER_API_KEY: everybody could") as refused:
+        settings_from({"LEDGER_API_KEY": key, name: key})
     assert key not in str(refused.value)
+
+
+def test_one_key_for_two_things_that_take_one_each_is_refused() -> None:
+    key = ALL["LEDGER_MODERATOR_KEY"]
+    said = "^LEDGER_CONFIDENTIAL_KEY is the LEDGER_MODERATOR_KEY: whoever may moderate could see what is confidential$"
+    with pytest.raises(SettingsError, match=said):
+        settings_from({**ALL, "LEDGER_CONFIDENTIAL_KEY": key})
+
+
+def test_every_key_has_its_scopes() -> None:
+    assert SCOPES.keys() == {name for name in Settings.__struct_fields__ if name.endswith("_key")}
+    assert SCOPES.keys() - {"api_key"} == MORE_THAN_API_KEY.keys()
+    assert not SCOPES["api_key"]
 
 
 def test_a_schema_whose_name_ends_in_a_line_break_is_refused() -> None:
