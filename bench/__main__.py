@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from bench.ledger import Ledger, a_ledger
 from bench.measure import PATH, Figures, many
 from bench.people import people
+from bench.reading import reading
 from bench.wire import Wire
 from ledger.books.schema import migrate
 from ledger.books.writer import the_writer
@@ -201,10 +202,10 @@ async def measure(events: int, seconds: float, million: bool) -> None:
     figures.show()
 
 
-async def measure_people(seconds: float) -> None:
+async def measure_alone(measurement: Callable[[Ledger, Figures, float], Awaitable[None]], seconds: float) -> None:
     figures = Figures()
     async with a_ledger() as ledger:
-        await people(ledger, figures, seconds)
+        await measurement(ledger, figures, seconds)
     figures.show()
 
 
@@ -221,10 +222,15 @@ async def shown_now(ledger: Ledger) -> int:
 @click.option("--events", default=60_000, show_default=True, help="In each of the two bulk measurements.")
 @click.option("--seconds", default=8.0, show_default=True, help="Of each of the timed measurements.")
 @click.option("--people", "of_people", is_flag=True, help="Only how a large community is told about its people.")
+@click.option("--reading", "of_reading", is_flag=True, help="Only how fast the past of a busy member is read.")
 @click.option("--million", is_flag=True, help="Go on until the log holds a million events, then weigh the processes.")
-def main(events: int, seconds: float, of_people: bool, million: bool) -> None:
+def main(events: int, seconds: float, of_people: bool, of_reading: bool, million: bool) -> None:
     """Measure the ledger on the machine at hand. Read the figures as ratios of one run."""
-    uvloop.run(measure_people(seconds) if of_people else measure(events, seconds, million))
+    if of_people or of_reading:
+        uvloop.run(measure_alone(people if of_people else reading, seconds))
+        return
+    uvloop.run(measure(events, seconds, million))
+    uvloop.run(measure_alone(reading, seconds))
 
 
 if __name__ == "__main__":

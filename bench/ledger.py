@@ -42,10 +42,12 @@ class Ledger(Struct):
     settings: Settings
     processes: list[Process]
 
-    def start(self, *arguments: str) -> Process:
-        command = [sys.executable, "-m", "deploy.cli", *arguments]
+    def start(self, *arguments: str, module: str = "deploy.cli") -> Process:
+        command = [sys.executable, "-m", module, *arguments]
         variables = os.environ | environment_of(self.settings)
-        process = Process(" ".join(arguments), subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL))
+        process = Process(
+            " ".join(arguments) or module, subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
+        )
         self.processes.append(process)
         return process
 

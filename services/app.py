@@ -28,6 +28,7 @@ from services.command.batch import batch_route
 from services.command.routes import command_routes
 from services.http.auth import guard, require_loopback_or_key
 from services.http.body import document_bodies
+from services.http.conditional import conditional
 from services.http.conventions import BODY_MAX_BYTES, Now
 from services.http.docs import assets, openapi, openapi_json
 from services.http.health import Check, NotDurable, health_routes
@@ -73,7 +74,7 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
     app = Litestar(
         route_handlers=[*routes, *health_routes(checks), metrics, openapi_json, assets()],
         lifespan=lifespan,
-        middleware=[counting],
+        middleware=[counting, conditional],
         guards=[guard(settings)],
         exception_handlers=HANDLERS,
         request_max_body_size=BODY_MAX_BYTES,

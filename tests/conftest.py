@@ -14,6 +14,7 @@ from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.stream import STREAM, provision
 from ledger.runtime.settings import Settings
+from tests.books.shown import Books
 
 CLUSTER_NODES: Final = 3
 PROVISION_WITHIN_S: Final = 10
@@ -82,6 +83,13 @@ async def fresh_stream(server: EmbeddedNats, replicas: int) -> None:
 def schema() -> str:
     """A name for the books that no other test has."""
     return f"books_{next(_schemas)}"
+
+
+@pytest.fixture
+async def books(postgres: EmbeddedPostgres, schema: str) -> Books:
+    """Empty books of one's own."""
+    await migrate(postgres.dsn, schema)
+    return Books(postgres.dsn, schema)
 
 
 @pytest.fixture

@@ -194,10 +194,15 @@ class Reader:
         self, query: str, *arguments: object, queries: Mapping[str, str] = QUERIES
     ) -> Sequence["asyncpg.Record"]:
         """The answer of a named query: at least one row, since each of them begins at the checkpoint."""
-        with reaching():
-            rows = await self._pool.fetch(queries[query], *arguments)
+        rows = await self.fetch(queries[query], *arguments)
         if not rows:
             raise Bug(f"{query} answered nothing: the books have no checkpoint")
+        return rows
+
+    async def fetch(self, sql: str, *arguments: object) -> Sequence["asyncpg.Record"]:
+        """The answer of a query, perhaps none."""
+        with reaching():
+            rows: Sequence[asyncpg.Record] = await self._pool.fetch(sql, *arguments)
         return rows
 
     async def _listen(self) -> None:

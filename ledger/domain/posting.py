@@ -1,4 +1,4 @@
-"""What every event posts: one table from event to entry, and the list of those that move nothing."""
+"""What every event posts: one table from event to entry, what it says in words, and those that move nothing."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -64,6 +64,35 @@ RULES: Final[Mapping[type[Event], Callable[[Any], Entry]]] = MappingProxyType(
     }
 )
 
+SAYS: Final[Mapping[type[Event], str]] = MappingProxyType(
+    {
+        favour.FavourThanked: "The receiver owes the giver the points of the favour's size.",
+        favour.FavourConfirmed: "The receiver owes the giver the points of the favour's size.",
+        favour.FavourForgiven: "The giver makes it a gift: the points go back on `main`, the gross tallies stay.",
+        referral.ReferralQualified: "The recipient owes the referrer the points of the referral's level.",
+        referral.ReferralWon: (
+            "The recipient owes the referrer the points of the business's band, and, when it grew out of an earlier "
+            "referral that was won, that one's referrer the points for it."
+        ),
+        intro.IntroMade: (
+            "The asker owes the connector the points of the level; of a match, each of the two owes half. From the "
+            "policy's level on, half of the points go from the connector's `main` to their `stake`."
+        ),
+        intro.IntroMet: "The asker owes the target the points for the meeting; of a match, nobody owes anything.",
+        intro.IntroClosed: (
+            "The stake goes back to the connector. An asker at fault owes the target and the connector a penalty each; "
+            "a connector at fault gives back what they were paid, and their stake to those let down."
+        ),
+        dispute.DisputeOpened: "What the disputed entry moved is set aside in `disputed`, on both sides.",
+        dispute.DisputeUpheld: (
+            "A reversal: what was set aside is nobody's any more, and the gross tallies are as if it had never been. "
+            "By the fault rule: it goes back, and the one at fault pays."
+        ),
+        dispute.DisputeRejected: "What was set aside goes back: the entry stands.",
+        dispute.DisputeLapsed: "Nobody judged it: what was set aside goes back, and the entry stands.",
+    }
+)
+
 MOVES_NOTHING: Final = frozenset[type[Event]](
     {
         favour.FavourClaimed,
@@ -99,6 +128,11 @@ MOVES_NOTHING: Final = frozenset[type[Event]](
         publication.PolicyPublished,
     }
 )
+
+
+def rule_says(event: Event) -> str:
+    """The rule that an event is posted by, in words."""
+    return SAYS.get(type(event), "Nothing moves.")
 
 
 def entry_of(event: Event) -> Entry:

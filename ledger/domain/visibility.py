@@ -1,7 +1,7 @@
 """Visibility: what the asker can tell of an introduction, so that a no and a silence look alike."""
 
 from datetime import datetime
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from ledger.domain.intro import (
     Accepted,
@@ -20,6 +20,11 @@ from ledger.domain.intro import (
 from ledger.domain.values import MemberId, tag_of
 
 Seen = Literal["pending", "not_now"]
+
+CONFIDENTIAL: Final = frozenset(
+    {"intro.accepted", "intro.consented", "intro.declined", "intro.refused", "intro.expired"}
+)
+"""The events that `seen_by_asker` hides. Who hears of one of them can tell a no from a silence."""
 
 
 def seen_by_asker(state: Intro, now: datetime) -> Seen | None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
 import msgspec
@@ -11,7 +11,7 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from ledger.domain.catalog import MEMBER
 from ledger.domain.member import membership_id
-from ledger.domain.values import CommunityId, MemberId
+from ledger.domain.values import CommunityId, Instant, MemberId
 from ledger.log.executor import IdempotencyKey
 from services.http.problems import InvalidField
 
@@ -31,6 +31,20 @@ Viewer = Annotated[
     str | None,
     QueryParameter(
         description="The member whose eyes it is for: what they may not know is left out. Without one, all is shown."
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    QueryParameter(
+        description="What had happened by then, that moment included. RFC 3339, with its offset from UTC.",
+        format="date-time",
+    ),
+]
+KnownAt = Annotated[
+    str | None,
+    QueryParameter(
+        description="What had been recorded by then: as it was read at that time. RFC 3339, with its offset from UTC.",
+        format="date-time",
     ),
 ]
 Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="How many at most.")]
@@ -71,6 +85,13 @@ member_of: Final = checked(MemberId, "member", "path")
 other_of: Final = checked(MemberId, "other", "path")
 viewer_of: Final = checked(MemberId, "viewer", "query")
 id_of: Final = checked(UUID, "id", "path")
+
+
+def instant_of(value: str | None, field: str) -> datetime | None:
+    """Raises: InvalidField, for a time without its offset from UTC, which could be anybody's."""
+    return None if value is None else cast("datetime", checked(Instant, field, "query")(value))
+
+
 _key_of: Final = checked(IdempotencyKey, "Idempotency-Key", "header")
 
 

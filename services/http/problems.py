@@ -69,6 +69,12 @@ class NoSuchMethod(Refusal):
     code = "no_such_method"
 
 
+class NotAcceptable(Refusal):
+    """None of the media types in `Accept` is offered here."""
+
+    code = "not_acceptable"
+
+
 class TooLarge(Refusal):
     """The body is larger than 1 MiB."""
 
@@ -93,6 +99,7 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
         NoSuchRoute: 404,
         refusals.Unknown: 404,
         NoSuchMethod: 405,
+        NotAcceptable: 406,
         refusals.AlreadyExists: 409,
         refusals.WrongState: 409,
         refusals.NotDue: 409,

@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from ledger.books.history import History
 from ledger.books.insight import Insight
 from ledger.books.reader import Reader
 from ledger.domain.catalog import KINDS
@@ -14,8 +15,10 @@ from services.http.conventions import (
     LIMIT_DEFAULT,
     PREFIX,
     AggregateId,
+    AsOf,
     Community,
     Cursor,
+    KnownAt,
     Limit,
     MinPosition,
     Now,
@@ -23,21 +26,22 @@ from services.http.conventions import (
     id_of,
 )
 from services.http.cursor import after_cursor, cursor_after
+from services.query.clocks import clocks_of
 from services.query.shown import PROBLEMS, shown
 from services.query.views import (
     BalancesPage,
     PolicyInForce,
     SummaryView,
     YieldView,
-    ZeroSum,
     balance_view,
+    summary_view,
 )
 
 NOT_NOW: Final = ("declined", "refused", "expired")
 
 
 def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
-    insight = Insight(reader)
+    insight, history = Insight(reader), History(reader)
 
     @get(f"{PREFIX}/balances", operation_id="listBalances", tags=["community"], responses=PROBLEMS)
     async def balances(
@@ -53,23 +57,20 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         return shown(BalancesPage(balances=page, next=more), position)
 
     @get(f"{PREFIX}/summary", operation_id="getSummary", tags=["community"], responses=PROBLEMS)
-    async def summary(community: Community, min_position: MinPosition = 0) -> Response[SummaryView]:
+    async def summary(
+        community: Community, as_of: AsOf = None, known_at: KnownAt = None, min_position: MinPosition = 0
+    ) -> Response[SummaryView]:
         """Totals, the zero-sum proof, and how many of each kind are in each state."""
-        tenant = community_of(community)
+        tenant, clocks = community_of(community), clocks_of(as_of, known_at)
         await reader.reach(min_position)
+        if not clocks.are_now:
+            position = await history.known(clocks.known_at)
+            return shown(summary_view(await history.totals(tenant, position, clocks.latest)), position)
         position, found = await reader.summary(tenant)
-        total = found.main + found.stake + found.disputed
         states = {f"{kind.replace('-', '_')}s": found.states.get(kind, {}) for kind in KINDS}
         states |= {"memberships": states.pop("members"), "policies": states.pop("policys")}
         states["intros"] = without_count_of_declines(states["intros"])
-        view = SummaryView(
-            members=found.members,
-            given=found.given,
-            received=found.received,
-            zero_sum=ZeroSum(main=found.main, stake=found.stake, disputed=found.disputed, sum=total, holds=total == 0),
-            **states,
-        )
-        return shown(view, position)
+        return shown(summary_view(found, **states), position)
 
     @get(f"{PREFIX}/policy", operation_id="getPolicyInForce", tags=["community"], responses=PROBLEMS)
     async def policy(community: Community, min_position: MinPosition = 0) -> Response[PolicyInForce]:

@@ -1,8 +1,12 @@
 """What a member has, how they stand, whom they know, and what would help them."""
 
+from typing import Annotated
+
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
 
+from ledger.books.history import History, Holder
 from ledger.books.insight import Insight, facts_of
 from ledger.books.reader import Reader
 from ledger.domain.coach import Coaching, coach
@@ -12,8 +16,10 @@ from ledger.domain.standing import band, recent_permille, reliability_permille
 from services.http.conventions import (
     LIMIT_DEFAULT,
     PREFIX,
+    AsOf,
     Community,
     Cursor,
+    KnownAt,
     Limit,
     Member,
     MinPosition,
@@ -25,6 +31,7 @@ from services.http.conventions import (
 )
 from services.http.cursor import after_cursor, cursor_after
 from services.http.problems import InvalidField
+from services.query.clocks import clocks_of
 from services.query.shown import PERSONAL, only_for, shown
 from services.query.views import (
     BalanceView,
@@ -33,9 +40,15 @@ from services.query.views import (
     PairView,
     StandingView,
     balance_view,
+    explanation_view,
     pair_view,
+    past_balance_view,
     standing_view,
 )
+
+Explain = Annotated[
+    bool, QueryParameter(description="Also as a sum by rule, and as a sum by counterparty: each adds up to it.")
+]
 
 
 def member_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
@@ -43,16 +56,30 @@ def member_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
 
 
 def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
+    history = History(reader)
+
     @get(f"{PREFIX}/members/{{member:str}}/balance", operation_id="getBalance", tags=["members"], responses=PERSONAL)
     async def balance(
-        community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
+        community: Community,
+        member: Member,
+        as_of: AsOf = None,
+        known_at: KnownAt = None,
+        explain: Explain = False,
+        viewer: Viewer = None,
+        min_position: MinPosition = 0,
     ) -> Response[BalanceView]:
         """A member's accounts, gross tallies and reciprocity. One who is in no entry has zeros."""
-        tenant, whose = community_of(community), member_of(member)
+        tenant, whose, clocks = community_of(community), member_of(member), clocks_of(as_of, known_at)
         only_for(viewer, whose)
         await reader.reach(min_position)
-        position, found = await reader.balance(tenant, whose)
-        return shown(balance_view(found), position, viewer=viewer, asked=min_position)
+        if clocks.are_now and not explain:
+            position, found = await reader.balance(tenant, whose)
+            return shown(balance_view(found), position, viewer=viewer, asked=min_position)
+        holder, position = Holder(tenant, whose), await history.known(clocks.known_at)
+        (sums,) = await history.sums(holder, position, [clocks.end])
+        parts = await history.parts(holder, position, clocks.latest) if explain else None
+        view = past_balance_view(whose, sums, explanation_view(*parts) if parts else None)
+        return shown(view, position, viewer=viewer, asked=min_position)
 
     @get(f"{PREFIX}/members/{{member:str}}/pairs", operation_id="listPairs", tags=["members"], responses=PERSONAL)
     async def pairs(
@@ -81,12 +108,24 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         responses=PERSONAL,
     )
     async def pair(
-        community: Community, member: Member, other: Member, viewer: Viewer = None, min_position: MinPosition = 0
+        community: Community,
+        member: Member,
+        other: Member,
+        as_of: AsOf = None,
+        known_at: KnownAt = None,
+        viewer: Viewer = None,
+        min_position: MinPosition = 0,
     ) -> Response[PairView]:
         """What two members have done for each other, as the first one sees it."""
         tenant, whose, others = community_of(community), member_of(member), other_of(other)
+        clocks = clocks_of(as_of, known_at)
         only_for(viewer, whose, others)
         await reader.reach(min_position)
+        if not clocks.are_now:
+            position = await history.known(clocks.known_at)
+            (sums,) = await history.sums(Holder(tenant, whose, others), position, [clocks.end])
+            view = PairView(member=whose, other=others, given=sums.given, received=sums.received)
+            return shown(view, position, viewer=viewer, asked=min_position)
         position, tally = await reader.pair(tenant, whose, others)
         return shown(pair_view(whose, tally), position, viewer=viewer, asked=min_position)
 

@@ -7,12 +7,16 @@ from ledger.domain.catalog import KINDS
 from services.http.conventions import Now
 from services.query.aggregates import aggregate_route
 from services.query.community import community_routes
+from services.query.entries import entry_route
 from services.query.members import member_routes
+from services.query.statements import statement_routes
 
 
 def query_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     return [
         *member_routes(reader, now),
+        *statement_routes(reader),
+        entry_route(reader),
         *community_routes(reader, now),
         *(aggregate_route(kind, reader, now) for kind in KINDS),
     ]

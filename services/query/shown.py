@@ -25,7 +25,13 @@ def only_for(viewer: str | None, *members: str) -> None:
 
 
 def shown(
-    view: Any, position: int, *, viewer: str | None = None, asked: int = 0, headers: dict[str, str] | None = None
+    view: Any,
+    position: int,
+    *,
+    viewer: str | None = None,
+    asked: int = 0,
+    headers: dict[str, str] | None = None,
+    media_type: str = "application/json",
 ) -> Response[Any]:
     """The answer, with the position that it shows.
 
@@ -33,4 +39,4 @@ def shown(
     quiet community it would tell when somebody declined.
     """
     position = position if viewer is None else asked
-    return Response(view, headers={**(headers or {}), "Ledger-Position": str(position)})
+    return Response(view, headers={**(headers or {}), "Ledger-Position": str(position)}, media_type=media_type)

@@ -1,14 +1,10 @@
-"""Books of one's own: a fresh schema a test."""
+"""What makes a test of the books quick."""
 
 from collections.abc import Iterator
 from functools import cache
 
 import pytest
 import sqlparse
-
-from deploy.embedded import EmbeddedPostgres
-from ledger.books.schema import migrate
-from tests.books.shown import Books
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,9 +18,3 @@ def _migrations_are_parsed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlparse, "split", split)
         yield
-
-
-@pytest.fixture
-async def books(postgres: EmbeddedPostgres, schema: str) -> Books:
-    await migrate(postgres.dsn, schema)
-    return Books(postgres.dsn, schema)

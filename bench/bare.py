@@ -1,0 +1,35 @@
+"""The query service with one route more: the least that a read of the books can cost, a query and its answer."""
+
+import uvloop
+from litestar import Response, get
+from msgspec import Struct
+
+from deploy.serving import serve
+from ledger.books.reader import Reader
+from ledger.runtime.settings import settings_from
+from services.app import application
+from services.http.conventions import PREFIX, Community, MinPosition, community_of
+from services.query.shown import shown
+
+
+class Bare(Struct):
+    community: str
+
+
+async def main() -> None:
+    settings = settings_from()
+    app = application("query", settings)
+    async with Reader(settings.postgres_dsn, settings.postgres_schema, settings.postgres_pool_max) as reader:
+
+        @get(f"{PREFIX}/bare")
+        async def bare(community: Community, min_position: MinPosition = 0) -> Response[Bare]:
+            tenant = community_of(community)
+            await reader.reach(min_position)
+            return shown(Bare(tenant), await reader.position())
+
+        app.register(bare)
+        await serve(app, settings.host, settings.port)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,163 @@
+"""What had happened by a time, as it was known at another: sums by two clocks, and the lines of statements.
+
+A position of the log stands for what was known: every answer here is of one, and the same for ever.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from ledger.books.queries import named
+from ledger.books.reader import Reader
+from ledger.domain.values import Account
+
+QUERIES: Final = named("history")
+POSITION_MAX: Final = 2**63 - 1
+
+Order = Literal["oldest", "newest"]
+
+
+class Place(Struct, frozen=True, order=True):
+    """A place in the order in which things happened. No posting stands at position 0."""
+
+    happened_at: datetime
+    position: int = 0
+    leg: int = 0
+
+    def after(self) -> "Place":
+        """The place right after it."""
+        return Place(self.happened_at, self.position, self.leg + 1)
+
+
+FIRST: Final = Place(datetime(1970, 1, 1, tzinfo=UTC))  # The books keep no time before it, and none from 2100 on.
+LAST: Final = Place(datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def by(time: datetime) -> Place:
+    """The place after all that had happened by a time, that moment included."""
+    return Place(time, POSITION_MAX)
+
+
+class Sums(Struct, frozen=True):
+    """Accounts and gross tallies in points. What a reversal took back may have happened before what it reverses."""
+
+    main: int
+    stake: int
+    disputed: int
+    given: int
+    received: int
+
+    @property
+    def net(self) -> int:
+        return self.main + self.stake + self.disputed
+
+
+class Totals(Sums, frozen=True):
+    """The same over a community, and how many members were in an entry."""
+
+    members: int
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """A posting, as a statement tells it. `rule` is the event that posted it, and `event_id` its id."""
+
+    happened_at: datetime
+    position: int
+    leg: int
+    rule: str
+    account: Account
+    counterparty: str | None
+    points: int
+    given: int
+    received: int
+    recorded_at: datetime
+    event_id: UUID
+
+    @property
+    def place(self) -> Place:
+        return Place(self.happened_at, self.position, self.leg)
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """What one rule, or one counterparty, adds to a balance; neither: what went between the member's own accounts."""
+
+    rule: str | None
+    counterparty: str | None
+    postings: int
+    sums: Sums
+
+
+class Holder(Struct, frozen=True):
+    """Whose history it is: a member's, or, with `other`, what a member has with another."""
+
+    community: str
+    member: str
+    other: str | None = None
+
+
+class History:
+    """Answers about the past. What it raises, `Reader` says."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def known(self, at: datetime | None) -> int:
+        """The position up to which everything was known at a time; without one, up to which it is shown now."""
+        if at is None:
+            return await self._reader.position()
+        (row,) = await self._rows("known_at", at)
+        return min(int(row["position"]), int(row["shown"]))
+
+    async def sums(self, holder: Holder, known: int, places: Sequence[Place]) -> list[Sums]:
+        """What it came to before each of these places, as far as it was known."""
+        columns = [[place.happened_at for place in places], [place.position for place in places]]
+        arguments = (holder.community, holder.member, known, *columns, [place.leg for place in places])
+        if holder.other is None:
+            rows = await self._rows("member_sums", *arguments)
+        else:
+            rows = await self._rows("pair_sums", *arguments, holder.other)
+        return [Sums(*row) for row in rows]
+
+    async def totals(self, community: str, known: int, by_time: datetime) -> Totals:
+        (row,) = await self._rows("community_sums", community, known, by_time)
+        return Totals(**dict(row))
+
+    async def lines(self, holder: Holder, known: int, start: Place, end: Place, order: Order, limit: int) -> list[Line]:
+        """The postings from `start` on and before `end`, as far as they were known."""
+        arguments = (holder.community, holder.member, known, *placed(start), *placed(end), limit)
+        if holder.other is None:
+            query = {"oldest": "member_lines_oldest", "newest": "member_lines_newest"}[order]
+            rows = await self._rows(query, *arguments)
+        else:
+            query = {"oldest": "pair_lines_oldest", "newest": "pair_lines_newest"}[order]
+            rows = await self._rows(query, *arguments, holder.other)
+        return [Line(**dict(row)) for row in rows]
+
+    async def last(self, holder: Holder, known: int) -> int:
+        """The position of the member's last posting that was known; 0, when there was none."""
+        rows = await self._rows("last_of_member", holder.community, holder.member, known)
+        return int(rows[0]["position"]) if rows else 0
+
+    async def parts(self, holder: Holder, known: int, by_time: datetime) -> tuple[list[Part], list[Part]]:
+        """What a member's balance consists of: by rule, and by counterparty. Either adds up to the balance."""
+        rows = await self._rows("parts", holder.community, holder.member, known, by_time)
+        by_rule, by_counterparty = list[Part](), list[Part]()
+        for row in rows:
+            part = Part(
+                rule=row["rule"],
+                counterparty=row["counterparty"],
+                postings=row["postings"],
+                sums=Sums(row["main"], row["stake"], row["disputed"], row["given"], row["received"]),
+            )
+            (by_rule if row["by_rule"] else by_counterparty).append(part)
+        return by_rule, by_counterparty
+
+    async def _rows(self, query: str, *arguments: object) -> Any:
+        return await self._reader.fetch(QUERIES[query], *arguments)
+
+
+def placed(place: Place) -> tuple[datetime, int, int]:
+    return place.happened_at, place.position, place.leg

@@ -1,0 +1,124 @@
+-- What had happened by a time, as it was known at another. What was known is everything up to a position, and a position
+-- is of the past: so these answer the same for ever, and need not begin at the checkpoint. The order in which things
+-- happened is by time, position and leg; a place in that order is all three.
+
+-- name: known_at
+-- How far the log had come at $1, as far as the books show it.
+SELECT c.position AS shown, coalesce(j.position, 0) AS position
+FROM checkpoint c
+LEFT JOIN LATERAL (
+    SELECT position FROM journal WHERE recorded_at <= $1 ORDER BY recorded_at DESC, position DESC LIMIT 1
+) j ON true;
+
+-- name: member_sums
+-- Of $2, up to position $3, before each of the places $4 to $6: of every folio that was full by then its last line before
+-- the place, and the postings since. OFFSET 0 keeps the planner from looking for these along the whole history.
+SELECT s.*
+FROM unnest($4::timestamptz[], $5::bigint[], $6::smallint[]) WITH ORDINALITY AS place (happened_at, position, leg, nth)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(main), 0)::bigint AS main, coalesce(sum(stake), 0)::bigint AS stake,
+           coalesce(sum(disputed), 0)::bigint AS disputed,
+           coalesce(sum(given), 0)::bigint AS given, coalesce(sum(received), 0)::bigint AS received
+    FROM (
+        SELECT line.* FROM folio f CROSS JOIN LATERAL (
+            SELECT main, stake, disputed, given, received FROM folio_line
+            WHERE community = $1 AND member = $2 AND folio = f.number
+              AND (happened_at, position, leg) < (place.happened_at, place.position, place.leg)
+            ORDER BY happened_at DESC, position DESC, leg DESC LIMIT 1
+        ) line
+        WHERE f.community = $1 AND f.member = $2 AND f.until <= $3
+        UNION ALL
+        SELECT CASE account WHEN 'main' THEN points ELSE 0 END, CASE account WHEN 'stake' THEN points ELSE 0 END,
+               CASE account WHEN 'disputed' THEN points ELSE 0 END, given, received
+        FROM (
+            SELECT * FROM posting
+            WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
+                SELECT until FROM folio WHERE community = $1 AND member = $2 AND until <= $3 ORDER BY number DESC LIMIT 1
+            ), 0)
+            OFFSET 0
+        ) since
+        WHERE (happened_at, position, leg) < (place.happened_at, place.position, place.leg)
+    ) parts
+) s
+ORDER BY place.nth;
+
+-- name: pair_sums
+-- The same of what $2 has with $7: these are few.
+SELECT s.*
+FROM unnest($4::timestamptz[], $5::bigint[], $6::smallint[]) WITH ORDINALITY AS place (happened_at, position, leg, nth)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(points) FILTER (WHERE account = 'main'), 0)::bigint AS main,
+           coalesce(sum(points) FILTER (WHERE account = 'stake'), 0)::bigint AS stake,
+           coalesce(sum(points) FILTER (WHERE account = 'disputed'), 0)::bigint AS disputed,
+           coalesce(sum(given), 0)::bigint AS given, coalesce(sum(received), 0)::bigint AS received
+    FROM posting
+    WHERE community = $1 AND member = $2 AND counterparty = $7 AND position <= $3
+      AND (happened_at, position, leg) < (place.happened_at, place.position, place.leg)
+) s
+ORDER BY place.nth;
+
+-- name: community_sums
+-- Of everybody, up to position $2, and what had happened by $3: one walk through all postings, for stewards and auditors.
+SELECT count(DISTINCT member) AS members,
+       coalesce(sum(points) FILTER (WHERE account = 'main'), 0)::bigint AS main,
+       coalesce(sum(points) FILTER (WHERE account = 'stake'), 0)::bigint AS stake,
+       coalesce(sum(points) FILTER (WHERE account = 'disputed'), 0)::bigint AS disputed,
+       coalesce(sum(given), 0)::bigint AS given, coalesce(sum(received), 0)::bigint AS received
+FROM posting WHERE community = $1 AND position <= $2 AND happened_at <= $3;
+
+-- name: member_lines_oldest
+-- From one place on, and before another.
+SELECT l.*, j.recorded_at, j.event_id
+FROM (
+    SELECT happened_at, position, leg, rule, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND position <= $3
+      AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+    ORDER BY happened_at, position, leg LIMIT $10
+) l JOIN journal j ON j.position = l.position
+ORDER BY l.happened_at, l.position, l.leg;
+
+-- name: member_lines_newest
+SELECT l.*, j.recorded_at, j.event_id
+FROM (
+    SELECT happened_at, position, leg, rule, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND position <= $3
+      AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+    ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10
+) l JOIN journal j ON j.position = l.position
+ORDER BY l.happened_at DESC, l.position DESC, l.leg DESC;
+
+-- name: pair_lines_oldest
+SELECT l.*, j.recorded_at, j.event_id
+FROM (
+    SELECT happened_at, position, leg, rule, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND counterparty = $11 AND position <= $3
+      AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+    ORDER BY happened_at, position, leg LIMIT $10
+) l JOIN journal j ON j.position = l.position
+ORDER BY l.happened_at, l.position, l.leg;
+
+-- name: pair_lines_newest
+SELECT l.*, j.recorded_at, j.event_id
+FROM (
+    SELECT happened_at, position, leg, rule, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND counterparty = $11 AND position <= $3
+      AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+    ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10
+) l JOIN journal j ON j.position = l.position
+ORDER BY l.happened_at DESC, l.position DESC, l.leg DESC;
+
+-- name: last_of_member
+-- Where the member's last posting up to $3 stands: what they are in up to there is what they are in up to $3.
+SELECT position FROM posting WHERE community = $1 AND member = $2 AND position <= $3
+ORDER BY position DESC, leg DESC LIMIT 1;
+
+-- name: parts
+-- What a balance consists of: by rule, and by counterparty (NULL: between the member's own accounts).
+SELECT GROUPING(rule) = 0 AS by_rule, rule, counterparty, count(*) AS postings,
+       coalesce(sum(points) FILTER (WHERE account = 'main'), 0)::bigint AS main,
+       coalesce(sum(points) FILTER (WHERE account = 'stake'), 0)::bigint AS stake,
+       coalesce(sum(points) FILTER (WHERE account = 'disputed'), 0)::bigint AS disputed,
+       sum(given)::bigint AS given, sum(received)::bigint AS received
+FROM posting
+WHERE community = $1 AND member = $2 AND position <= $3 AND happened_at <= $4
+GROUP BY GROUPING SETS ((rule), (counterparty));

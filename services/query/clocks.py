@@ -1,0 +1,35 @@
+"""Two clocks: what had happened by one time, as far as it was known at another."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from ledger.books.history import LAST, Place, by
+from services.http.conventions import instant_of
+
+
+class Clocks(Struct, frozen=True):
+    """`as_of`: what had happened by then; `known_at`: what had been recorded by then. None: no such limit."""
+
+    as_of: datetime | None
+    known_at: datetime | None
+
+    @property
+    def are_now(self) -> bool:
+        """Whether neither was named: what is asked for is everything there is."""
+        return self.as_of is None and self.known_at is None
+
+    @property
+    def end(self) -> Place:
+        """The place before which it happened."""
+        return LAST if self.as_of is None else by(self.as_of)
+
+    @property
+    def latest(self) -> datetime:
+        """When it happened at the latest."""
+        return self.end.happened_at
+
+
+def clocks_of(as_of: str | None, known_at: str | None) -> Clocks:
+    """Raises: InvalidField, naming the one that is no time."""
+    return Clocks(instant_of(as_of, "as_of"), instant_of(known_at, "known_at"))

@@ -1,0 +1,132 @@
+"""Why the books say so: every entry of a random history, and whom it is explained to."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+
+from deploy.embedded import EmbeddedPostgres
+from ledger.books.schema import migrate
+from ledger.domain.posting import MOVES_NOTHING, RULES, SAYS
+from ledger.domain.values import tag_of
+from ledger.domain.visibility import CONFIDENTIAL
+from ledger.envelope import Recorded
+from ledger.runtime.settings import Settings
+from tests.books.shown import Books
+from tests.books.telling import RandomHistory
+from tests.services.caller import Caller, refused, started
+from tests.services.lives import LIVES, lived
+from tests.services.remembered import remembered
+
+SEED: Final = 29
+LENGTH: Final = 500
+KEY: Final = "a key of sixteen letters"
+CONFIDENTIAL_KEY: Final = "another key of sixteen letters"
+
+
+@pytest.fixture(scope="module")
+async def told(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[list[Recorded], Any]]:
+    """A history, and a query service over the books of it."""
+    books = Books(postgres.dsn, "books_of_entries")
+    await migrate(books.dsn, books.schema)
+    events = await RandomHistory(SEED).tell(LENGTH)
+    await books.write(events)
+    async with started("query", Settings(postgres_dsn=books.dsn, postgres_schema=books.schema)) as client:
+        yield events, client
+
+
+def test_every_rule_is_put_into_words() -> None:
+    assert SAYS.keys() == RULES.keys()
+
+
+async def test_every_entry_is_explained_by_its_rule_its_legs_and_all_that_happened(
+    told: tuple[list[Recorded], Any],
+) -> None:
+    events, client = told
+    legs = {entry.event_id: Counter(entry.legs) for entry in remembered(events).entries}
+    lives: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    reversed_by: dict[str, str] = {}
+    disputed_by: dict[str, str] = {}
+    for event in events:
+        envelope = json.loads(event.body)
+        lives[event.ref.community, envelope["subject"]].append(envelope["id"])
+        data = envelope["data"]
+        if data["event"] == "dispute.opened":
+            disputed_by[data["entry_id"]] = envelope["id"]
+        if data["event"] == "dispute.upheld" and data["remedy"] == "reversal":
+            reversed_by[data["entry_id"]] = envelope["id"]
+    assert reversed_by
+    for event in events:
+        envelope = json.loads(event.body)
+        answer = await Caller(client, event.ref.community).get(f"/entries/{envelope['id']}")
+        assert answer.status_code == 200, answer.text
+        view = answer.json()
+        assert view["cloudevent"] == envelope
+        assert (view["entry"], view["event"], view["actor"], view["position"], view["policy_version"]) == (
+            envelope["id"],
+            envelope["data"]["event"],
+            envelope["actor"],
+            event.position,
+            envelope["policyversion"],
+        )
+        found = Counter(
+            (leg["member"], leg["account"], leg.get("counterparty"), leg["points"], leg["given"], leg["received"])
+            for leg in view["legs"]
+        )
+        assert found == legs.get(envelope["id"], Counter())
+        assert sum(leg["points"] for leg in view["legs"]) == 0
+        assert view["rule"] == SAYS.get(type(event.envelope.data), "Nothing moves.")
+        assert [happened["entry"] for happened in view["history"]] == lives[event.ref.community, envelope["subject"]]
+        assert view.get("disputed_by") == disputed_by.get(envelope["id"])
+        assert view.get("reversed_by") == reversed_by.get(envelope["id"])
+        reverses = {by: entry for entry, by in reversed_by.items()}
+        assert view.get("reverses") == reverses.get(envelope["id"])
+
+
+async def test_an_entry_of_another_community_is_unknown(told: tuple[list[Recorded], Any]) -> None:
+    events, client = told
+    event = next(event for event in events if event.ref.community == "acme")
+    answer = await Caller(client, "bolt").get(f"/entries/{event.envelope.id}")
+    refused(answer, 404, "unknown", kind="entry", id=event.envelope.id)
+    refused(await Caller(client).get(f"/entries/{uuid4()}"), 404, "unknown", kind="entry")
+    refused(await Caller(client).get("/entries/first"), 400, "invalid_field", field="entry", source="path")
+
+
+# Whose eyes
+
+
+@pytest.fixture
+def ledger(ledger: Caller, projector: None) -> Caller:
+    """With books that follow the log."""
+    return ledger
+
+
+def test_everything_that_an_intro_hides_is_confidential() -> None:
+    names = {tag_of(event) for event in (*RULES, *MOVES_NOTHING) if tag_of(event).startswith("intro.")}
+    shown = {"intro.asked", "intro.offered", "intro.withdrawn", "intro.made", "intro.met", "intro.closed"}
+    assert names - shown == CONFIDENTIAL
+
+
+async def test_who_is_owed_by_an_entry_reads_it_and_nothing_else_of_it(ledger: Caller) -> None:
+    """The referrer of an earlier referral, whom the later one's winner owes as well."""
+    parent = await lived(ledger, *LIVES["a referral that is won"])
+    given = {"referrer": "bob", "recipient": "eve", "prospect": "grown", "level": 2, "actor": "bob"}
+    child = await ledger.recorded("/referrals", {**given, "parent": parent["id"]}, key="child")
+    won = await ledger.recorded(f"/referrals/{child['id']}/qualify", {"actor": "eve"})
+    won = await ledger.recorded(f"/referrals/{child['id']}/win", {"actor": "eve", "band": "S"})
+    owed = parent["referrer"]
+    statement = (await ledger.get(f"/members/{owed}/statement", min_position=won["position"], order="newest")).json()
+    line = statement["lines"][0]
+    assert (line["event"], line["points"]) == ("referral.won", 60)
+    view = (await ledger.get(f"/entries/{line['entry']}", viewer=owed)).json()
+    assert [happened["event"] for happened in view["history"]] == ["referral.won"]
+    refused(await ledger.get(f"/referrals/{child['id']}", viewer=owed), 403, "not_yours")
+    whole = (await ledger.client.get(line["link"], params={"viewer": "eve"})).json()
+    assert [happened["event"] for happened in whole["history"]] == [
+        "referral.given",
+        "referral.qualified",
+        "referral.won",
+    ]
