@@ -1,82 +1,23 @@
 """`docs/events.md`, written from the catalogue: `make docs`. A test holds the page against it."""
 
 import sys
-from datetime import UTC, datetime
 from inspect import cleandoc
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
-from ledger.domain.catalog import EVENTS, KINDS, LAPSES, OPERATIONS, AnyEvent, Kind, alternatives
+from ledger.domain.catalog import EVENTS, KINDS, LAPSES, OPERATIONS, Kind, alternatives
 from ledger.domain.dispute import DisputeUpheld
 from ledger.domain.entry import Transfer
-from ledger.domain.guard import Advice
 from ledger.domain.intro import IntroClosed, IntroMade, IntroMet
-from ledger.domain.policy import DEFAULT_POLICY
 from ledger.domain.posting import RULES, entry_of
 from ledger.domain.referral import ReferralWon
 from ledger.domain.refusals import Bug
 from ledger.domain.values import Event, tag_of
-from ledger.envelope import TYPES, AggregateRef, Envelope, encode
+from ledger.envelope import encode
+from ledger.examples import envelope_of, example_of
 from ledger.log.message import subject_of
 
-EXAMPLES: Final[dict[str, Any]] = {
-    "about": UUID("0197b0a4-2f6e-7000-8000-000000000004"),
-    "advice": Advice(verdict="ok"),
-    "after_closing": False,
-    "asker": "dan",
-    "asks_in": 2,
-    "band": "M",
-    "code": "no_consent",
-    "connector": "ada",
-    "dues": True,
-    "entry": "intro.made",
-    "entry_id": UUID("0197b0a4-2f6e-7000-8000-00000000000b"),
-    "expects_percent": 30,
-    "fault": "none",
-    "gathering": UUID("0197b0a4-2f6e-7000-8000-000000000003"),
-    "giver": "ada",
-    "happened_at": datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
-    "held_at": datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
-    "host": "ada",
-    "invited": False,
-    "joined_at": datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
-    "lapses_at": datetime(2026, 3, 15, 9, 0, tzinfo=UTC),
-    "level": 3,
-    "made_at": datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
-    "matchmade": False,
-    "member": "cleo",
-    "opener": "dan",
-    "other": "dan",
-    "outcome": "fruitful",
-    "owed": (),
-    "parent": UUID("0197b0a4-2f6e-7000-8000-000000000002"),
-    "parent_points": 60,
-    "parent_referrer": "bob",
-    "parties": ("ada", "cleo", "dan"),
-    "penalty": 0,
-    "points": 120,
-    "policy": DEFAULT_POLICY,
-    "prospect": "acme-corp",
-    "reason": "not_a_fit",
-    "receiver": "bob",
-    "recipient": "ada",
-    "referrer": "cleo",
-    "remedy": "reversal",
-    "said_by": "cleo",
-    "settled": False,
-    "size": "medium",
-    "sponsor": "ada",
-    "stake": 60,
-    "starts_at": datetime(2026, 4, 1, 0, 0, tzinfo=UTC),
-    "tags": ("hiring",),
-    "target": "cleo",
-    "tell_now": False,
-    "transfers": (Transfer("dan", "ada", 120),),
-    "visible_until": datetime(2026, 3, 25, 9, 0, tzinfo=UTC),
-    "welcome": ("dan",),
-}
 OWED: Final = (Transfer("ada", "dan", 120), Transfer("ada", "cleo", 60))
 VARIANTS: Final[dict[type[Event], tuple[dict[str, Any], ...]]] = {  # Where one example would hide a rule.
     ReferralWon: ({}, {"parent_referrer": None, "parent_points": 0}),
@@ -98,8 +39,6 @@ FORMATS: Final[dict[str, str]] = {
     "integer": "whole number",
     "boolean": "true or false",
 }
-COMMUNITY: Final = "acme"
-AGGREGATE: Final = "0197b0a4-2f6e-7000-8000-000000000001"
 HEAD: Final = """# The events
 
 <!-- Written by `make docs` from the catalogue in ledger/domain/catalog.py. Do not edit. -->
@@ -136,34 +75,14 @@ A whole message, published to `{subject}`:
 """
 
 
-def example_of(event: type[Event], **changes: Any) -> Any:
-    """An event with a readable value in every field."""
-    return event(**{**{field: EXAMPLES[field] for field in event.__struct_fields__}, **changes})
-
-
 def page() -> str:
     return "\n".join([head(), *(section(kind) for kind in KINDS.values()), parts()])
 
 
 def head() -> str:
-    event: AnyEvent = example_of(KINDS["favour"].events[0])
-    ref = AggregateRef(COMMUNITY, "favour", AGGREGATE)
-    envelope = Envelope(
-        specversion="1.0",
-        id="0197b0a4-2f6e-7000-8000-00000000000a",
-        source=f"/communities/{COMMUNITY}",
-        type=TYPES[type(event)],
-        subject=f"favour/{AGGREGATE}",
-        time=datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
-        datacontenttype="application/json",
-        actor="bob",
-        commandid="a-key-of-the-caller",
-        fingerprint="2f6ad9c70f2b4f5e8a1f3f0c7b9d1e24",
-        policyversion=1,
-        data=event,
-    )
+    envelope = envelope_of(example_of(KINDS["favour"].events[0]))
     message = msgspec.json.format(encode(envelope), indent=2).decode()
-    return HEAD.replace("{subject}", subject_of(ref, event)).replace("{message}", message)
+    return HEAD.replace("{subject}", subject_of(envelope.ref, envelope.data)).replace("{message}", message)
 
 
 def section(kind: Kind) -> str:

@@ -7,13 +7,14 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from deploy.events_page import EXAMPLES, page, type_of
+from deploy.events_page import page, type_of
 from ledger.domain.catalog import EVENTS, KINDS, LAPSES, OPERATIONS, alternatives
 from ledger.domain.entry import Transfer
 from ledger.domain.guard import Advice, Way
 from ledger.domain.policy import Policy
 from ledger.domain.refusals import Bug
 from ledger.domain.values import tag_of
+from ledger.examples import EXAMPLES
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "events.md"
 

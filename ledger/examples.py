@@ -1,0 +1,113 @@
+"""Examples: an event of any kind with a readable value in every field, and the envelope around it.
+
+What the pages and documents show is made of these, so that no example is written by hand and none grows old.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+from ledger.domain.catalog import KIND_OF_EVENT
+from ledger.domain.entry import Transfer
+from ledger.domain.guard import Advice
+from ledger.domain.policy import DEFAULT_POLICY
+from ledger.domain.values import CLOCK, Event, tag_of
+from ledger.envelope import TYPES, Envelope
+
+COMMUNITY: Final = "acme"
+MODERATOR: Final = "mod"
+ENDED_BY_ITSELF: Final = (".lapsed", ".expired")
+AGGREGATE: Final = "0197b0a4-2f6e-7000-8000-000000000001"
+NOW: Final = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+EXAMPLES: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "about": UUID("0197b0a4-2f6e-7000-8000-000000000004"),
+        "advice": Advice(verdict="ok"),
+        "after_closing": False,
+        "asker": "dan",
+        "asks_in": 2,
+        "band": "M",
+        "code": "no_consent",
+        "connector": "ada",
+        "dues": True,
+        "entry": "intro.made",
+        "entry_id": UUID("0197b0a4-2f6e-7000-8000-00000000000b"),
+        "expects_percent": 30,
+        "fault": "none",
+        "gathering": UUID("0197b0a4-2f6e-7000-8000-000000000003"),
+        "giver": "ada",
+        "happened_at": NOW,
+        "held_at": NOW,
+        "host": "ada",
+        "invited": False,
+        "joined_at": NOW,
+        "lapses_at": datetime(2026, 3, 15, 9, 0, tzinfo=UTC),
+        "level": 3,
+        "made_at": NOW,
+        "matchmade": False,
+        "member": "cleo",
+        "opener": "dan",
+        "other": "dan",
+        "outcome": "fruitful",
+        "owed": (),
+        "parent": UUID("0197b0a4-2f6e-7000-8000-000000000002"),
+        "parent_points": 60,
+        "parent_referrer": "bob",
+        "parties": ("ada", "cleo", "dan"),
+        "penalty": 0,
+        "points": 120,
+        "policy": DEFAULT_POLICY,
+        "prospect": "acme-corp",
+        "reason": "not_a_fit",
+        "receiver": "bob",
+        "recipient": "ada",
+        "referrer": "cleo",
+        "remedy": "reversal",
+        "said_by": "cleo",
+        "settled": False,
+        "size": "medium",
+        "sponsor": "ada",
+        "stake": 60,
+        "starts_at": datetime(2026, 4, 1, 0, 0, tzinfo=UTC),
+        "tags": ("hiring",),
+        "target": "cleo",
+        "tell_now": False,
+        "transfers": (Transfer("dan", "ada", 120),),
+        "visible_until": datetime(2026, 3, 25, 9, 0, tzinfo=UTC),
+        "welcome": ("dan",),
+    }
+)
+"""By the name of a field: it means the same wherever it stands."""
+
+
+def example_of(event: type[Event], **changes: Any) -> Any:
+    """An event with a readable value in every field."""
+    return event(**{**{field: EXAMPLES[field] for field in event.__struct_fields__}, **changes})
+
+
+def actor_of(event: Any) -> str:
+    """Somebody who may have said so: what ends by itself the clock says, and what names nobody a moderator."""
+    if tag_of(event).endswith(ENDED_BY_ITSELF):
+        return CLOCK
+    named = (getattr(event, party, None) for party in reversed(KIND_OF_EVENT[type(event)].parties))
+    return next(filter(None, named), MODERATOR)
+
+
+def envelope_of(event: Any) -> Envelope:
+    """The envelope that an example would be recorded in."""
+    return Envelope(
+        specversion="1.0",
+        id="0197b0a4-2f6e-7000-8000-00000000000a",
+        source=f"/communities/{COMMUNITY}",
+        type=TYPES[type(event)],
+        subject=f"{KIND_OF_EVENT[type(event)].name}/{AGGREGATE}",
+        time=NOW,
+        datacontenttype="application/json",
+        actor=actor_of(event),
+        commandid="a-key-of-the-caller",
+        fingerprint="2f6ad9c70f2b4f5e8a1f3f0c7b9d1e24",
+        policyversion=1,
+        data=event,
+    )
