@@ -24,7 +24,7 @@ from ledger.log.executor import Consult, Executor
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.stream import StreamDrift, fsyncs, provision
 from ledger.runtime.settings import Settings
-from services.command.batch import batch_route
+from services.command.batch import EXAMPLE_RESULT, batch_route
 from services.command.routes import command_routes
 from services.http.auth import guard, require_loopback_or_key
 from services.http.body import document_bodies
@@ -33,7 +33,9 @@ from services.http.conventions import BODY_MAX_BYTES, Now
 from services.http.docs import assets, openapi, openapi_json
 from services.http.health import Check, NotDurable, health_routes
 from services.http.metrics import counting, metrics
+from services.http.openapi import complete
 from services.http.problems import HANDLERS
+from services.query.examples import BOOKS
 from services.query.routes import query_routes
 
 Part = Literal["command", "query", "all"]
@@ -83,6 +85,7 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
     )
     if part in ("command", "all"):
         document_bodies(app, [operation.command for operation in OPERATIONS.values()])
+    complete(app, [*BOOKS, EXAMPLE_RESULT])
     return app
 
 

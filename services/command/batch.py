@@ -8,12 +8,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Reference, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import Meta, Struct
 
 from ledger.domain.catalog import OPERATIONS
 from ledger.domain.refusals import Refusal
+from ledger.domain.values import tag_of
 from ledger.log.event_log import APPEND_MAX, AppendUncertain, LogUnavailable
 from ledger.log.executor import Executor, IdempotencyKey, Outcome, Submission
 from services.command.routes import path_id_of, view_for
@@ -29,6 +30,7 @@ from services.http.conventions import (
     community_of,
     well_formed,
 )
+from services.http.exchanges import exchanges
 from services.http.problems import InvalidField, MalformedJson, NotJson, TooLarge, Unauthorized, documented, problem_of
 
 DECODERS: Final = {name: msgspec.json.Decoder(operation.command).decode for name, operation in OPERATIONS.items()}
@@ -55,6 +57,19 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: dict[str, Any] | None = None
 
 
+EXAMPLE: Final = exchanges()["favour.record"]
+EXAMPLE_ITEMS: Final = [
+    {"op": "favour.record", "body": msgspec.to_builtins(EXAMPLE.command), "idempotency_key": "a-key-of-the-caller"}
+]
+EXAMPLE_RESULT: Final = Result(
+    status="recorded",
+    kind=EXAMPLE.held.kind,
+    id=str(EXAMPLE.held.id),
+    state=tag_of(EXAMPLE.held.state),
+    version=EXAMPLE.held.version,
+    position=EXAMPLE.held.position,
+)
+
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _item = msgspec.json.Decoder(Item).decode
 
@@ -75,7 +90,9 @@ class BatchOperation(Operation):
             },
         )
         body = Schema(type=OpenAPIType.ARRAY, items=item, min_items=1, max_items=APPEND_MAX)
-        self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=body)}, required=True)
+        examples: dict[str, Example | Reference] = {"batch": Example(value=EXAMPLE_ITEMS)}
+        content = {"application/json": OpenAPIMediaType(schema=body, examples=examples)}
+        self.request_body = RequestBody(content=content, required=True)
 
 
 def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:

@@ -30,6 +30,7 @@ from services.http.conventions import (
     community_of,
     etag,
     key_of,
+    operation_id,
     version_of,
     well_formed,
 )
@@ -165,7 +166,7 @@ def described(
     return post(
         path,
         name=name,
-        operation_id=verb + "".join(word.capitalize() for word in kind.split("-")),
+        operation_id=operation_id(verb, kind),
         opt={MODERATED: operation.moderated},
         operation_class=documenting(operation.command),
         summary=(operation.command.__doc__ or "").partition("\n")[0],

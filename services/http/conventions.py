@@ -22,7 +22,7 @@ PREFIX: Final = "/v1/communities/{community:str}"
 
 Community = Annotated[str, PathParameter(description="The community.", pattern=r"^[a-z][a-z0-9-]{1,39}$")]
 Member = Annotated[str, PathParameter(description="A member.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-AggregateId = Annotated[str, PathParameter(description="A UUID.")]
+AggregateId = Annotated[str, PathParameter(description="A UUID; of a member, the id that they go by.")]
 MinPosition = Annotated[
     int,
     QueryParameter(ge=0, description="Wait up to 2 s for the books to show this position of the log."),
@@ -117,6 +117,11 @@ def address_of(kind: str, community: str, path_id: str) -> UUID:
 
 def etag(version: int) -> str:
     return f'"{version}"'
+
+
+def operation_id(verb: str, kind: str) -> str:
+    """What the documentation calls it: `holdOneToOne`."""
+    return verb + "".join(word.capitalize() for word in kind.split("-"))
 
 
 def well_formed(pattern: re.Pattern[str], value: str | None) -> str | None:

@@ -6,11 +6,15 @@ from typing import Any, Final
 from litestar import Request, get
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, License, SecurityScheme
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 
 ASSETS: Final = "/docs-assets"
 VERSION: Final = "0.1.0"
+ABOUT: Final = """What goes wrong is answered as `application/problem+json` (RFC 9457): branch on `code`; what is
+`retryable` may be sent again as it is. Repeating a command with its `Idempotency-Key` is harmless, for ever. The events
+behind it all are described by `/asyncapi.json`.
+"""
 
 
 def openapi(title: str) -> OpenAPIConfig:
@@ -18,6 +22,8 @@ def openapi(title: str) -> OpenAPIConfig:
         title=title,
         version=VERSION,
         summary="What members of a community have given and received, and how we know.",
+        description=ABOUT,
+        license=License(name="Apache License 2.0", identifier="Apache-2.0"),
         use_handler_docstrings=True,
         security=[{"key": []}],
         components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),

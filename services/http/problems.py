@@ -146,6 +146,13 @@ RETRYABLE: Final = frozenset(
         AppendUncertain,
     }
 )
+HEADERS: Final[Mapping[int, Mapping[str, str]]] = MappingProxyType(
+    {
+        401: {"WWW-Authenticate": "Bearer"},
+        503: {"Retry-After": str(RETRY_AFTER_S)},
+    }
+)
+"""What every problem of a status brings along."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -190,9 +197,7 @@ def detail_of(error: Exception, title: str) -> str:
 
 def answer(error: Exception) -> Response[Any]:
     problem = problem_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if problem["status"] == 503 else {}
-    if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
+    headers = HEADERS.get(problem["status"], {})
     return Response(problem, status_code=problem["status"], media_type=MEDIA_TYPE, headers=headers)
 
 
@@ -246,9 +251,9 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
 
 
 def documented(*errors: type[Exception]) -> dict[int, ResponseSpec]:
-    """For a handler's OpenAPI: the problems it may answer, by status."""
+    """For a handler's OpenAPI: the problems it may answer, by status. A mistake of ours may be met anywhere."""
     by_status: dict[int, list[str]] = {}
-    for error in errors:
+    for error in (*errors, Internal):
         by_status.setdefault(STATUS[error], []).append(getattr(error, "code", Internal.code))
     return {
         status: ResponseSpec(Problem, description=", ".join(codes), media_type=MEDIA_TYPE, generate_examples=False)

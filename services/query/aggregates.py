@@ -17,6 +17,7 @@ from services.http.conventions import (
     address_of,
     community_of,
     etag,
+    operation_id,
     viewer_of,
 )
 from services.http.problems import documented
@@ -53,7 +54,7 @@ def aggregate_route(kind: str, reader: Reader, now: Now) -> HTTPRouteHandler:
     return get(
         f"{PREFIX}/{PLURALS[kind]}/{{id:str}}",
         name=f"{kind}.show",
-        operation_id="get" + "".join(word.capitalize() for word in kind.split("-")),
+        operation_id=operation_id("get", kind),
         summary=f"One {kind}, as it stands.",
         tags=[PLURALS[kind]],
         responses=documented(*ALWAYS, NotYours, Unknown),

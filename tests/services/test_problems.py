@@ -40,7 +40,7 @@ from tests.services.caller import Caller, Clock, problem_in, refused, serving
 from tests.services.lives import CLAIM, DISPUTE, FAVOUR, THANKS, by, lived
 
 KEY: Final = "a key of sixteen or more"
-OUTSIDE_EVERY_ROUTE: Final = frozenset({NoSuchRoute, NoSuchMethod, Internal})
+OUTSIDE_EVERY_ROUTE: Final = frozenset({NoSuchRoute, NoSuchMethod})
 THE_CLOCKS_OWN: Final = frozenset({refusals.NotDue})  # No route sends its commands.
 
 

@@ -1,0 +1,103 @@
+"""For every operation an example of what is asked and what is answered.
+
+Nobody wrote the answers down. The commands are made of readable values, and the domain decides them, one after the
+other, until every operation of the catalogue was carried out once: an example that it would refuse cannot exist.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import chain
+from typing import Final
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import fields, replace
+
+from ledger.domain.catalog import DISPUTE, EVENTS, KINDS, OPERATIONS, Kind, Operation
+from ledger.domain.context import Context, EventOf, Found, Happened, Need
+from ledger.domain.refusals import Bug, Refusal
+from ledger.domain.values import Command, Creation
+from ledger.examples import AGGREGATE, COMMUNITY, EXAMPLES, MODERATOR, NOW, example_of
+from services.http.views import Held, View, view_of
+
+ACTORS: Final = (MODERATOR, "dan", "bob", "cleo", "ada")
+POSITION: Final = 25
+"""Of the first event of each; where it stands in the log is all the same to it."""
+
+
+class Exchange(Struct, frozen=True, kw_only=True):
+    """A command, and the aggregate as it leaves it."""
+
+    command: Command
+    held: Held
+
+    @property
+    def view(self) -> View:
+        """What the one who acts is shown of it. Who judges a dispute is party to none of it, and sees all."""
+        return view_of(self.held, None if self.held.kind == DISPUTE.name else self.command.actor, NOW)
+
+
+@cache
+def exchanges() -> Mapping[str, Exchange]:
+    """By operation."""
+    found: dict[str, Exchange] = {}
+    reached: dict[str, list[Held]] = {kind: [] for kind in KINDS}
+    while waiting := OPERATIONS.keys() - found.keys():
+        for name in (name for name in OPERATIONS if name in waiting):
+            operation = OPERATIONS[name]
+            befores = [None] if operation.creates else [*reached[operation.kind.name]]
+            for exchange in chain.from_iterable(possible(operation, before, reached) for before in befores):
+                found.setdefault(name, exchange)
+                reached[operation.kind.name].append(exchange.held)
+        if waiting == OPERATIONS.keys() - found.keys():
+            raise Bug(f"no example leads to {sorted(waiting)}")
+    return found
+
+
+def possible(operation: Operation, before: Held | None, reached: Mapping[str, list[Held]]) -> Iterator[Exchange]:
+    """What comes of the operation, whoever of the actors may ask for it."""
+    own, kind = fields(operation.command), operation.kind
+    needed = {field.name: EXAMPLES[field.name] for field in own if field.required and field.name != "actor"}
+    for actor in ACTORS:
+        command = operation.command(actor=actor, **needed)
+        exchange = decided(kind, command, before, reached)
+        for field in own:  # As much as it may say.
+            if not field.required and field.name in EXAMPLES:
+                more = replace(command, **{field.name: EXAMPLES[field.name]})
+                if (said := decided(kind, more, before, reached)) is not None:
+                    command, exchange = more, said
+        if exchange is not None:
+            yield exchange
+
+
+def decided(kind: Kind, command: Command, before: Held | None, reached: Mapping[str, list[Held]]) -> Exchange | None:
+    """What the command comes to; None, when it is refused or already so."""
+    own = command.own_id(COMMUNITY) if isinstance(command, Creation) else None
+    aggregate = before.id if before is not None else own or UUID(AGGREGATE)
+    state = before.state if before is not None else None
+    needs = kind.needs(command, state, aggregate)
+    context = Context(now=NOW, found={need: what_is_found(need, reached) for need in needs})
+    try:
+        event = kind.decide(command, state, context)
+    except Refusal:
+        return None
+    if event is None:
+        return None
+    earlier = before.version if before is not None else 0
+    held = Held(
+        kind=kind.name,
+        id=aggregate,
+        version=earlier + 1,
+        began=POSITION,
+        position=POSITION + earlier,
+        state=kind.evolve(state, event),
+    )
+    return Exchange(command=command, held=held)
+
+
+def what_is_found(need: Need, reached: Mapping[str, list[Held]]) -> Found:
+    """Another aggregate as an earlier example left it, or an example of its event."""
+    if isinstance(need, EventOf):
+        event = example_of(EVENTS[f"{need.kind}.{need.event}"])
+        return Happened(UUID(AGGREGATE), event, NOW, NOW)
+    return next((held.state for held in reached[need.kind]), None)

@@ -1,0 +1,75 @@
+"""An example document of every problem in the catalogue, with the facts that it comes with."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from ledger.domain import publication, refusals
+from ledger.domain.refusals import Fact, Refusal
+from ledger.examples import AGGREGATE, EXAMPLES, NOW
+from ledger.log import executor
+from services.http import problems
+from services.http.problems import STATUS, problem_of
+
+ID: Final = UUID(AGGREGATE)
+ONE: Final[Mapping[str, Fact]] = MappingProxyType({"kind": "favour", "id": ID})
+LATER: Final = NOW + timedelta(days=14)
+FACTS: Final[Mapping[type[Exception], Mapping[str, Fact]]] = MappingProxyType(
+    {
+        problems.MalformedJson: {"reason": "JSON is malformed: expected '}' (byte 17)"},
+        problems.InvalidField: {"field": "size", "source": "body", "reason": "Invalid enum value 'huge'"},
+        problems.NotJson: {"content_type": "text/plain"},
+        executor.KeyReused: ONE,
+        executor.VersionMismatch: {"if_match": 1, "version": 2},
+        executor.Contended: ONE,
+        refusals.NotYours: {"role": "receiver"},
+        refusals.WrongState: {"expected": "claimed", "found": "lapsed"},
+        refusals.SelfDealing: {"roles": ["giver", "receiver"]},
+        refusals.AlreadyExists: {"kind": "favour"},
+        refusals.Unknown: {**ONE, "entry": "favour.thanked"},
+        refusals.NotDue: {"due_at": LATER},
+        refusals.TimeInFuture: {"field": "occurred_at", "latest": NOW + executor.AHEAD_MAX},
+        refusals.TimeTooEarly: {"field": "occurred_at", "earliest": executor.EARLIEST},
+        refusals.RespondByOutOfRange: {"field": "respond_by", "latest": LATER},
+        refusals.LevelMisplaced: {"field": "level"},
+        refusals.ParentNotWon: {"parent": EXAMPLES["parent"], "found": "qualified"},
+        refusals.NoDues: {"gathering": EXAMPLES["gathering"]},
+        refusals.ExpectationMisplaced: {"field": "expects_percent"},
+        refusals.TooLate: {"latest": NOW},
+        refusals.UnderDispute: {"lapses_at": LATER},
+        refusals.ReciprocityLimit: {
+            "net": -240,
+            "limit": 240,
+            "given": 30,
+            "received": 270,
+            "received_items": 5,
+            "ways": ["set_offers", "meet_want bob tax"],
+        },
+        refusals.OpenAsks: {"open_asks": 5, "open_asks_max": 5},
+        refusals.AskedBefore: {"again_at": LATER},
+        refusals.PolicyInvalid: {"field": "size_points"},
+        refusals.StartsOutOfRange: {
+            "field": "starts_at",
+            "earliest": NOW + publication.POLICY_NOTICE,
+            "latest": NOW + publication.AHEAD_MAX,
+        },
+        refusals.TooManyScheduled: {"scheduled_max": publication.SCHEDULED_MAX},
+    }
+)
+"""Those that are not here come without any."""
+
+
+def example_of(problem: type[Exception]) -> dict[str, Any]:
+    facts = FACTS.get(problem, {})
+    error = problem(**facts) if issubclass(problem, Refusal) else problem()
+    document: dict[str, Any] = msgspec.to_builtins(problem_of(error))
+    return document
+
+
+BY_CODE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+    {document["code"]: document for document in map(example_of, STATUS)}
+)
