@@ -26,6 +26,7 @@ from ledger.log.stream import StreamDrift, fsyncs, provision
 from ledger.runtime.settings import Settings
 from services.command.batch import EXAMPLE_RESULT, batch_route
 from services.command.routes import command_routes
+from services.http.asyncapi import asyncapi_json
 from services.http.auth import guard, require_loopback_or_key
 from services.http.body import document_bodies
 from services.http.conditional import conditional
@@ -74,7 +75,7 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
         routes += query_routes(reader, now)
         checks |= {"books": reader.check}
     app = Litestar(
-        route_handlers=[*routes, *health_routes(checks), metrics, openapi_json, assets()],
+        route_handlers=[*routes, *health_routes(checks), metrics, openapi_json, asyncapi_json, assets()],
         lifespan=lifespan,
         middleware=[counting, conditional],
         guards=[guard(settings)],

@@ -23,7 +23,14 @@ SCOPES: Final[Mapping[str, frozenset[Scope]]] = MappingProxyType(
 )
 """The keys, by the setting that holds them, and what each may do beyond what all of them may."""
 ALL_SCOPES: Final = frozenset[Scope](get_args(Scope))
-OPEN_PATHS: Final = ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs")  # Nothing of a community.
+OPEN_PATHS: Final = (
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/asyncapi.json",
+    "/docs",
+)  # Nothing of a community.
 MODERATED: Final = "moderated"
 """In a route's `opt`: it takes a moderator's key."""
 

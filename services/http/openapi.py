@@ -29,8 +29,9 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import Struct
 
-from ledger.domain.catalog import KINDS, MEMBER
-from ledger.examples import AGGREGATE, COMMUNITY, NOW
+from ledger.domain.catalog import EVENTS, KINDS, MEMBER
+from ledger.envelope import encode
+from ledger.examples import AGGREGATE, COMMUNITY, NOW, envelope_of, example_of
 from services.http import problems
 from services.http.conventions import etag, operation_id
 from services.http.exchanges import POSITION, Exchange, exchanges
@@ -49,6 +50,14 @@ TAGS: Final[Mapping[str, str]] = MappingProxyType(
         "events": "Everything that was recorded, in the order of the log.",
     }
 )
+
+STREAMED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "text/event-stream": f"id: {POSITION}\nevent: favour.thanked\n"
+        f"data: {encode(envelope_of(example_of(EVENTS['favour.thanked']))).decode()}\n\n",
+    }
+)
+"""Of what is no JSON and comes piece by piece, the first piece."""
 
 
 class Header(Struct, frozen=True, kw_only=True):
@@ -208,7 +217,7 @@ def complete_answer(
             codes = answer.description.split(", ")
             media.examples = {code: Reference(ref=SHOWN + code) for code in codes}
         else:
-            exemplify(media, sampling, example)
+            exemplify(media, sampling, STREAMED.get(media_type, example))
 
 
 def exemplify(media: OpenAPIMediaType, sampling: Sampling, example: Any) -> None:

@@ -30,6 +30,7 @@ VALUES: Final[Mapping[str, Any]] = MappingProxyType(
         "body": {"actor": "bob", "giver": "ada", "receiver": "bob", "size": "medium"},
         "community": COMMUNITY,
         "cursor": "WzEsImJhbGFuY2VzIiwiYWNtZSIsImFkYSJd",
+        "event": "favour.thanked",
         "given": 120,
         "id": AGGREGATE,
         "idempotency_key": "a-key-of-the-caller",
