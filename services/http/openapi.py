@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Litestar
+from litestar.enums import ParamType
 from litestar.openapi.spec import (
     Components,
     Example,
@@ -39,6 +40,7 @@ from services.http.problem_examples import BY_CODE
 from services.http.sampling import Sampling
 from services.http.views import PLURALS, VIEWS, view_of
 
+CONDITION: Final = "If-None-Match"
 SHOWN: Final = "#/components/examples/"
 METHODS: Final = ("get", "put", "post", "delete", "patch")
 VIEW_FORMS: Final = frozenset(view.__name__ for view in VIEWS.values())
@@ -48,6 +50,7 @@ TAGS: Final[Mapping[str, str]] = MappingProxyType(
         "community": "The community as a whole: its balances, totals and policy.",
         "batch": "Many commands in one request.",
         "events": "Everything that was recorded, in the order of the log.",
+        "entries": "Why the books say what they say.",
     }
 )
 
@@ -61,12 +64,13 @@ STREAMED: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class Header(Struct, frozen=True, kw_only=True):
-    """A header of answers. `always`: whatever answer may bear it does."""
+    """A header of answers. `always`: whatever answer may bear it does, unless it is a stream."""
 
     says: str
     example: str
     borne: Callable[[Operation, int, OpenAPIResponse], bool]
     always: bool = True
+    of_streams: bool = True
 
 
 HEADERS: Final[Mapping[str, Header]] = MappingProxyType(
@@ -75,13 +79,22 @@ HEADERS: Final[Mapping[str, Header]] = MappingProxyType(
             says="The position of the log that the answer shows, or that the command was recorded at. Name it as "
             "`min_position` to read your own write. Absent, when nothing was recorded.",
             example=str(POSITION),
-            borne=lambda _, status, __: status < 300,
+            borne=lambda _, status, __: status < 400,
             always=False,
         ),
         "ETag": Header(
-            says="The version of the resource, for `If-Match`.",
+            says="The version of a resource, for `If-Match`; of what has none, what its bytes are known by.",
             example=etag(1),
-            borne=lambda _, status, answer: status < 300 and not VIEW_FORMS.isdisjoint(forms_of(answer)),
+            borne=lambda operation, status, answer: (
+                status < 400 and (is_read(operation) or not VIEW_FORMS.isdisjoint(forms_of(answer)))
+            ),
+            of_streams=False,
+        ),
+        "Link": Header(
+            says='Where the next page is, if there is one: `rel="next"` (RFC 8288).',
+            example=f'</v1/communities/{COMMUNITY}/members/ada/statement?cursor=WzJd>; rel="next"',
+            borne=lambda _, status, answer: status < 300 and "text/csv" in (answer.content or {}),
+            always=False,
         ),
         "Location": Header(
             says="Where the new resource is.",
@@ -115,8 +128,27 @@ def forms_of(answer: OpenAPIResponse) -> Iterator[str]:
             yield media.schema.ref.rpartition("/")[2]
 
 
+def is_read(operation: Operation) -> bool:
+    return CONDITION in names_of(operation)
+
+
 def names_of(operation: Operation) -> set[str]:
     return {parameter.name for parameter in operation.parameters or () if isinstance(parameter, Parameter)}
+
+
+def make_conditional(read: Operation) -> None:
+    """What `services.http.conditional` does for every read."""
+    read.parameters = [
+        *(read.parameters or []),
+        Parameter(
+            name=CONDITION,
+            param_in=ParamType.HEADER,
+            description="The ETag of the answer you have: while it is still the same, it is not sent again.",
+            schema=Schema(type=OpenAPIType.STRING),
+            required=False,
+        ),
+    ]
+    read.responses = {**(read.responses or {}), "304": OpenAPIResponse(description="What you have is still the same.")}
 
 
 def complete(app: Litestar, told: Iterable[Struct]) -> None:
@@ -129,6 +161,9 @@ def complete(app: Litestar, told: Iterable[Struct]) -> None:
         code: Example(summary=problem["title"], value=problem) for code, problem in sorted(BY_CODE.items())
     }
     operations = list(operations_of(document))
+    for item in (document.paths or {}).values():
+        if item.get is not None:
+            make_conditional(item.get)
     for operation in operations:
         complete_operation(operation, sampling, by_operation.get(operation.operation_id or ""))
     document.tags = [
@@ -205,7 +240,7 @@ def complete_answer(
     answer.headers = (answer.headers or {}) | {
         name: OpenAPIHeader(
             description=header.says,
-            required=header.always,
+            required=header.always and (header.of_streams or STREAMED.keys().isdisjoint(answer.content or {})),
             schema=Schema(type=OpenAPIType.STRING),
             example=header.example,
         )

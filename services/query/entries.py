@@ -25,8 +25,8 @@ from services.http.conventions import (
     Community,
     MinPosition,
     Viewer,
-    checked,
     community_of,
+    id_of,
     viewer_of,
 )
 from services.http.problems import documented
@@ -36,7 +36,6 @@ from services.query.shown import ALWAYS, shown
 PROBLEMS: Final = documented(*ALWAYS, NotYours, Unknown)
 
 EntryId = Annotated[str, PathParameter(description="The id of an event: a UUID.")]
-event_id_of: Final = checked(UUID, "entry", "path")
 
 
 class LegView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,26 +90,26 @@ class EntryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def entry_route(reader: Reader) -> HTTPRouteHandler:
     entries = Entries(reader)
 
-    @get(f"{PREFIX}/entries/{{entry:str}}", operation_id="getEntry", tags=["entries"], responses=PROBLEMS)
+    @get(f"{PREFIX}/entries/{{id:str}}", operation_id="getEntry", tags=["entries"], responses=PROBLEMS)
     async def show(
         request: Request[Any, Any, Any],
         community: Community,
-        entry: EntryId,
+        id: EntryId,  # noqa: A002  The route says so.
         viewer: Viewer = None,
         min_position: MinPosition = 0,
     ) -> Response[EntryView]:
         """Why the books say so: the rule and its numbers, the event, who said it, and what else happened to it."""
-        tenant, event_id = community_of(community), event_id_of(entry)
+        tenant, event_id = community_of(community), id_of(id)
         eyes = Eyes(viewer_of(viewer) if viewer is not None else None, confidential=may(request, "confidential"))
         await reader.reach(min_position)
         position, happened = await entries.entry(tenant, event_id)
         if happened is None:
-            raise Unknown(kind="entry", id=entry)
+            raise Unknown(kind="entry", id=id)
         ref, fact = happened.envelope.ref, happened.envelope.data
         state = await entries.state(ref)
         legs = await entries.legs(happened)
         if not eyes.may_read(state, tag_of(fact)):
-            raise Unknown(kind="entry", id=entry)
+            raise Unknown(kind="entry", id=id)
         if eyes.are_of_party(ref.kind, state):
             life = await entries.life(ref, position)
         elif eyes.member in [leg.member for leg in legs]:

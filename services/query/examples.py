@@ -3,18 +3,82 @@
 from typing import Final
 from uuid import UUID
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 
 from ledger.books.insight import Match
+from ledger.domain.catalog import EVENTS
 from ledger.domain.coach import Again, Coaching
-from ledger.examples import AGGREGATE, EXAMPLES, NOW
-from services.query.views import BalanceView, PairView, StandingView, SummaryView, YieldView, ZeroSum
+from ledger.domain.posting import rule_says
+from ledger.examples import AGGREGATE, COMMUNITY, EXAMPLES, NOW, envelope_of, example_of
+from services.http.exchanges import POSITION
+from services.query.entries import EntryView, HappenedView, LegView
+from services.query.views import (
+    AccountsView,
+    BalanceView,
+    PairView,
+    StandingView,
+    StatementLine,
+    StatementView,
+    SummaryView,
+    YieldView,
+    ZeroSum,
+)
 
 ADA: Final = BalanceView(
     member="ada", main=120, stake=0, disputed=0, net=120, given=120, received=0, reciprocity_permille=667
 )
+THANKED: Final = example_of(EVENTS["favour.thanked"])
+ENTRY: Final = UUID("01a214cd-81c5-71d8-ad97-749fd02ed05d")
+STATEMENT: Final = StatementView(
+    member="ada",
+    opening=AccountsView(main=0, stake=0, disputed=0, net=0, given=0, received=0),
+    lines=[
+        StatementLine(
+            happened_at=NOW,
+            recorded_at=NOW,
+            event="favour.thanked",
+            account="main",
+            counterparty="bob",
+            points=120,
+            given=120,
+            received=0,
+            balance_after=120,
+            entry=ENTRY,
+            link=f"/v1/communities/{COMMUNITY}/entries/{ENTRY}",
+        )
+    ],
+    closing=AccountsView(main=120, stake=0, disputed=0, net=120, given=120, received=0),
+)
+EXPLAINED: Final = EntryView(
+    entry=ENTRY,
+    event="favour.thanked",
+    kind="favour",
+    id=AGGREGATE,
+    position=POSITION,
+    happened_at=NOW,
+    recorded_at=NOW,
+    actor="bob",
+    policy_version=1,
+    rule=rule_says(THANKED),
+    numbers={"points": 120},
+    legs=[
+        LegView(
+            member="bob", account="main", counterparty="ada", points=-120, given=0, received=120, balance_after=-120
+        ),
+        LegView(member="ada", account="main", counterparty="bob", points=120, given=120, received=0, balance_after=120),
+    ],
+    history=[
+        HappenedView(
+            entry=ENTRY, event="favour.thanked", position=POSITION, happened_at=NOW, recorded_at=NOW, actor="bob"
+        )
+    ],
+    cloudevent=msgspec.to_builtins(structs.replace(envelope_of(THANKED), id=str(ENTRY))),
+)
 BOOKS: Final[tuple[Struct, ...]] = (
     ADA,
+    STATEMENT,
+    EXPLAINED,
     PairView(member="ada", other="bob", given=120, received=0, stage="contact"),
     StandingView(
         member="ada",

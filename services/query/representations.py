@@ -11,12 +11,13 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from litestar import Request
 from litestar.datastructures import URL
-from litestar.openapi.spec import OpenAPIMediaType, Operation, Schema
+from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from ledger.books.history import Order
 from ledger.domain.refusals import NotYours
 from services.http.problems import NotAcceptable, documented
+from services.query.examples import STATEMENT
 from services.query.shown import ALWAYS
 from services.query.views import StatementView
 
@@ -98,4 +99,10 @@ class InForms(Operation):
 
     def __post_init__(self) -> None:
         answer: Any = (self.responses or {})["200"]
-        answer.content |= {form: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING)) for form in WRITTEN}
+        answer.content |= {
+            form: OpenAPIMediaType(
+                schema=Schema(type=OpenAPIType.STRING),
+                examples={"example": Example(value=write(rows_of(STATEMENT, "oldest", is_first=True)).decode())},
+            )
+            for form, write in WRITTEN.items()
+        }

@@ -39,7 +39,10 @@ class Contract:
         if documented is None or status == 500:  # A mistake of ours is documented, and never what was promised.
             self.broken.add(f"{name} answers {status}, which is not documented: {answer.text}")
             return
-        media_type = answer.headers["content-type"]
+        if status == 304:
+            self._hold_headers(f"{name} answers {status}", documented["headers"], answer)
+            return
+        media_type = answer.headers["content-type"].partition(";")[0]
         form = documented["content"].get(media_type)
         if form is None:
             self.broken.add(f"{name} answers {status} in {media_type}, which is not documented")

@@ -92,7 +92,7 @@ async def test_an_entry_of_another_community_is_unknown(told: tuple[list[Recorde
     answer = await Caller(client, "bolt").get(f"/entries/{event.envelope.id}")
     refused(answer, 404, "unknown", kind="entry", id=event.envelope.id)
     refused(await Caller(client).get(f"/entries/{uuid4()}"), 404, "unknown", kind="entry")
-    refused(await Caller(client).get("/entries/first"), 400, "invalid_field", field="entry", source="path")
+    refused(await Caller(client).get("/entries/first"), 400, "invalid_field", field="id", source="path")
 
 
 # Whose eyes
