@@ -88,7 +88,6 @@ async def reading(ledger: Ledger, figures: Figures, seconds: float) -> None:
         "statement page of 100, newest first, as of": lambda: f"{member}/statement?order=newest&as_of={at()}",
         "balance explained": lambda: f"{member}/balance?explain=true",
         "summary as of": lambda: f"{PATH}/summary?as_of={at()}",
-        "event page of 100": lambda: f"{PATH}/events?after={rng.randrange(ENTRIES)}",
     }
     async with asking(ledger) as bare:
         for what, path in paths.items():

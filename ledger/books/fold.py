@@ -19,7 +19,7 @@ from ledger.domain.values import State, tag_of
 from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
 
 PARTIES_MAX: Final = 3
-FOLIO_LINES: Final = 1_024  # A member's postings that fill a folio. Other books than these need another rebuild.
+FOLIO_LINES: Final = 2_048  # A member's postings that fill a folio. Other books than these need another rebuild.
 EARLIEST_HOUR: Final = hours_begun(datetime(1970, 1, 1, tzinfo=UTC))  # Between these, a weight is exact.
 LATEST_HOUR: Final = hours_begun(datetime(2100, 1, 1, tzinfo=UTC))
 

@@ -55,6 +55,9 @@ class Sums(Struct, frozen=True):
         return self.main + self.stake + self.disputed
 
 
+NOTHING: Final = Sums(0, 0, 0, 0, 0)
+
+
 class Totals(Sums, frozen=True):
     """The same over a community, and how many members were in an entry."""
 
@@ -113,13 +116,18 @@ class History:
 
     async def sums(self, holder: Holder, known: int, places: Sequence[Place]) -> list[Sums]:
         """What it came to before each of these places, as far as it was known."""
-        columns = [[place.happened_at for place in places], [place.position for place in places]]
-        arguments = (holder.community, holder.member, known, *columns, [place.leg for place in places])
-        if holder.other is None:
+        found = {FIRST: NOTHING}
+        asked = [place for place in dict.fromkeys(places) if place not in found]
+        columns = [[place.happened_at for place in asked], [place.position for place in asked]]
+        arguments = (holder.community, holder.member, known, *columns, [place.leg for place in asked])
+        if not asked:
+            rows = []
+        elif holder.other is None:
             rows = await self._rows("member_sums", *arguments)
         else:
             rows = await self._rows("pair_sums", *arguments, holder.other)
-        return [Sums(*row) for row in rows]
+        found |= {place: Sums(*row) for place, row in zip(asked, rows, strict=True)}
+        return [found[place] for place in places]
 
     async def totals(self, community: str, known: int, by_time: datetime) -> Totals:
         (row,) = await self._rows("community_sums", community, known, by_time)

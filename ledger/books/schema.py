@@ -61,6 +61,7 @@ def connection_options(
             "search_path": schema,
             "application_name": f"referral-ledger {name}",
             "idle_in_transaction_session_timeout": "60s",
+            "jit": "off",  # Our queries are short, and would be compiled anew each time they are thought to be long.
             "tcp_keepalives_idle": "30",
             "tcp_keepalives_interval": "10",
             "tcp_keepalives_count": "3",

@@ -77,7 +77,7 @@ CREATE TABLE balance (
     CONSTRAINT one_balance_per_member PRIMARY KEY (community, member)
 ) WITH (fillfactor = 80);
 
--- A busy member's postings, leaf by leaf: a folio is full once it holds 1,024, and then its lines are set out in the
+-- A busy member's postings, leaf by leaf: a folio is full once it holds 2,048, and then its lines are set out in the
 -- order in which they happened, each with the folio's sums up to it. What had happened by a time, as it was known at
 -- another, is then one line a folio, and the postings since the last full one. `after` and `until` are positions.
 CREATE TABLE folio (
