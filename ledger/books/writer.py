@@ -37,6 +37,9 @@ from ledger.envelope import AggregateRef, Recorded
 QUERIES: Final = named("writer")
 STANDBY_POLL_S: Final = 0.5
 REMEMBERED_MAX: Final = 30_000  # Of balances and of aggregates, in each of two generations: some tens of MiB.
+# Without statistics the planner takes any index that begins as the key does for as good as the key itself, and stays
+# with it for as long as nobody gathers them: autovacuum comes once a minute, and a minute is a million events.
+GATHER_AGAIN_FACTOR: Final = 4  # When the books have grown so many times over.
 # The writer touches rows by their keys. A plan that reads a whole table would get slower as the books grow.
 BY_KEY: Final = MappingProxyType({"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"})
 
@@ -87,6 +90,7 @@ class Writer:
         self._balances = Recent[Holder, Balance](REMEMBERED_MAX)
         self._held = Recent[AggregateRef, Held](REMEMBERED_MAX)
         self._written: int | None = None  # How far the books have come by this writer, once it has begun.
+        self._gathered = 0  # How far they had come when it last gathered statistics.
 
     async def checkpoint(self) -> Checkpoint:
         """Raises: BooksUnavailable."""
@@ -140,7 +144,10 @@ class Writer:
                     raise Displaced(f"the checkpoint is not at {changes.first - 1}")
                 await self._write(changes)
                 await self._connection.execute(QUERIES["announce"], str(changes.last))
-        self._written = changes.last
+            self._written = changes.last
+            if changes.last >= self._gathered * GATHER_AGAIN_FACTOR:
+                await self._connection.execute(QUERIES["gather_statistics"])
+                self._gathered = changes.last
 
     async def _balances_of(self, holders: set[Holder]) -> dict[Holder, Balance]:
         found, missing = known(self._balances, holders)

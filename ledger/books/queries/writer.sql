@@ -27,6 +27,10 @@ CREATE TEMP TABLE staged_aggregate (
     community text, kind text, id uuid, version integer, position bigint, state text, facts json
 ) ON COMMIT DELETE ROWS;
 
+-- name: gather_statistics
+-- Of a small sample: what matters is that a community's rows of a kind are many, and a key's is one.
+SET default_statistics_target = 10; ANALYZE aggregate, balance, deadline, pair, tag;
+
 -- name: balances_of
 SELECT b.community, b.member, b.main, b.stake, b.disputed, b.given, b.received,
        b.recent_given::text, b.recent_received::text, b.settled, b.kept, b.broken, b.postings, b.first
