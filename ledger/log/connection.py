@@ -1,6 +1,7 @@
 """One connection to NATS that comes back by itself, and the requests made over it."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
@@ -11,6 +12,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from ledger.log.event_log import LogUnavailable
 
@@ -20,39 +22,83 @@ RECONNECT_WAIT_S: Final = 0.25
 _log = structlog.get_logger()
 
 
+# HMSG <subject> <sid> <reply> <length of the headers> <length of headers and body>
+MESSAGE: Final = re.compile(rb"HMSG (\S+) (\d+) (\S+) (\d+) (\d+)\r\n")
+END: Final = b"\r\n"
+
 Take = Callable[[str, str, bytes, bytes], None]
 """Takes a message as it came: its subject, its reply subject (or ""), its body, and its headers as bytes (or b"")."""
 
 
-class TappedClient(Client):
-    """nats-py's client, but for two things that it does for every message and the reader of a whole log cannot afford.
+class TappedParser(Parser):
+    """nats-py's parser, but for messages of a tap that lie whole in what has come: one expression and three slices each.
 
-    Its own parser looks at every character of every header's name. And it hands every message to a queue and a task
-    of the subscription: a subscription that is tapped has its messages taken where they are parsed.
+    Whatever else the server says, and a tap's messages behind it, is left to the parser of nats-py.
+    """
+
+    def __init__(self, client: "TappedClient") -> None:
+        super().__init__(client)  # type: ignore[no-untyped-call]  # It has no annotations.
+        self._client = client
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self._client.taps and self.state == AWAITING_CONTROL_LINE:
+            come = bytes(self.buf) + data if self.buf else data
+            self.buf.clear()
+            begin, cut = await self._take(come)
+            data = come[begin:]
+            if cut:
+                self.buf.extend(data)
+                return
+        await super().parse(data)  # type: ignore[no-untyped-call]
+
+    async def _take(self, come: bytes) -> tuple[int, bool]:
+        """Answers where that begins which was not taken, and whether it is the beginning of a tap's message."""
+        begin, taps, match = 0, self._client.taps, MESSAGE.match
+        while (head := match(come, begin)) is not None and (take := taps.get(int(head[2]))) is not None:
+            body = head.end() + int(head[4])
+            end = head.end() + int(head[5])
+            if len(come) < end + len(END):
+                return begin, True
+            headers = come[head.end() : body]
+            begin = end + len(END)
+            await self._client.give(take, head[1], head[3], come[body:end], headers)
+        return begin, False
+
+
+class TappedClient(Client):
+    """nats-py's client, but for what it does for every message and the reader of a whole log cannot afford.
+
+    Its own parser looks at every character of every header's name, and moves what it has not parsed yet from one
+    buffer to the next. And it hands every message to a queue and a task of the subscription: a subscription that is
+    tapped has its messages taken where they are parsed.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._taps: dict[int, Take] = {}
+        self.taps: Final[dict[int, Take]] = {}
+        self._ps = TappedParser(self)
 
     async def tap(self, subject: str, take: Take) -> Subscription:
         """A subscription whose messages go to `take`, which must not wait."""
         subscription = await self.subscribe(subject, cb=never)
-        self._taps[subscription._id] = take  # noqa: SLF001  There is no other name for it.
+        self.taps[subscription._id] = take  # noqa: SLF001  There is no other name for it.
         return subscription
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        take = self._taps.get(sid)
+        take = self.taps.get(sid)
         if take is None:
             await super()._process_msg(sid, subject, reply, data, headers)
         elif sid in self._subs:
-            try:
-                take(subject.decode(), reply.decode(), data, headers or b"")
-            except Exception as error:  # noqa: BLE001  As with any callback: the connection goes on.
-                await self._error_cb(error)
+            await self.give(take, subject, reply, data, headers or b"")
+
+    async def give(self, take: Take, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        try:
+            take(subject.decode(), reply.decode(), data, headers)
+        except Exception as error:  # noqa: BLE001  As with any callback: the connection goes on.
+            await self._error_cb(error)
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
-        self._taps.pop(sid, None)
+        self.taps.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
 
     @staticmethod
