@@ -8,6 +8,7 @@ from services.http.conventions import Now
 from services.query.aggregates import aggregate_route
 from services.query.community import community_routes
 from services.query.entries import entry_route
+from services.query.lists import list_routes
 from services.query.members import member_routes
 from services.query.statements import statement_routes
 
@@ -19,4 +20,5 @@ def query_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         entry_route(reader),
         *community_routes(reader, now),
         *(aggregate_route(kind, reader, now) for kind in KINDS),
+        *list_routes(reader, now),
     ]

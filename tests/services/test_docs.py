@@ -12,8 +12,9 @@ import pytest
 import schemathesis
 from jsonschema import Draft202012Validator
 
-from ledger.domain.catalog import OPERATIONS
-from services.http.views import PLURALS
+from ledger.domain.catalog import KINDS, OPERATIONS
+from services.http.views import PLURALS, VIEWS
+from services.query.filters import LISTED, NAMES, STATES
 from tests.services.caller import Caller
 from tests.services.contract import Contract
 from tests.services.lives import ASK, FAVOUR, HOLD, LIVES, THANKS, address_in, by, lived, told
@@ -149,6 +150,7 @@ async def test_every_answer_is_of_the_form_that_is_documented(
         *("/balances", "/summary", "/policy", f"/gatherings/{gathering}/yield", "/members/ada/pairs/bob"),
         *(f"/members/{who}/{what}?viewer={who}" for who in ("ada", "ann", "cas") for what in PERSONAL),
         *(f"/intros/{asked['id']}?viewer={who}" for who in ("ann", "cas", "tom", "eve")),
+        *(f"/{PLURALS[kind]}?limit=2{order}" for kind in LISTED for order in ("", "&order=newest&viewer=ann")),
     ):
         answer = await ledger.client.get(ledger.path(path))
         assert answer.status_code in {200, 403}, path
@@ -169,6 +171,19 @@ async def test_every_request_that_is_carried_out_is_of_the_form_that_is_document
             f"{request.operation} {error.json_path}: {error.message}" for error in validator.iter_errors(request.body)
         }
     assert sorted(broken) == []
+
+
+@pytest.mark.parametrize("kind", LISTED)
+def test_a_list_says_by_what_it_can_be_narrowed_and_to_what(document: Mapping[str, Any], kind: str) -> None:
+    operation = document["paths"][f"/v1/communities/{{community}}/{PLURALS[kind]}"]["get"]
+    assert operation["operationId"] == "list" + "".join(word.capitalize() for word in PLURALS[kind].split("-"))
+    forms = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
+    assert forms.keys() == {*NAMES[kind], *("community", "viewer", "order", "limit", "cursor", "min_position")}
+    assert forms["role"]["enum"] == list(KINDS[kind].parties)
+    assert set(STATES[kind]) <= set(forms["state"]["enum"])
+    page = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    items = document["components"]["schemas"][page]["properties"][PLURALS[kind].replace("-", "_")]["items"]
+    assert items["$ref"].endswith(f"/{VIEWS[kind].__name__}")
 
 
 # /docs

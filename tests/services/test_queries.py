@@ -13,6 +13,7 @@ from ledger.domain.visibility import Seen
 from ledger.log.executor import Executor, Submission
 from ledger.log.jetstream import JetStreamLog
 from services.http.views import PLURALS, VIEWS
+from services.query.filters import LISTED
 from tests.services.caller import Caller, Clock, refused
 from tests.services.lives import (
     ASK,
@@ -99,6 +100,7 @@ async def test_every_answer_says_which_position_it_shows(ledger: Caller) -> None
         f"/favours/{favour['id']}",
         f"/referrals/{referral['id']}",
         f"/intros/{intro['id']}",
+        *(f"/{PLURALS[kind]}" for kind in LISTED),
     ]
     for path in paths:
         answer = await ledger.get(path, min_position=3)

@@ -48,9 +48,10 @@ async def test_a_body_of_1_mib_is_read(ledger: Caller) -> None:
 
 
 async def test_a_wrong_method_is_told_the_right_ones(ledger: Caller) -> None:
-    answer = await ledger.client.get(ledger.path("/favours"))
-    refused(answer, 405, "no_such_method")
-    assert {method.strip() for method in answer.headers["allow"].split(",")} == {"POST", "OPTIONS"}
+    for path, methods in {"/batch": {"POST"}, "/favours": {"GET", "POST"}, "/balances": {"GET"}}.items():
+        answer = await ledger.client.delete(ledger.path(path))
+        refused(answer, 405, "no_such_method")
+        assert {method.strip() for method in answer.headers["allow"].split(",")} == {*methods, "OPTIONS"}
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -12,6 +12,7 @@ import httpx
 from services.http.conventions import BODY_MAX_BYTES
 from services.http.cursor import cursor_after
 from services.http.views import PLURALS
+from services.query.filters import LISTED, NAMES
 from tests.services.caller import Caller
 from tests.services.lives import (
     ATTEND,
@@ -569,6 +570,64 @@ def queries() -> list[Wrong]:
     ]
 
 
+def lists() -> list[Wrong]:
+    """Of every kind, and of what one kind has and another has not."""
+
+    def narrowed(path: str, named: str, said: str = "") -> Wrong:
+        wrong = a_query(f"a list: {path}", path, named)
+        return replace(wrong, facts={**wrong.facts, **({"reason": said} if said else {})})
+
+    states = "must be one of claimed, posted, refused, lapsed, forgiven"
+    pending = (
+        "must be one of asked, offered, accepted, consented, made, met, closed, declined, refused, withdrawn, expired"
+    )
+    by_what = "can be listed by member, role, state, since"
+    return [
+        *(narrowed(f"/{PLURALS[kind]}?colour=red", "colour") for kind in LISTED),
+        *(narrowed(f"/{PLURALS[kind]}?limit=501", "limit") for kind in LISTED),
+        *(narrowed(f"/{PLURALS[kind]}?cursor=e30", "cursor") for kind in LISTED),
+        *(narrowed(f"/{PLURALS[kind]}?state=sold", "state") for kind in LISTED),
+        *(narrowed(f"/{PLURALS[kind]}?role=judge&member=ada", "role") for kind in LISTED),
+        *(narrowed(f"/{PLURALS[kind]}?tag=law", "tag") for kind in LISTED if "tag" not in NAMES[kind]),
+        *(
+            narrowed(f"/{PLURALS[kind]}?gathering={NOBODY}", "gathering")
+            for kind in LISTED
+            if "gathering" not in NAMES[kind]
+        ),
+        narrowed("/favours?role=referrer&member=ada", "role", "must be one of giver, receiver"),
+        narrowed("/disputes?role=parties&member=ada", "role", "must be one of opener"),
+        narrowed("/favours?role=giver", "role", "whose? It needs `member`"),
+        narrowed("/favours?state=given", "state", states),
+        narrowed("/favours?state=", "state", states),
+        narrowed("/favours?state=posted%00", "state", states),
+        narrowed("/intros?state=pending", "state", pending),
+        narrowed("/intros?state=not_now", "state", pending),
+        narrowed("/favours?state=pending&viewer=ada", "state", states),
+        narrowed("/favours?tag=law", "tag", f"favours {by_what}, gathering"),
+        narrowed("/disputes?tag=law", "tag", f"disputes {by_what}"),
+        narrowed("/favours?giver=ada", "giver", f"favours {by_what}, gathering"),
+        narrowed("/referrals?tag=Law", "tag"),
+        narrowed("/members?tag=", "tag"),
+        narrowed("/favours?member=clock", "member"),
+        narrowed("/favours?member=a.b", "member"),
+        narrowed("/favours?viewer=a.b", "viewer"),
+        narrowed("/favours?gathering=7", "gathering"),
+        narrowed("/favours?order=best", "order"),
+        narrowed("/favours?min_position=-1", "min_position"),
+        narrowed("/favours?limit=0", "limit"),
+        narrowed("/favours?state=posted&state=claimed", "state", "is said more than once"),
+        narrowed("/favours?limit=1&limit=2", "limit", "is said more than once"),
+        *(
+            narrowed(f"/favours?since={since}", "since")
+            for since in (
+                *("", "yesterday", "1700000000", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01T00:00:00 00:00"),
+                *("2026-02-30T00:00:00Z", "10000-01-01T00:00:00Z", "2026-01-01T00:00:00%2B25:00"),
+            )
+        ),
+        a_read("a list of policies", "/policies", {}, 405, "no_such_method"),
+    ]
+
+
 def batches() -> list[Wrong]:
     of_the_body = {"field": "body", "source": "body"}
     item = {"op": "favour.record", "idempotency_key": "k", "body": THANKED}
@@ -597,5 +656,6 @@ def everything(about: Recorded) -> list[Wrong]:
         *meetings(about),
         *policies(),
         *queries(),
+        *lists(),
         *batches(),
     ]

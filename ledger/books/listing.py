@@ -1,0 +1,119 @@
+"""Lists of what there is of a kind, in the order in which it began, by the index that leaves the least to read."""
+
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from ledger.books.fold import PARTIES_MAX
+from ledger.books.queries import named
+from ledger.books.reader import Reader
+from ledger.domain.catalog import KINDS, MEMBER
+from ledger.domain.values import State
+from ledger.envelope import decode_state
+
+Order = Literal["oldest", "newest"]
+
+QUERIES: Final = named("listing")
+BEFORE_ALL: Final = 0
+AFTER_ALL: Final = 2**63 - 1  # No position of a log is as high.
+EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SKEW_MAX: Final = timedelta(minutes=1)  # How far the clock of a log's new leader may be behind that of the last.
+
+
+class Filters(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What all of a list has in common; None asks for nothing. What began `since` then began at or after it.
+
+    A `role` is one of the kind's parties, and needs a `member`. `within` is a member who is in it too, in any role.
+    """
+
+    member: str | None = None
+    role: str | None = None
+    state: str | None = None
+    since: datetime | None = None
+    gathering: UUID | None = None
+    tag: str | None = None
+    within: str | None = None
+
+
+class Listed(Struct, frozen=True):
+    """One of a list, as the books hold it. `began` and `position` are those of its first and its last event."""
+
+    id: UUID
+    version: int
+    position: int
+    began: int
+    state: State
+
+
+def newest_first(query: str) -> str:
+    """The same list from its other end."""
+    return query.replace("ORDER BY began", "ORDER BY began DESC")
+
+
+WAYS: Final = MappingProxyType(
+    {"oldest": QUERIES, "newest": MappingProxyType({name: newest_first(query) for name, query in QUERIES.items()})}
+)
+
+
+class Listing:
+    """Answers lists. Each comes with the position it shows; what it raises, `Reader` says."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def page(
+        self, community: str, kind: str, filters: Filters, *, order: Order, after: int | None, limit: int
+    ) -> tuple[int, list[Listed]]:
+        """So many of a kind, in this order, from the one on that comes after the position where another began."""
+        low, high = BEFORE_ALL, AFTER_ALL
+        if filters.since is not None:
+            low = await self._recorded_before(filters.since - SKEW_MAX)
+        if after is not None:
+            low, high = (max(low, after), high) if order == "oldest" else (low, after)
+        query, others = way(kind, filters)
+        since = filters.since or EVER
+        rows: Any = await self._reader.rows(
+            query, community, kind, low, high, since, limit, *others, queries=WAYS[order]
+        )
+        return rows[0]["shown"], [
+            Listed(row["id"], row["version"], row["position"], row["began"], decode_state(kind, row["facts"]))
+            for row in rows
+            if row["id"] is not None
+        ]
+
+    async def _recorded_before(self, time: datetime) -> int:
+        """What was recorded by then may be left out: it began too early, whoever's clock it was recorded by."""
+        (row,) = await self._reader.rows("recorded_before", time, queries=QUERIES)
+        return int(row["position"])
+
+
+def way(kind: str, filters: Filters) -> tuple[str, tuple[Any, ...]]:
+    """The query that leaves the least to read, and what else must hold of what it finds.
+
+    A gathering has seen some hundreds of things, a member is in some thousands; a tag or a state may be of half of all.
+    """
+    f = filters
+    if f.within is not None and f.member is None:
+        f = Filters(member=f.within, state=f.state, gathering=f.gathering, tag=f.tag)
+    if kind == MEMBER.name and f.tag is not None:
+        return "by_tag", (f.tag, f.state, f.member)
+    if f.gathering is not None:
+        return "by_gathering", (f.gathering, f.state, f.tag, *in_roles(kind, f), f.within)
+    if f.member is not None:
+        return "by_member", (*in_roles(kind, f), f.state, f.tag, f.within)
+    if f.tag is not None:
+        return "by_topic", (f.tag, f.state)
+    if f.state is not None:
+        return "by_state", (f.state,)
+    return "everything", ()
+
+
+def in_roles(kind: str, filters: Filters) -> tuple[str | None, ...]:
+    """The member in each of the parties' columns in which they may be."""
+    if filters.role is None:
+        return (filters.member,) * PARTIES_MAX
+    place = KINDS[kind].parties.index(filters.role)
+    return tuple(filters.member if place == n else None for n in range(PARTIES_MAX))

@@ -1,0 +1,134 @@
+"""What there is of a kind, in the order in which it began: `GET /favours` and its like."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, cast
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
+
+from ledger.books.listing import AFTER_ALL, Listed, Listing, Order
+from ledger.books.reader import Reader
+from ledger.domain.catalog import INTRO
+from services.http.conventions import (
+    LIMIT_DEFAULT,
+    PREFIX,
+    Community,
+    Cursor,
+    Limit,
+    MinPosition,
+    Now,
+    Viewer,
+    community_of,
+    viewer_of,
+)
+from services.http.cursor import after_cursor, cursor_after
+from services.http.problems import InvalidField
+from services.http.views import PLURALS, PRIVATE, VIEWS, Held, View, view_of
+from services.query.filters import LISTED, documenting_filters, filters_of
+from services.query.shown import PROBLEMS, shown
+
+EXAMINED_MAX: Final = 1_000  # In one request, where what a viewer sees of a thing decides whether it is listed.
+
+InOrder = Annotated[Order, QueryParameter(description="Which comes first.")]
+
+
+def page_of(kind: str) -> type[msgspec.Struct]:
+    """The form of a page: `FavoursPage` and its like."""
+    plural = PLURALS[kind]
+    return msgspec.defstruct(
+        "".join(word.capitalize() for word in plural.split("-")) + "Page",
+        [(field_of(kind), cast("Any", list)[VIEWS[kind]]), ("next", str | None, None)],
+        module=__name__,
+        namespace={"__doc__": f"{plural.capitalize()} as they began. `next` is the cursor of the page after, if any."},
+        frozen=True,
+        kw_only=True,
+        omit_defaults=True,
+    )
+
+
+def field_of(kind: str) -> str:
+    return PLURALS[kind].replace("-", "_")
+
+
+PAGES: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType({kind: page_of(kind) for kind in LISTED})
+
+
+def list_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
+    listing = Listing(reader)
+    return [list_route(kind, reader, listing, now) for kind in LISTED]
+
+
+def list_route(kind: str, reader: Reader, listing: Listing, now: Now) -> HTTPRouteHandler:
+    async def show(
+        request: Request[Any, Any, Any],
+        community: Community,
+        viewer: Viewer = None,
+        order: InOrder = "oldest",
+        limit: Limit = LIMIT_DEFAULT,
+        cursor: Cursor = None,
+        min_position: MinPosition = 0,
+    ) -> Response[Any]:
+        tenant = community_of(community)
+        eyes = viewer_of(viewer) if viewer is not None else None
+        filters = filters_of(kind, request.query_params, eyes)
+        # All that its pages have in common: with other filters, another order or another viewer it is another list.
+        query = f"{PLURALS[kind]} {msgspec.json.encode((order, eyes, filters)).decode()}"
+        after = position_in(after_cursor(cursor, query, tenant)) if cursor is not None else None
+        await reader.reach(min_position)
+        # What the asker of an introduction reads in place of its state is known only when the view is made.
+        seen = filters.state if kind == INTRO.name and eyes is not None else None
+        asked_for = limit + 1 if seen is None else EXAMINED_MAX
+        within = eyes if kind in PRIVATE else None
+        narrowed = msgspec.structs.replace(filters, state=None if seen else filters.state, within=within)
+        position, found = await listing.page(tenant, kind, narrowed, order=order, after=after, limit=asked_for)
+        at = now()
+        views = [(one.began, view_of(held(kind, one), eyes, at)) for one in found]
+        if seen is not None:
+            views = [(began, view) for began, view in views if state_in(view) == seen]
+        last = views[limit - 1][0] if len(views) > limit else found[-1].began if len(found) == asked_for else None
+        more = cursor_after(query, tenant, str(last)) if last is not None else None
+        page = PAGES[kind](**{field_of(kind): [view for _, view in views[:limit]], "next": more})
+        return shown(page, position, viewer=viewer, asked=min_position)
+
+    show.__annotations__["return"] = cast("Any", Response)[PAGES[kind]]
+    return get(
+        f"{PREFIX}/{PLURALS[kind]}",
+        name=f"{kind}.list",
+        operation_id="list" + PAGES[kind].__name__.removesuffix("Page"),
+        summary=f"{PLURALS[kind].capitalize()}, in the order in which they began.",
+        description=description_of(kind),
+        tags=[PLURALS[kind]],
+        operation_class=documenting_filters(kind),
+        responses=PROBLEMS,
+    )(show)
+
+
+def description_of(kind: str) -> str:
+    text = "Filters may be combined; all of them hold of what is listed."
+    if kind in PRIVATE:
+        text += " With a `viewer`, only what they are in is listed."
+    if kind == INTRO.name:
+        text += (
+            " With a `viewer`, `state` is the one that they see, and a page that is filtered by it may hold fewer than"
+            " `limit`, or none, and still have a `next`."
+        )
+    return text
+
+
+def held(kind: str, one: Listed) -> Held:
+    return Held(kind=kind, id=one.id, version=one.version, began=one.began, position=one.position, state=one.state)
+
+
+def state_in(view: View) -> str:
+    state: str = cast("Any", view).state
+    return state
+
+
+def position_in(after: str) -> int:
+    """Raises: InvalidField. Anybody may make a cursor: it is sealed, and not signed."""
+    if not (after.isascii() and after.isdecimal() and len(after) <= len(str(AFTER_ALL)) and int(after) <= AFTER_ALL):
+        raise InvalidField(field="cursor", source="query", reason="not a cursor of this list")
+    return int(after)
