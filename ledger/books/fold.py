@@ -119,13 +119,10 @@ def posted_by(event: Recorded) -> Entry:
         raise Poison(event.position, str(bug)) from bug
 
 
-def fold(batch: Batch, balances: Mapping[Holder, Balance], held: Mapping[AggregateRef, Held]) -> Changes:
-    """The changes that a batch amounts to; `balances` and `held` are what the books hold, and stay as they are.
-
-    Raises: Poison, at the first event that cannot follow what came before it.
-    """
+def begun(batch: Batch, balances: Mapping[Holder, Balance], held: Mapping[AggregateRef, Held]) -> Changes:
+    """A batch before any of it is folded; `balances` and `held` are what the books hold, and stay as they are."""
     first, last = batch.events[0], batch.events[-1]
-    changes = Changes(
+    return Changes(
         first.position,
         last.position,
         last.envelope.id,
@@ -136,12 +133,18 @@ def fold(batch: Batch, balances: Mapping[Holder, Balance], held: Mapping[Aggrega
         held={ref: Held(known.version, known.state, known.position) for ref, known in held.items()},
         folios=[],
     )
-    for event, entry in zip(batch.events, batch.entries, strict=True):
+
+
+def fold(part: Iterable[tuple[Recorded, Entry]], changes: Changes) -> None:
+    """Add what the next events of the batch amount to.
+
+    Raises: Poison, at the first event that cannot follow what came before it.
+    """
+    for event, entry in part:
         try:
             take(event, entry, changes)
         except Bug as bug:
             raise Poison(event.position, str(bug)) from bug
-    return changes
 
 
 def take(event: Recorded, entry: Entry, changes: Changes) -> None:

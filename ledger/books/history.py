@@ -121,7 +121,7 @@ class History:
         columns = [[place.happened_at for place in asked], [place.position for place in asked]]
         arguments = (holder.community, holder.member, known, *columns, [place.leg for place in asked])
         if not asked:
-            rows = []
+            rows: Any = []
         elif holder.other is None:
             rows = await self._rows("member_sums", *arguments)
         else:

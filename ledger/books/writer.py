@@ -17,6 +17,7 @@ from ledger.books.fold import (
     Holder,
     balance_row,
     batch_of,
+    begun,
     columns,
     deadline_rows,
     fold,
@@ -37,11 +38,20 @@ from ledger.envelope import AggregateRef, Recorded
 QUERIES: Final = named("writer")
 STANDBY_POLL_S: Final = 0.5
 REMEMBERED_MAX: Final = 30_000  # Of balances and of aggregates, in each of two generations: some tens of MiB.
+TURN_EVENTS: Final = 50  # Folded at a stretch: then the batch being written has its turn, within about a millisecond.
 # Without statistics the planner takes any index that begins as the key does for as good as the key itself, and stays
 # with it for as long as nobody gathers them: autovacuum comes once a minute, and a minute is a million events.
 GATHER_AGAIN_FACTOR: Final = 4  # When the books have grown so many times over.
 # The writer touches rows by their keys. A plan that reads a whole table would get slower as the books grow.
-BY_KEY: Final = MappingProxyType({"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"})
+# Statistics need only a small sample: a community has many aggregates of a kind, and a key one.
+BY_KEY: Final = MappingProxyType(
+    {
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+        "default_statistics_target": "10",
+    }
+)
 
 JOURNAL: Final = ("position", "recorded_at", "community", "previous", "name", "event_id", "event")
 POSTING: Final = (
@@ -117,7 +127,11 @@ class Writer:
         with reaching():
             balances, held = await self._balances_of(batch.holders), await self._held_of(batch.refs)
             await self._require_turn(lowest, first)  # After the reads: so they saw nothing later.
-        changes = fold(batch, balances, held)
+        changes = begun(batch, balances, held)
+        posted = list(zip(batch.events, batch.entries, strict=True))
+        for start in range(0, len(posted), TURN_EVENTS):
+            fold(posted[start : start + TURN_EVENTS], changes)
+            await asyncio.sleep(0)
         self._balances.update(changes.balances)
         self._held.update(changes.held)
         self._written = lowest if self._written is None else self._written
@@ -136,6 +150,9 @@ class Writer:
         answer to the commit was lost, with everything).
         """
         with reaching():
+            if changes.first > GATHER_AGAIN_FACTOR * self._gathered + 1:
+                await self._connection.execute(QUERIES["gather_statistics"])
+                self._gathered = changes.first
             async with self._connection.transaction():
                 moved = await self._connection.fetchval(
                     QUERIES["move_checkpoint"], changes.first - 1, changes.last, UUID(changes.last_event_id)
@@ -144,10 +161,7 @@ class Writer:
                     raise Displaced(f"the checkpoint is not at {changes.first - 1}")
                 await self._write(changes)
                 await self._connection.execute(QUERIES["announce"], str(changes.last))
-            self._written = changes.last
-            if changes.last >= self._gathered * GATHER_AGAIN_FACTOR:
-                await self._connection.execute(QUERIES["gather_statistics"])
-                self._gathered = changes.last
+        self._written = changes.last
 
     async def _balances_of(self, holders: set[Holder]) -> dict[Holder, Balance]:
         found, missing = known(self._balances, holders)

@@ -31,13 +31,13 @@ Take = Callable[[str, str, bytes, bytes], None]
 
 
 class TappedParser(Parser):
-    """nats-py's parser, but for messages of a tap that lie whole in what has come: one expression and three slices each.
+    """nats-py's parser, but for messages of a tap that lie whole in what has come: one expression each.
 
     Whatever else the server says, and a tap's messages behind it, is left to the parser of nats-py.
     """
 
     def __init__(self, client: "TappedClient") -> None:
-        super().__init__(client)  # type: ignore[no-untyped-call]  # It has no annotations.
+        super().__init__(client)
         self._client = client
 
     async def parse(self, data: bytes = b"") -> None:
@@ -49,7 +49,7 @@ class TappedParser(Parser):
             if cut:
                 self.buf.extend(data)
                 return
-        await super().parse(data)  # type: ignore[no-untyped-call]
+        await super().parse(data)
 
     async def _take(self, come: bytes) -> tuple[int, bool]:
         """Answers where that begins which was not taken, and whether it is the beginning of a tap's message."""

@@ -178,7 +178,8 @@ def test_a_list_says_by_what_it_can_be_narrowed_and_to_what(document: Mapping[st
     operation = document["paths"][f"/v1/communities/{{community}}/{PLURALS[kind]}"]["get"]
     assert operation["operationId"] == "list" + "".join(word.capitalize() for word in PLURALS[kind].split("-"))
     forms = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
-    assert forms.keys() == {*NAMES[kind], *("community", "viewer", "order", "limit", "cursor", "min_position")}
+    of_every_list = {"community", "viewer", "order", "limit", "cursor", "min_position", "If-None-Match"}
+    assert forms.keys() == {*NAMES[kind], *of_every_list}
     assert forms["role"]["enum"] == list(KINDS[kind].parties)
     assert set(STATES[kind]) <= set(forms["state"]["enum"])
     page = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]

@@ -2,7 +2,8 @@
 --   $1 community, $2 kind, $3 and $4 positions between which it began, $5 a time at or after which it began, $6 how many,
 -- and from $7 on stands what else must hold, where NULL asks for nothing. As written here the oldest is first; see
 -- `newest_first`. There are two bounds on `began` also where one of them says nothing: of what lies between two bounds
--- that it does not know, the planner expects little, and reads along the index instead of sorting.
+-- that it does not know, the planner expects little, and reads along the index instead of sorting. For the same reason,
+-- who must be in it besides is looked for in an array, of which it expects that nearly all have them.
 
 -- name: everything
 SELECT c.position AS shown, l.*
@@ -53,7 +54,7 @@ LEFT JOIN LATERAL (
           SELECT FROM topic WHERE community = $1 AND kind = $2 AND tag = $9 AND began = a.began
       ))
       AND (coalesce($10::text, $11::text, $12::text) IS NULL OR party_1 = $10 OR party_2 = $11 OR party_3 = $12)
-      AND ($13::text IS NULL OR $13 IN (party_1, party_2, party_3))
+      AND ($13::text IS NULL OR array_position(ARRAY[party_1, party_2, party_3], $13) IS NOT NULL)
     ORDER BY began LIMIT $6
 ) l ON true
 ORDER BY began;
@@ -71,7 +72,7 @@ LEFT JOIN LATERAL (
            AND ($11::text IS NULL OR EXISTS (
                SELECT FROM topic WHERE community = $1 AND kind = $2 AND tag = $11 AND began = a.began
            ))
-           AND ($12::text IS NULL OR $12 IN (party_1, party_2, party_3))
+           AND ($12::text IS NULL OR array_position(ARRAY[party_1, party_2, party_3], $12) IS NOT NULL)
          ORDER BY began LIMIT $6)
         UNION ALL
         (SELECT id, version, position, began, facts FROM aggregate a
@@ -81,7 +82,7 @@ LEFT JOIN LATERAL (
            AND ($11::text IS NULL OR EXISTS (
                SELECT FROM topic WHERE community = $1 AND kind = $2 AND tag = $11 AND began = a.began
            ))
-           AND ($12::text IS NULL OR $12 IN (party_1, party_2, party_3))
+           AND ($12::text IS NULL OR array_position(ARRAY[party_1, party_2, party_3], $12) IS NOT NULL)
          ORDER BY began LIMIT $6)
         UNION ALL
         (SELECT id, version, position, began, facts FROM aggregate a
@@ -91,7 +92,7 @@ LEFT JOIN LATERAL (
            AND ($11::text IS NULL OR EXISTS (
                SELECT FROM topic WHERE community = $1 AND kind = $2 AND tag = $11 AND began = a.began
            ))
-           AND ($12::text IS NULL OR $12 IN (party_1, party_2, party_3))
+           AND ($12::text IS NULL OR array_position(ARRAY[party_1, party_2, party_3], $12) IS NOT NULL)
          ORDER BY began LIMIT $6)
     ) merged
     ORDER BY began LIMIT $6

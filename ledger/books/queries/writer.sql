@@ -28,8 +28,7 @@ CREATE TEMP TABLE staged_aggregate (
 ) ON COMMIT DELETE ROWS;
 
 -- name: gather_statistics
--- Of a small sample: what matters is that a community's rows of a kind are many, and a key's is one.
-SET default_statistics_target = 10; ANALYZE aggregate, balance, deadline, pair, tag;
+ANALYZE aggregate, balance, deadline, pair, tag;
 
 -- name: balances_of
 SELECT b.community, b.member, b.main, b.stake, b.disputed, b.given, b.received,

@@ -1,0 +1,155 @@
+"""Lists are read along an index, whatever they are narrowed by, and however much there is."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from ledger.books.fold import FOLIO_LINES
+from ledger.books.listing import AFTER_ALL, BEFORE_ALL, EVER, QUERIES, WAYS, Filters, Order, newest_first, way
+from tests.books.filling import BUSY, ENTRIES, GATHERINGS, LARGE, MEMBERS, SELDOM, SMALL, THINGS
+from tests.books.planning import Values, plan_of
+from tests.books.shown import Books
+
+pytestmark = pytest.mark.slow  # For the books are large.
+
+ALONG: Final[dict[str, set[str]]] = {
+    "everything": {"one_aggregate_per_beginning"},
+    "by_state": {"aggregates_by_state"},
+    "by_topic": {"one_topic_per_tag", "one_aggregate_per_beginning"},
+    "by_gathering": {"aggregates_by_gathering"},
+    "by_member": {"aggregates_by_party_1", "aggregates_by_party_2", "aggregates_by_party_3"},
+    "by_tag": {"tags_by_name", "aggregates_by_party_1"},
+    "recorded_before": {"events_by_time"},
+}
+"""The index of each way. Of things that it yields the topics may be looked up, each by its key."""
+IN_ORDER: Final = frozenset[str]().union(*ALONG.values(), {"claims_by_receiver"})
+"""Where the planner knows the values, it may know better: each of these has things in the order in which they began."""
+SORTED: Final = {"by_tag": ["aggregate.began"]}
+"""Who says a tag is known by name, so these are sorted: members, not what they did."""
+GATHERING: Final = UUID(int=MEMBERS + 7)
+ORDERS: Final[tuple[Order, ...]] = ("oldest", "newest")
+STATES: Final = {
+    "favour": ("posted", "claimed", "forgiven", "never"),
+    "intro": ("asked", "made", "never"),
+    "member": ("active", "left"),
+}
+ROLES: Final = {"favour": "receiver", "intro": "target", "member": "member"}
+
+
+@pytest.fixture
+async def connection(large_books: Books) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    async with large_books.connection() as connection:
+        yield connection
+
+
+def narrowed(kind: str, member: str) -> Iterator[Filters]:
+    """By every set of filters that there is."""
+    choices: dict[str, tuple[Any, ...]] = {
+        "member": (None, member),
+        "role": (None, ROLES[kind]),
+        "state": (None, *STATES[kind]),
+        "gathering": (None,) if kind == "member" else (None, GATHERING),
+        "tag": (None,) if kind == "favour" else (None, "tag-3", "tag-404"),
+        "within": (None,) if kind == "member" else (None, "m5"),
+    }
+    for values in itertools.product(*choices.values()):
+        filters = Filters(**dict(zip(choices, values, strict=True)))
+        if filters.role is None or filters.member is not None:
+            yield filters
+
+
+async def test_the_large_books_are_what_the_tests_take_them_for(large_books: Books) -> None:
+    counts = {
+        "aggregate": THINGS,
+        "journal": THINGS + ENTRIES,
+        "posting": 2 * ENTRIES,
+        "aggregate WHERE gathering IS NOT NULL AND kind = 'intro'": None,
+        f"posting WHERE member = '{BUSY}'": None,
+        f"folio WHERE member = '{BUSY}'": None,
+    }
+    found = {what: await large_books.value(f"SELECT count(*) FROM {what}") for what in counts}
+    assert {what: found[what] for what in counts if counts[what]} == {what: n for what, n in counts.items() if n}
+    assert found[f"posting WHERE member = '{BUSY}'"] >= 100_000
+    assert found[f"folio WHERE member = '{BUSY}'"] == found[f"posting WHERE member = '{BUSY}'"] // FOLIO_LINES
+    assert await large_books.value("SELECT sum(points) FROM posting") == 0
+    assert await large_books.value("SELECT position FROM checkpoint") == THINGS + ENTRIES
+    assert await large_books.value("SELECT count(DISTINCT gathering) FROM aggregate") == GATHERINGS
+    last = "SELECT points, given, received FROM posting WHERE member = $1"
+    lines = """
+        SELECT sum(main), sum(given), sum(received) FROM (
+            SELECT DISTINCT ON (folio) main, given, received FROM folio_line WHERE member = $1
+            ORDER BY folio, happened_at DESC, position DESC, leg DESC
+        ) l
+    """
+    until = "(SELECT max(until) FROM folio WHERE member = $1)"
+    sums = f"SELECT sum(points), sum(given), sum(received) FROM ({last} AND position <= {until}) p"
+    assert await large_books.rows(lines, BUSY) == await large_books.rows(sums, BUSY)
+
+
+@pytest.mark.parametrize("values", ["known", "unknown"])
+@pytest.mark.parametrize("kind", ["favour", "intro", "member"])
+async def test_every_list_is_read_along_an_index(
+    connection: "asyncpg.Connection[Any]", kind: str, values: Values, subtests: pytest.Subtests
+) -> None:
+    gone: set[str] = set()
+    for filters in itertools.chain(narrowed(kind, BUSY), narrowed(kind, SELDOM)):
+        query, others = way(kind, filters)
+        gone.add(query)
+        for order, community in itertools.product(ORDERS, (LARGE, SMALL)):
+            with subtests.test(filters=filters, order=order, community=community):
+                arguments = (community, kind, BEFORE_ALL, AFTER_ALL, EVER, 501, *others)
+                plan = await plan_of(connection, WAYS[order][query], *arguments, values=values)
+                assert plan.read_whole == set()
+                assert plan.bitmaps == set()
+                assert [key.removesuffix(" DESC") for key in plan.sorted_whole] == SORTED.get(query, [])
+                if values == "known":
+                    assert plan.indexes <= IN_ORDER
+                else:
+                    assert plan.indexes - {"one_topic_per_tag"} == ALONG[query] - {"one_topic_per_tag"}
+                    assert ALONG[query] <= plan.indexes
+    ways = {"favour": {"by_state"}, "intro": {"by_topic", "by_state"}, "member": {"by_state", "by_tag"}}[kind]
+    gatherings = {"by_gathering"} if kind != "member" else set[str]()
+    assert gone == {"everything", "by_member", *gatherings, *ways}
+
+
+@pytest.mark.parametrize("values", ["known", "unknown"])
+async def test_a_page_begins_where_the_last_one_ended_without_reading_up_to_there(
+    connection: "asyncpg.Connection[Any]", values: Values
+) -> None:
+    """Wherever that is: the bounds are conditions of the index, not filters of what it yields."""
+    for kind, order in itertools.product(("favour", "intro"), ORDERS):
+        for filters in narrowed(kind, BUSY):
+            query, others = way(kind, filters)
+            low, high = (THINGS // 2, AFTER_ALL) if order == "oldest" else (BEFORE_ALL, THINGS // 2)
+            arguments = (LARGE, kind, low, high, EVER, 501, *others)
+            plan = await plan_of(connection, WAYS[order][query], *arguments, values=values)
+            index = {"by_topic": {"one_topic_per_tag"}}.get(query, IN_ORDER - {"one_topic_per_tag"})
+            scans = [node.node for node in plan.nodes() if node.node.get("Index Name") in index]
+            paged = [scan for scan in scans if "began = " not in scan["Index Cond"]]
+            assert paged
+            for scan in paged:
+                assert "began > " in scan["Index Cond"], (query, filters)
+                assert "began < " in scan["Index Cond"], (query, filters)
+
+
+async def test_where_since_begins_is_found_by_the_index_on_time(connection: "asyncpg.Connection[Any]") -> None:
+    at = datetime(2020, 3, 1, tzinfo=UTC)
+    for values in ("known", "unknown"):
+        plan = await plan_of(connection, QUERIES["recorded_before"], at, values=values)
+        assert (plan.indexes, plan.read_whole, plan.sorted_whole) == (ALONG["recorded_before"], set(), [])
+
+
+def test_of_every_query_it_is_known_along_which_index_it_goes() -> None:
+    assert ALONG.keys() == QUERIES.keys()
+
+
+def test_every_list_can_be_turned_round() -> None:
+    for name, query in QUERIES.items():
+        turned = newest_first(query)
+        assert turned.count("ORDER BY began DESC") == query.count("ORDER BY began") == turned.count("ORDER BY began")
+        assert (turned != query) is (name != "recorded_before")
