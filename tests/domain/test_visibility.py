@@ -1,5 +1,6 @@
 """Visibility: to the asker, a no and a silence look alike."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, cast
 
@@ -9,9 +10,9 @@ from msgspec.structs import replace
 from ledger.domain.catalog import INTRO
 from ledger.domain.context import Context
 from ledger.domain.intro import AcceptIntro, CloseIntro, Intro, IntroAccepted, IntroEvent, IntroStep
-from ledger.domain.refusals import AlreadyExists, Refusal, WrongState
+from ledger.domain.refusals import AlreadyExists, Bug, Refusal, WrongState
 from ledger.domain.values import Command, Event, tag_of
-from ledger.domain.visibility import seen_by_asker, told, version_seen
+from ledger.domain.visibility import CONFIDENTIAL, seen_by_asker, told, version_seen
 from tests.domain.spec import LATER, MOMENT, NOW, days, fold, given
 from tests.domain.test_intro import (
     ACCEPT,
@@ -22,6 +23,7 @@ from tests.domain.test_intro import (
     ASKED_LIFE,
     ASKER,
     CLOSE,
+    CLOSED,
     CONNECTOR,
     CONSENT,
     CONSENT_DUE,
@@ -32,6 +34,8 @@ from tests.domain.test_intro import (
     MADE,
     MAKE,
     MEET,
+    MET,
+    OFFERED,
     OFFERED_LIFE,
     REFUSE,
     REFUSED,
@@ -250,3 +254,31 @@ def test_of_a_match_everybody_reads_the_version_there_is(after: str) -> None:
     history = OFFERED_LIFE.after[after]
     if history:
         assert version_seen(ASKER, intro(*history), len(history), LATER) == len(history)
+
+
+# Events
+
+ONE_OF_EACH: Final[tuple[IntroEvent, ...]] = (
+    *(ASKED, ACCEPTED, CONSENTED, DECLINED, REFUSED, EXPIRED, WITHDRAWN, MADE, MET, CLOSED),
+    OFFERED,
+)
+
+
+def test_the_confidential_events_are_all_that_happens_to_an_ask_without_the_asker_seeing_it() -> None:
+    """Hidden is what leaves an ask pending, or ends it as every silence ends."""
+    assert {type(event) for event in ONE_OF_EACH} == set(INTRO.events)
+    hidden = {
+        tag_of(event)
+        for history in (*SILENT.values(), *ASKED_LIFE.after.values())
+        for event in ONE_OF_EACH
+        if history and (after := led_to(history, event)) is not None and seen_by_asker(after, NOW) is not None
+    }
+    assert hidden == CONFIDENTIAL
+
+
+def led_to(history: Iterable[Event], event: IntroEvent) -> Intro | None:
+    """The state that the event leads to; None where it cannot follow."""
+    try:
+        return intro(*history, event)
+    except Bug:
+        return None
