@@ -141,6 +141,16 @@ class Reader:
             return
         raise BooksBehind(f"position {position} is asked for, {self._position} is shown")
 
+    @property
+    def shown(self) -> int:
+        """How far the books had come when they were last heard of. Books that are made anew are further back."""
+        return self._position
+
+    async def beyond(self, position: int) -> None:
+        """Wait until the books are heard of beyond `position`, for ever. Woken by the writer, not by polling."""
+        while self._position <= position:
+            await self._moved.wait()
+
     async def position(self) -> int:
         return int((await self.rows("position"))[0]["position"])
 
