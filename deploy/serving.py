@@ -1,29 +1,40 @@
 """Serving HTTP: granian inside our own process, so that one id is the whole service."""
 
 import asyncio
+import resource
 import socket
 from contextlib import suppress
 from typing import Final
 
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar
 
+from services.http.sockets import hang_up
+
 BACKLOG: Final = 2_048
+CONNECTIONS_MAX: Final = 2_048  # Granian counts connections and not requests: waiting readers of the feed among them.
+FILES_MAX: Final = 2 * CONNECTIONS_MAX  # A connection is a file, and many systems begin with 1,024, or 256.
+BUFFER_MAX_BYTES: Final = 64 * 1024  # Of one connection each way: what is held of a client who does not read.
+STOP_WITHIN_S: Final = 10.0
 
 
 async def serve(app: Litestar, host: str, port: int) -> None:
-    """Serve until cancelled; requests under way are finished first.
+    """Serve until cancelled. Then streams end at once; requests under way are finished first, for 10 s.
 
     Raises: OSError, when the port is taken, or the host is none of ours.
     """
+    allow_files()
     server = Server(
         app,
         address=free_address(host, port),
         port=port,
         interface=Interfaces.ASGI,
         backlog=BACKLOG,
+        backpressure=CONNECTIONS_MAX,
+        http1_settings=HTTP1Settings(max_buffer_size=BUFFER_MAX_BYTES),
         websockets=False,
         log_level=LogLevels.error,
     )
@@ -31,10 +42,22 @@ async def serve(app: Litestar, host: str, port: int) -> None:
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
+        app.state.stopping.set()
         server.stop()  # type: ignore[no-untyped-call]  # Granian leaves it without annotations.
+        await asyncio.wait({serving}, timeout=STOP_WITHIN_S)
+        if not serving.done():  # Somebody does not read their answer.
+            hang_up(port)
         with suppress(asyncio.CancelledError):
             await serving
         raise
+
+
+def allow_files() -> None:
+    """Raise this process's limit of open files as far as it is needed and the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES_MAX:
+        allowed = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
 
 
 def free_address(host: str, port: int) -> str:

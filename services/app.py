@@ -9,8 +9,10 @@ from typing import Any, Final, Literal
 
 import structlog
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
+from ledger.books.feed import Feed
 from ledger.books.insight import Insight
 from ledger.books.reader import Reader
 from ledger.books.schema import BooksUnavailable, SchemaMissing
@@ -32,11 +34,13 @@ from services.http.body import document_bodies
 from services.http.conditional import conditional
 from services.http.conventions import BODY_MAX_BYTES, Now
 from services.http.docs import assets, openapi, openapi_json
+from services.http.event_stream import Streams
 from services.http.health import Check, NotDurable, health_routes
 from services.http.metrics import counting, metrics
 from services.http.openapi import complete
 from services.http.problems import HANDLERS
 from services.query.examples import BOOKS
+from services.query.hub import Hub
 from services.query.routes import query_routes
 
 Part = Literal["command", "query", "all"]
@@ -71,9 +75,13 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
         routes += [*command_routes(commands, now), batch_route(commands, now)]
         checks |= {"log": log_check(connection, log, settings)}
         lifespan += [open_during(connection), provisioned(connection, log, settings)]
+    stopping = asyncio.Event()
     if part in ("query", "all"):
-        routes += query_routes(reader, now)
+        feed = Feed(settings.postgres_dsn, settings.postgres_schema)
+        hub = Hub(reader, feed)
+        routes += query_routes(reader, feed, hub, Streams(settings.streams_max, stopping), now)
         checks |= {"books": reader.check}
+        lifespan += [open_during(feed), running(hub)]
     app = Litestar(
         route_handlers=[*routes, *health_routes(checks), metrics, openapi_json, asyncapi_json, assets()],
         lifespan=lifespan,
@@ -83,6 +91,7 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
         request_max_body_size=BODY_MAX_BYTES,
         openapi_config=openapi("Referral ledger" if part == "all" else f"Referral ledger: {part}"),
         logging_config=None,
+        state=State({"stopping": stopping}),  # Whoever serves it sets it, and answers that would go on for ever end.
     )
     if part in ("command", "all"):
         document_bodies(app, [operation.command for operation in OPERATIONS.values()])
@@ -130,6 +139,18 @@ def open_during(resource: Any) -> Callable[[Litestar], Any]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(resource)
             yield
+
+    return lifespan
+
+
+def running(hub: Hub) -> Callable[[Litestar], Any]:
+    """A lifespan in which the hub hands out what is new."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
+        task = asyncio.create_task(hub.run())
+        yield
+        task.cancel()
 
     return lifespan
 

@@ -22,6 +22,7 @@ FACTS: Final[Mapping[type[Exception], Mapping[str, Fact]]] = MappingProxyType(
     {
         problems.MalformedJson: {"reason": "JSON is malformed: expected '}' (byte 17)"},
         problems.InvalidField: {"field": "size", "source": "body", "reason": "Invalid enum value 'huge'"},
+        problems.Confidential: {"event": "intro.declined"},
         problems.NotJson: {"content_type": "text/plain"},
         executor.KeyReused: ONE,
         executor.VersionMismatch: {"if_match": 1, "version": 2},

@@ -57,6 +57,18 @@ class NotAModerator(Refusal):
     code = "not_a_moderator"
 
 
+class Confidential(Refusal):
+    """Only a key with the scope `confidential` is shown events of this name."""
+
+    code = "confidential"
+
+
+class TooManyStreams(Unavailable):
+    """As many readers wait for events here as this process takes. Try again, or ask without `wait`."""
+
+    code = "too_many_streams"
+
+
 class NoSuchRoute(Refusal):
     """There is nothing at this address."""
 
@@ -96,6 +108,7 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
         refusals.NotYours: 403,
         refusals.PartyToIt: 403,
         NotAModerator: 403,
+        Confidential: 403,
         NoSuchRoute: 404,
         refusals.Unknown: 404,
         NoSuchMethod: 405,
@@ -132,6 +145,7 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
         BooksUnavailable: 503,
         BooksBehind: 503,
         SchemaMissing: 503,
+        TooManyStreams: 503,
         AppendUncertain: 504,
     }
 )
@@ -143,6 +157,7 @@ RETRYABLE: Final = frozenset(
         BooksUnavailable,
         BooksBehind,
         SchemaMissing,
+        TooManyStreams,
         AppendUncertain,
     }
 )

@@ -13,6 +13,7 @@ from ledger.domain.posting import rule_says
 from ledger.examples import AGGREGATE, COMMUNITY, EXAMPLES, NOW, envelope_of, example_of
 from services.http.exchanges import POSITION
 from services.query.entries import EntryView, HappenedView, LegView
+from services.query.feed import EventsPage, EventView
 from services.query.views import (
     AccountsView,
     BalanceView,
@@ -79,6 +80,11 @@ BOOKS: Final[tuple[Struct, ...]] = (
     ADA,
     STATEMENT,
     EXPLAINED,
+    EventsPage(
+        events=[EventView(position=POSITION, recorded_at=NOW, event=msgspec.to_builtins(envelope_of(THANKED)))],
+        after=POSITION,
+        more=False,
+    ),
     PairView(member="ada", other="bob", given=120, received=0, stage="contact"),
     StandingView(
         member="ada",

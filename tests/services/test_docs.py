@@ -114,9 +114,15 @@ def test_every_read_of_what_is_somebodys_own_takes_a_viewer(document: Mapping[st
     for path, methods in document["paths"].items():
         if "get" in methods:
             names = {parameter["name"] for parameter in methods["get"].get("parameters", ())}
-            of_the_community = path.endswith(("/balances", "/summary", "/policy", "/yield"))
+            of_the_community = path.endswith(("/balances", "/summary", "/policy", "/yield", "/events"))
             assert ("viewer" in names) != of_the_community, path
             assert "min_position" in names, path
+
+
+def test_the_feed_says_that_a_stream_may_be_asked_for(document: Mapping[str, Any]) -> None:
+    operation = document["paths"]["/v1/communities/{community}/events"]["get"]
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert operation["responses"]["403"]["description"] == "confidential"
 
 
 def test_every_operation_says_which_key_it_needs(document: Mapping[str, Any]) -> None:

@@ -1,0 +1,194 @@
+"""`GET /events`: what a community recorded, page by page, or as a stream that goes on for ever."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.spec import OpenAPIMediaType, Operation, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import HeaderParameter, QueryParameter
+from msgspec import Struct
+
+from ledger.books.feed import Feed, Page, Wanted
+from ledger.books.reader import Reader
+from ledger.domain.catalog import EVENTS, KINDS
+from ledger.domain.values import tag_of
+from ledger.domain.visibility import CONFIDENTIAL
+from services.http import event_stream
+from services.http.auth import may
+from services.http.conventions import LIMIT_DEFAULT, PREFIX, Community, Limit, MinPosition, community_of
+from services.http.event_stream import EventStream, Streams
+from services.http.problems import Confidential, InvalidField, TooManyStreams, documented
+from services.query import following
+from services.query.following import follow
+from services.query.hub import Hub
+from services.query.shown import ALWAYS
+
+WAIT_MAX_S: Final = 30
+POSITION_MAX: Final = 2**53 - 1
+PROBLEMS: Final = documented(*ALWAYS, Confidential, TooManyStreams)
+
+After = Annotated[
+    int | None,
+    QueryParameter(
+        ge=0,
+        le=POSITION_MAX,
+        description="`after` of the page before. Without it, a page begins at the beginning, and a stream at the end.",
+    ),
+]
+Wait = Annotated[
+    int, QueryParameter(ge=0, le=WAIT_MAX_S, description="Seconds to wait for an event, when there is none yet.")
+]
+OfKinds = Annotated[
+    list[str] | None,
+    QueryParameter(name="kind", description=f"Of these kinds; may be repeated: {', '.join(KINDS)}."),
+]
+Named = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="event", description="These events, like `favour.thanked`, beside those of `kind`; may be repeated."
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(name="Last-Event-ID", description="Of a stream: where it goes on. It wins over `after`."),
+]
+
+
+class EventView(Struct, frozen=True):
+    """`event` is the CloudEvent, to the byte as it is in the log."""
+
+    position: int
+    recorded_at: datetime
+    event: Any
+
+
+class EventsPage(Struct, frozen=True):
+    """Events in the order of the log. Go on with `after`, also when the page is empty; `more`: right now."""
+
+    events: list[EventView]
+    after: int
+    more: bool
+
+
+@dataclass
+class FeedOperation(Operation):
+    """Says in the documentation that a stream may be asked for."""
+
+    def __post_init__(self) -> None:
+        stream = OpenAPIMediaType(
+            schema=Schema(type=OpenAPIType.STRING, description="Server-Sent Events: `id` is the position.")
+        )
+        content: Any = (self.responses or {})["200"]
+        content.content[event_stream.MEDIA_TYPE] = stream
+
+
+def feed_route(reader: Reader, feed: Feed, hub: Hub, streams: Streams) -> HTTPRouteHandler:
+    @get(
+        f"{PREFIX}/events",
+        operation_id="listEvents",
+        operation_class=FeedOperation,
+        tags=["events"],
+        responses=PROBLEMS,
+    )
+    async def events(
+        request: Request[Any, Any, Any],
+        community: Community,
+        after: After = None,
+        limit: Limit = LIMIT_DEFAULT,
+        wait: Wait = 0,
+        of_kinds: OfKinds = None,
+        named: Named = None,
+        last_event_id: LastEventId = None,
+        min_position: MinPosition = 0,
+    ) -> Response[EventsPage]:
+        """Everything that was recorded, in order and without gaps: for services.
+
+        With `Accept: text/event-stream` it is a stream of Server-Sent Events that goes on for ever. Events that an
+        asker must not know of are shown to a key with the scope `confidential`.
+        """
+        confidential = may(request, "confidential")
+        wanted = Wanted(community_of(community), names_of(of_kinds or (), named or (), confidential=confidential))
+        await reader.reach(min_position)
+        if not wants_stream(request.headers.get("accept", "")):
+            page = await feed.page(wanted, after or 0, limit)
+            if wait and not page.entries and not page.more:
+                page = await waited_for(feed, hub, streams, wanted, page, limit, wait)
+            return shown_page(page)
+        shown = await reader.position()
+        begin = position_of(last_event_id, after if after is not None else shown)
+        streams.take()
+        chunks = follow(feed, hub, wanted, begin, following.HEARTBEAT_S)
+        return EventStream(chunks, streams, {"Ledger-Position": str(shown)}, event_stream.SEND_WITHIN_S)
+
+    return events
+
+
+def wants_stream(accept: str) -> bool:
+    return any(part.partition(";")[0].strip().lower() == event_stream.MEDIA_TYPE for part in accept.split(","))
+
+
+def position_of(last_event_id: str | None, otherwise: int) -> int:
+    """Raises: InvalidField."""
+    if last_event_id is None:
+        return otherwise
+    if not (last_event_id.isascii() and last_event_id.isdigit()) or int(last_event_id[:17]) > POSITION_MAX:
+        raise InvalidField(field="Last-Event-ID", source="header", reason="must be a position, as a stream has sent it")
+    return int(last_event_id)
+
+
+def names_of(kinds: Sequence[str], events: Sequence[str], *, confidential: bool) -> frozenset[str]:
+    """The events that are asked for, and may be shown.
+
+    Raises: InvalidField; Confidential, when one is asked for by its name that may not be shown.
+    """
+    require_known("kind", kinds, KINDS)
+    require_known("event", events, EVENTS)
+    if not confidential and (hidden := sorted(CONFIDENTIAL.intersection(events))):
+        raise Confidential(event=hidden[0])
+    of_kinds = {tag_of(event) for kind in kinds for event in KINDS[kind].events}
+    asked = of_kinds.union(events) if kinds or events else EVENTS.keys()
+    return frozenset(asked if confidential else asked - CONFIDENTIAL)
+
+
+def require_known(field: str, given: Sequence[str], known: Collection[str]) -> None:
+    """Raises: InvalidField."""
+    for word in given:
+        if word not in known:
+            raise InvalidField(field=field, source="query", reason=f"must be one of {', '.join(known)}")
+
+
+async def waited_for(
+    feed: Feed, hub: Hub, streams: Streams, wanted: Wanted, page: Page, limit: int, wait_s: float
+) -> Page:
+    """The first page with something on it; an empty one when the time is over, or the process is told to stop."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_s
+    with streams.taken(), hub.seat(wanted) as seat:
+        while not streams.stopping.is_set():
+            seat.join(page.after)
+            page = await feed.page(wanted, page.after, limit)  # What came before it joined.
+            if page.entries or page.more:
+                break
+            ends = {asyncio.create_task(seat.woken()), asyncio.create_task(streams.stopping.wait())}
+            done, waiting = await asyncio.wait(
+                ends, timeout=max(0.0, until - loop.time()), return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in waiting:
+                task.cancel()
+            if not done:
+                after = seat.reached(page.after)
+                return msgspec.structs.replace(page, after=after, shown=max(page.shown, after))
+    return page
+
+
+def shown_page(page: Page) -> Response[EventsPage]:
+    views = [EventView(entry.position, entry.recorded_at, msgspec.Raw(entry.event.encode())) for entry in page.entries]
+    return Response(
+        EventsPage(events=views, after=page.after, more=page.more), headers={"Ledger-Position": str(page.shown)}
+    )

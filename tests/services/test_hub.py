@@ -1,0 +1,214 @@
+"""The hub: one query for all who wait, a bounded queue for each, and nothing missed by who comes, lags or returns."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, suppress
+from typing import Final
+
+import pytest
+from structlog.testing import capture_logs
+
+from ledger.books.feed import Entry, Feed, Wanted
+from ledger.books.reader import Reader
+from ledger.books.schema import BooksUnavailable
+from ledger.domain.catalog import EVENTS
+from ledger.runtime.settings import Settings
+from services.query import hub as hub_module
+from services.query.following import follow
+from services.query.hub import Hub, Seat
+from tests.services.caller import until
+from tests.services.listening import EventSource
+from tests.services.written import Written
+
+ALL: Final = frozenset(EVENTS)
+ACME: Final = Wanted("acme", ALL)
+BOLT: Final = Wanted("bolt", ALL)
+NOTHING: Final = Wanted("acme", frozenset({"policy.published"}))
+
+
+class CountingFeed(Feed):
+    """Counts what it is asked, and may be told to fail or to wait."""
+
+    def __init__(self, dsn: str, schema: str) -> None:
+        super().__init__(dsn, schema)
+        self.asked: list[Collection[str]] = []
+        self.failing: Exception | None = None
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def since(self, after: int, communities: Collection[str], limit: int) -> tuple[int, list[Entry]]:
+        self.asked.append(tuple(communities))
+        if self.failing is not None:
+            raise self.failing
+        answer = await super().since(after, communities, limit)
+        await self.go.wait()
+        return answer
+
+
+@pytest.fixture
+def written(settings: Settings) -> Written:
+    return Written(settings)
+
+
+@pytest.fixture
+async def reader(settings: Settings) -> AsyncIterator[Reader]:
+    async with Reader(settings.postgres_dsn, settings.postgres_schema, 2) as reader:
+        yield reader
+
+
+@pytest.fixture
+async def feed(settings: Settings) -> AsyncIterator[CountingFeed]:
+    async with CountingFeed(settings.postgres_dsn, settings.postgres_schema) as feed:
+        yield feed
+
+
+@pytest.fixture
+async def hub(reader: Reader, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+    monkeypatch.setattr(hub_module, "RETRY_S", 0.02)
+    hub = Hub(reader, feed)
+    running = asyncio.create_task(hub.run())
+    yield hub
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def taken(seat: Seat, count: int) -> list[int]:
+    """So many positions from the queue."""
+    found: list[int] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            if (chunk := await seat.next(0.1)) is not None:
+                found += [position for position, _ in chunk.ends]
+    return found
+
+
+async def test_one_query_serves_all_who_wait(hub: Hub, feed: CountingFeed, written: Written) -> None:
+    async with AsyncExitStack() as stack:
+        seats = [stack.enter_context(hub.seat(ACME)) for _ in range(200)]
+        for seat in seats:
+            seat.join(0)
+        await written.thanks(20)
+        for seat in seats:
+            assert await taken(seat, 20) == list(range(1, 21))
+        assert len(feed.asked) == 1
+        assert {id(chunk) for seat in seats for chunk in seat._queue} == set()
+
+
+async def test_nothing_is_asked_while_nobody_waits(
+    hub: Hub, feed: CountingFeed, reader: Reader, written: Written
+) -> None:
+    with hub.seat(ACME) as seat:
+        seat.join(0)
+        await written.thanks(1)
+        await taken(seat, 1)
+    asked = len(feed.asked)
+    await written.thanks(5)
+    await reader.beyond(5)
+    with hub.seat(ACME) as seat:
+        assert len(feed.asked) == asked
+        seat.join(6)
+        assert seat.since == 6  # What nobody waited for is not read for them.
+        await written.thanks(1)
+        assert await taken(seat, 1) == [7]
+
+
+async def test_one_who_comes_while_it_is_asked_for_others_is_sent_to_the_journal(
+    hub: Hub, feed: CountingFeed, written: Written
+) -> None:
+    """It was not asked for their community: what is in between would be missing."""
+    with hub.seat(ACME) as acme, hub.seat(BOLT) as bolt, hub.seat(NOTHING) as other:
+        acme.join(0)
+        feed.go.clear()
+        await written.thanks(1, "bolt")
+
+        async def asking() -> bool:
+            return feed.asked == [("acme",)]
+
+        await until(asking)
+        bolt.join(0)
+        other.join(0)
+        feed.go.set()
+        assert await bolt.next(5) is None
+        assert not bolt.live
+        assert await other.next(0.01) is None
+        assert (other.live, other.reached(0)) == (True, 1)
+        assert acme.live
+
+
+async def test_one_whose_queue_is_full_holds_nothing_and_is_sent_to_the_journal(
+    hub: Hub, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "QUEUE_MAX_BYTES", 20_000)
+    with hub.seat(ACME) as slow, hub.seat(ACME) as quick:
+        for seat in (slow, quick):
+            seat.join(0)
+        heard: list[int] = []
+        for _ in range(10):
+            await written.thanks(10)
+            heard += await taken(quick, 10)
+        assert heard == list(range(1, 101))
+        assert not slow.live
+        assert (len(slow._queue), slow._queued_bytes, slow.reached(0)) == (0, 0, 0)
+        assert await slow.next(5) is None
+
+
+async def test_a_reader_who_falls_behind_reads_on_from_the_journal_and_misses_nothing(
+    hub: Hub, feed: Feed, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "QUEUE_MAX_BYTES", 5_000)
+    source = EventSource()
+    chunks = follow(feed, hub, ACME, 0, 0.05)
+    async with asyncio.timeout(20):
+        source.feed((await anext(chunks)).decode())
+        for _ in range(10):
+            await written.thanks(50)
+            source.feed((await anext(chunks)).decode())
+        while len(source.messages) < 500:
+            source.feed((await anext(chunks)).decode())
+    await chunks.aclose()
+    assert [message.position for message in source.messages] == list(range(1, 501))
+    assert hub._seats == {}
+
+
+async def test_while_the_books_are_away_the_hub_asks_again_and_nobody_is_sent_away(
+    hub: Hub, feed: CountingFeed, written: Written
+) -> None:
+    with hub.seat(ACME) as seat:
+        seat.join(0)
+        feed.failing = BooksUnavailable("away")
+        await written.thanks(3)
+
+        async def asked_again() -> bool:
+            return len(feed.asked) >= 3
+
+        await until(asked_again)
+        feed.failing = None
+        assert await taken(seat, 3) == [1, 2, 3]
+
+
+async def test_a_mistake_of_the_hub_is_logged_and_its_readers_go_on_from_the_journal(
+    hub: Hub, feed: CountingFeed, written: Written
+) -> None:
+    with hub.seat(ACME) as seat, capture_logs() as said:
+        seat.join(0)
+        feed.failing = ZeroDivisionError("a mistake")
+        await written.thanks(3)
+        assert await seat.next(5) is None
+        assert not seat.live
+        assert [line["event"] for line in said] == ["bug"]
+        feed.failing = None
+        seat.join(3)
+        await written.thanks(1)
+        assert await taken(seat, 1) == [4]
+
+
+async def test_who_leaves_is_forgotten(hub: Hub, written: Written) -> None:
+    with hub.seat(ACME) as one, hub.seat(ACME) as other:
+        one.join(0)
+        other.join(0)
+        one.leave()
+        await written.thanks(1)
+        assert await taken(other, 1) == [1]
+        assert not one._queue
+    assert hub._seats == {}
