@@ -14,11 +14,13 @@ import nats
 import uvloop
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from bench.feed import feed
 from bench.ledger import Ledger, a_ledger
 from bench.measure import PATH, Figures, many
 from bench.people import people
 from bench.reading import reading
 from bench.wire import Wire
+from deploy.serving import allow_files
 from ledger.books.schema import migrate
 from ledger.books.writer import the_writer
 from ledger.log.connection import Connection
@@ -209,6 +211,20 @@ async def measure_alone(measurement: Callable[[Ledger, Figures, float], Awaitabl
     figures.show()
 
 
+async def measure_feed(events: int, seconds: float) -> None:
+    figures = Figures()
+    allow_files()
+    async with a_ledger() as ledger:
+        projector = ledger.start("work", "projector")
+        end = await send(ledger, events, "fill")
+        await until_shown(ledger, end)
+        await feed(ledger, figures, seconds, end)
+        for process in ledger.processes:
+            figures.add(f"resident memory of `{process.name}`, MiB", f"{process.resident_mib:,.0f}")
+        ledger.stop(projector)
+    figures.show()
+
+
 async def shown_now(ledger: Ledger) -> int:
     connection = await asyncpg.connect(
         ledger.settings.postgres_dsn, server_settings={"search_path": ledger.settings.postgres_schema}
@@ -223,11 +239,15 @@ async def shown_now(ledger: Ledger) -> int:
 @click.option("--seconds", default=8.0, show_default=True, help="Of each of the timed measurements.")
 @click.option("--people", "of_people", is_flag=True, help="Only how a large community is told about its people.")
 @click.option("--reading", "of_reading", is_flag=True, help="Only how fast the past of a busy member is read.")
+@click.option("--feed", "of_feed", is_flag=True, help="Only how events are listened to and read.")
 @click.option("--million", is_flag=True, help="Go on until the log holds a million events, then weigh the processes.")
-def main(events: int, seconds: float, of_people: bool, of_reading: bool, million: bool) -> None:
+def main(events: int, seconds: float, of_people: bool, of_reading: bool, of_feed: bool, million: bool) -> None:
     """Measure the ledger on the machine at hand. Read the figures as ratios of one run."""
     if of_people or of_reading:
         uvloop.run(measure_alone(people if of_people else reading, seconds))
+        return
+    if of_feed:
+        uvloop.run(measure_feed(events, seconds))
         return
     uvloop.run(measure(events, seconds, million))
     uvloop.run(measure_alone(reading, seconds))
