@@ -81,6 +81,11 @@ async def plan_of(connection: "asyncpg.Connection[Any]", query: str, *arguments:
         told = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained{f'({said})' if said else ''}")
     finally:
         await connection.execute("DEALLOCATE explained; RESET plan_cache_mode")
+    return planned(told)
+
+
+def planned(told: str) -> Plan:
+    """What EXPLAIN answered in JSON."""
     return Plan(msgspec.json.decode(told)[0]["Plan"])
 
 

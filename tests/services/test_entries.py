@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from deploy.embedded import EmbeddedPostgres
@@ -17,8 +18,8 @@ from ledger.envelope import Recorded
 from ledger.runtime.settings import Settings
 from tests.books.shown import Books
 from tests.books.telling import RandomHistory
-from tests.services.caller import Caller, refused, started
-from tests.services.lives import LIVES, lived
+from tests.services.caller import Caller, refused, serving, started
+from tests.services.lives import ACCEPT, ASK, CONSENT, DECLINE, LIVES, MAKE, Life, lived
 from tests.services.remembered import remembered
 
 SEED: Final = 29
@@ -102,6 +103,60 @@ async def test_an_entry_of_another_community_is_unknown(told: tuple[list[Recorde
 def ledger(ledger: Caller, projector: None) -> Caller:
     """With books that follow the log."""
     return ledger
+
+
+async def history_of(ledger: Caller, life: Life, **query: str) -> tuple[list[str], str]:
+    """The names of what is told of an intro's life, from its first event on, and the id of that event."""
+    last = await lived(ledger, *life)
+    first = await first_entry(ledger, last)
+    answer = await ledger.get(f"/entries/{first}", min_position=last["position"], **query)
+    assert answer.status_code == 200, answer.text
+    return [happened["event"] for happened in answer.json()["history"]], first
+
+
+async def first_entry(ledger: Caller, view: dict[str, Any]) -> str:
+    """The id of an intro's first event, by the feed of the books."""
+    page = await ledger.get("/events", min_position=view["position"], event="intro.asked", limit=500)
+    asked = [event for event in page.json()["events"] if event["event"]["subject"].endswith(view["id"])]
+    return str(asked[0]["event"]["id"])
+
+
+@pytest.mark.parametrize("end", [(), (ACCEPT,), (ACCEPT, CONSENT), (DECLINE,)])
+async def test_an_asker_is_told_of_their_ask_alone_whatever_has_become_of_it(ledger: Caller, end: Life) -> None:
+    assert (await history_of(ledger, (ASK, *end), viewer="ann"))[0] == ["intro.asked"]
+
+
+async def test_once_it_is_made_all_in_it_read_how_it_came_about(ledger: Caller) -> None:
+    whole = ["intro.asked", "intro.accepted", "intro.consented", "intro.made"]
+    history, first = await history_of(ledger, (ASK, ACCEPT, CONSENT, MAKE), viewer="ann")
+    assert history == whole
+    for viewer in ("cas", "tom"):
+        answer = await ledger.get(f"/entries/{first}", viewer=viewer)
+        assert [happened["event"] for happened in answer.json()["history"]] == whole
+        assert "cloudevent" not in answer.json()
+    refused(await ledger.get(f"/entries/{first}", viewer="eve"), 403, "not_yours")
+
+
+async def test_an_asker_asks_for_a_no_by_its_id_in_vain(ledger: Caller) -> None:
+    last = await lived(ledger, ASK, DECLINE)
+    page = await ledger.get("/events", min_position=last["position"], event="intro.declined")
+    (declined,) = (event["event"]["id"] for event in page.json()["events"])
+    assert (await ledger.get(f"/entries/{declined}", viewer="cas")).status_code == 200
+    refused(await ledger.get(f"/entries/{declined}", viewer="ann"), 404, "unknown", kind="entry", id=declined)
+
+
+async def test_what_is_confidential_takes_a_key_with_that_scope(settings: Settings, projector: None) -> None:
+    keys = msgspec.structs.replace(settings, api_key=KEY, confidential_key=CONFIDENTIAL_KEY, unsafe_log=True)
+    async with serving("all", keys) as client:
+        ledger = Caller(client)
+        client.headers["Authorization"] = f"Bearer {CONFIDENTIAL_KEY}"
+        history, first = await history_of(ledger, (ASK, DECLINE))
+        assert history == ["intro.asked", "intro.declined"]
+        declined = (await ledger.get(f"/entries/{first}")).json()["history"][1]["entry"]
+        client.headers["Authorization"] = f"Bearer {KEY}"
+        answer = await ledger.get(f"/entries/{first}")
+        assert [happened["event"] for happened in answer.json()["history"]] == ["intro.asked"]
+        refused(await ledger.get(f"/entries/{declined}"), 404, "unknown", kind="entry", id=declined)
 
 
 def test_everything_that_an_intro_hides_is_confidential() -> None:

@@ -1,0 +1,82 @@
+"""The past and its explanations are read along an index, however long a member's history is."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+import pytest
+
+from ledger.books import entries, history
+from tests.books.filling import BUSY, ENTRIES, LARGE, SELDOM, THINGS
+from tests.books.planning import Values, plan_of, planned
+from tests.books.shown import Books
+
+pytestmark = pytest.mark.slow  # For the books are large.
+
+KNOWN: Final = THINGS + ENTRIES - 10
+AT: Final = datetime(2020, 7, 1, tzinfo=UTC)
+PLACES: Final = ("{" + f'"{AT}"' + "}", "{5}", "{0}")
+PERIOD: Final = (AT, 0, 0, datetime(2021, 1, 1, tzinfo=UTC), 0, 0)
+SUMS: Final = (LARGE, BUSY, KNOWN, *PLACES)
+LINES: Final = (LARGE, BUSY, KNOWN, *PERIOD, 101)
+AN_ID: Final = "00000000-0000-0000-0000-000000000007"
+
+# By query: what it is asked with, and the indexes that it may go along, of which it goes along at least one.
+ALONG: Final[dict[str, tuple[tuple[Any, ...], set[str]]]] = {
+    "known_at": ((AT,), {"events_by_time"}),
+    "member_sums": (SUMS, {"one_line_per_posting", "one_folio_per_number", "one_posting_per_leg"}),
+    "pair_sums": ((*SUMS, SELDOM), {"postings_by_pair"}),
+    "member_lines_oldest": (LINES, {"postings_by_time", "one_event_per_position"}),
+    "member_lines_newest": (LINES, {"postings_by_time", "one_event_per_position"}),
+    "pair_lines_oldest": ((*LINES, SELDOM), {"postings_by_pair", "one_event_per_position"}),
+    "pair_lines_newest": ((*LINES, SELDOM), {"postings_by_pair", "one_event_per_position"}),
+    "last_of_member": ((LARGE, BUSY, KNOWN), {"one_posting_per_leg"}),
+    "entry": ((LARGE, AN_ID), {"events_by_id"}),
+    "legs": ((LARGE, f"{{{BUSY},{SELDOM}}}", KNOWN), {"one_posting_per_leg"}),
+    "life": ((LARGE, "favour", AN_ID, KNOWN, 500), {"one_aggregate_per_id", "one_event_per_position"}),
+}
+WALKS: Final = {"community_sums", "parts"}
+"""These walk through all postings of a community, or of a member: for stewards and auditors, and said so."""
+QUERIES: Final = {**history.QUERIES, **entries.QUERIES}
+FOLIOS: Final = {"folio"}  # Few, and read whole where they are few.
+
+
+@pytest.fixture
+async def connection(large_books: Books) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    async with large_books.connection() as connection:
+        yield connection
+
+
+def test_of_every_query_it_is_known_how_it_reads() -> None:
+    assert ALONG.keys() | WALKS == QUERIES.keys()
+
+
+@pytest.mark.parametrize("values", ["known", "unknown"])
+@pytest.mark.parametrize("name", ALONG)
+async def test_the_past_is_read_along_an_index(
+    connection: "asyncpg.Connection[Any]", name: str, values: Values
+) -> None:
+    arguments, along = ALONG[name]
+    plan = await plan_of(connection, QUERIES[name], *arguments, values=values)
+    assert plan.read_whole <= FOLIOS
+    assert plan.indexes
+    assert plan.indexes <= along
+
+
+async def test_the_sums_of_a_busy_member_read_no_more_than_a_folio_of_their_postings(
+    connection: "asyncpg.Connection[Any]",
+) -> None:
+    """The others are read by one line of each folio: what is asked is how many rows were met, and not for how long."""
+    await connection.execute(f"PREPARE sums AS {QUERIES['member_sums']}")
+    said = ", ".join([await connection.fetchval("SELECT quote_literal($1::text)", str(value)) for value in SUMS])
+    told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE sums({said})")
+    scans = [
+        node.node
+        for node in planned(told).nodes()
+        if node.node.get("Relation Name") in {"posting", "folio_line"} and node.node["Actual Loops"]
+    ]
+    assert scans
+    met = {scan["Relation Name"]: scan["Actual Rows"] * scan["Actual Loops"] for scan in scans}
+    assert met["posting"] < 2_048
+    assert met["folio_line"] < 100
