@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from deploy.embedded import EmbeddedPostgres
 from ledger.books.fold import Changes, Held, new_row
 from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate, require_schema
-from ledger.books.writer import REMEMBERED_MAX, Checkpoint, Displaced, Writer
+from ledger.books.writer import QUERIES, REMEMBERED_MAX, Checkpoint, Displaced, Writer
 from ledger.domain.attendance import Attend
 from ledger.domain.catalog import EVENTS, LAPSES, OPERATIONS, AnyEvent
 from ledger.domain.contact import ContactMade, MakeContact
@@ -726,6 +727,25 @@ async def test_a_writer_that_stood_still_for_too_long_is_unavailable_and_writes_
         with pytest.raises(BooksUnavailable):
             await writer.apply(await chronicle.events())
     assert await books.everything() == before
+
+
+# Plans
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments"),
+    [("aggregates_of", (["acme"], ["favour"], [UUID(int=1)])), ("move_aggregates", ())],
+)
+async def test_the_writer_finds_an_aggregate_by_its_key_also_in_new_books(
+    books: Books, chronicle: Chronicle, query: str, arguments: tuple[list[Any], ...]
+) -> None:
+    await chronicle.thanks(500)
+    events = await chronicle.events()
+    async with books.writer() as writer:
+        for start in range(0, len(events), 100):
+            await writer.apply(events[start : start + 100])
+        plan = await writer._connection.fetch("EXPLAIN " + QUERIES[query], *arguments)
+    assert re.findall(r"Index Scan using (\w+)", "\n".join(line for (line,) in plan)) == ["one_aggregate_per_id"]
 
 
 # Poison
