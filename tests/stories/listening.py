@@ -1,21 +1,28 @@
 """Equal communities in which the same asks meet different fates, and what their asker hears of it."""
 
 import asyncio
+import base64
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, Literal
+from hashlib import blake2b
+from typing import Any, Final, Literal, get_args
 from uuid import UUID, uuid5
 
 import httpx
+import msgspec
 from msgspec import Struct
 
 from ledger.domain.intro import LapseIntro
 from ledger.domain.member import membership_id
+from ledger.domain.visibility import Seen
 from ledger.log.executor import Executor, Submission
+from services.http.conditional import TAG_BYTES
+from services.http.cursor import SEAL_BYTES, Cursor
+from services.query.filters import STATES as STATES_OF_EVERY_KIND
 from tests.services.caller import Caller
 from tests.stories.served import MODERATOR_KEY, Served
 
@@ -31,6 +38,9 @@ OTHER_ASKER: Final = "otto"
 CONNECTORS: Final = ("cas", "cleo")
 TARGETS: Final = ("tom", "tess")
 POSITION: Final = re.compile(rb'"position":(\d+)')
+NEXT: Final = re.compile(rb'"next":"([^"]+)"')
+PAGES_MAX: Final = 20  # More than a list of theirs has.
+STATES: Final = (*STATES_OF_EVERY_KIND["intro"], *get_args(Seen))
 _communities = itertools.count(1)
 
 End = Literal["ignored", "declined", "refused", "left alone", "never made"]
@@ -105,7 +115,7 @@ class Community:
     ledger: Served
     heard: Heard = field(default_factory=Heard)
     own: dict[int, str] = field(default_factory=dict[int, str])
-    """Positions of what the asker said, and which of it they are."""
+    """Positions of what the asker said, and of what they are asked themselves, and which of it they are."""
 
     async def begin(self, history: History) -> None:
         """Ann knows Cas, who knows Tom; she looks for tax advice, and is easily thought to ride."""
@@ -138,6 +148,8 @@ class Community:
     async def let(self, member: str, path: str, body: Mapping[str, Any]) -> None:
         answer = await self.caller.post(path, {"actor": member, **body})
         assert answer.status_code in {200, 201, 404, 409}, answer.text
+        if answer.is_success and body.get("connector") == ASKER:
+            self._remember([int(answer.headers["ledger-position"])])  # It is theirs to answer.
 
     async def lapse(self, intro: UUID) -> None:
         """The clock has come to it."""
@@ -184,6 +196,19 @@ class Community:
         self._hears(what, answer)
         return answer
 
+    async def lists(self, what: str, path: str, **query: str | int) -> None:
+        """The asker leafs through a list, to its end, and hears all of it as one."""
+        begun, cursor = len(self.heard), dict[str, str]()
+        while len(self.heard) - begun < PAGES_MAX:
+            page = await self.sees(what, path, **query, **cursor)
+            if "next" not in page.json():
+                break
+            cursor = {"cursor": page.json()["next"]}
+        else:
+            raise AssertionError(f"{what} has no end")
+        pages = self.heard[begun:]
+        self.heard[begun:] = [(pages[0][0], b"\n\n".join(said for _, said in pages))]
+
     async def _posts(
         self, what: str, path: str, body: Mapping[str, Any], key: str | None, if_match: str | None
     ) -> httpx.Response:
@@ -200,12 +225,23 @@ class Community:
         assert int(headers.pop("content-length")) == len(answer.content)  # It counts a position's digits.
         if "ledger-position" in headers:
             headers["ledger-position"] = self._named(int(headers["ledger-position"]))
+        if headers.get("etag") == f'"{blake2b(answer.content, digest_size=TAG_BYTES).hexdigest()}"':
+            headers["etag"] = "what the body says"  # And no more than that.
         if "location" in headers:
             headers["location"] = headers["location"].replace(f"/{self.caller.community}/", "/here/")
         head = "\n".join([str(answer.status_code), *(f"{name}: {headers[name]}" for name in sorted(headers))])
         body = POSITION.sub(lambda found: b'"position":' + self._named(int(found[1])).encode(), answer.content)
-        body = body.replace(str(membership_id(self.caller.community, ASKER)).encode(), b"oneself")
+        body = NEXT.sub(self._opened, body)
+        for member in (ASKER, *CONNECTORS, *TARGETS):
+            body = body.replace(str(membership_id(self.caller.community, member)).encode(), member.encode())
         self.heard.append((f"{self.ledger.now - BEGAN}: {what}", head.encode() + b"\n\n" + body))
+
+    def _opened(self, found: re.Match[bytes]) -> bytes:
+        """What a cursor says to whoever opens it: it hides nothing."""
+        unpacked = base64.urlsafe_b64decode(found[1] + b"=" * (-len(found[1]) % 4))
+        cursor = msgspec.json.decode(unpacked[SEAL_BYTES:], type=Cursor)
+        assert cursor.community == self.caller.community
+        return f'"next":"{cursor.query} after {self._named(int(cursor.after))}"'.encode()
 
     def _named(self, position: int) -> str:
         return self.own.get(position, str(position))
@@ -308,6 +344,27 @@ async def look_around(it: Community, asked: Sequence[tuple[int, Wish]]) -> None:
             await it.sees(f"{ASKER} and {other}", f"/members/{ASKER}/pairs/{other}")
             await it.sees(f"{other}'s balance", f"/members/{other}/balance")
         await try_everything(it, n, wish)
+    await leaf_through_everything(it, asked)
+
+
+async def leaf_through_everything(it: Community, asked: Sequence[tuple[int, Wish]]) -> None:
+    """Every list that could tell of an ask, narrowed by whatever could: by every state, above all."""
+    for kind in ("favours", "referrals", "intros", "disputes", "members"):
+        await it.lists(kind, f"/{kind}")
+    for state in STATES:
+        await it.lists(f"intros {state}", "/intros", state=state)
+    for state, order in itertools.product(("pending", "not_now", "declined", "refused"), ("oldest", "newest")):
+        await it.lists(f"intros {state}, {order}, one by one", "/intros", state=state, order=order, limit=1)
+    for order in ("oldest", "newest"):
+        await it.lists(f"intros, {order}, one by one", "/intros", order=order, limit=1)
+    for state in ("pending", "not_now", "expired"):
+        await it.lists(f"asks {state}", "/intros", member=ASKER, role="asker", state=state, tag="tax")
+    for _, wish in asked:
+        for role, other in (("connector", wish.connector), ("target", wish.target)):
+            for state in ("pending", "accepted", "refused"):
+                await it.lists(f"intros {state} with {other}", "/intros", member=other, role=role, state=state, limit=1)
+        since = (BEGAN + HOUR * wish.at).isoformat()
+        await it.lists("pending since they asked", "/intros", state="pending", since=since, limit=1)
 
 
 async def try_everything(it: Community, n: int, wish: Wish) -> None:
