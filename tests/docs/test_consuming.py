@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import nats.js.errors
 import pytest
 from nats.js import JetStreamContext
@@ -20,6 +23,8 @@ from ledger.log.message import bucket
 from ledger.log.stream import STREAM
 from ledger.runtime.settings import Settings
 from tests.log.story import CONFIRMED, a_favour, first, following, last_of
+from tests.services.listening import EventSource, served
+from tests.services.written import Written
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "consuming.md").read_text()
@@ -151,3 +156,44 @@ def test_every_event_it_names_is_one() -> None:
 def test_every_link_of_it_leads_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", PAGE):
         assert (ROOT / "docs" / link).resolve().exists(), link
+
+
+# Over HTTP
+
+BY_CURL: Final = re.findall(r"^curl .+$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page shows curl, and it is not installed here")
+async def test_the_page_and_the_stream_are_what_curl_gets(settings: Settings) -> None:
+    """As printed, but for the address, and from an earlier position on."""
+    written = Written(settings)
+    await written.thanks(3)
+    async with served(settings) as server:
+        poll, stream = (line.replace("25", "1").replace("$L", f"{server.client.base_url}{PATH}") for line in BY_CURL)
+        async with saying(poll) as output:
+            page = msgspec.json.decode(await asyncio.wait_for(output.read(), WITHIN_S))
+            assert [event["position"] for event in page["events"]] == [2, 3]
+        async with saying(stream) as output:
+            source = EventSource()
+            async with asyncio.timeout(WITHIN_S):
+                while len(source.messages) < 2:
+                    source.feed((await output.read(4_096)).decode())
+            assert [message.position for message in source.messages] == [2, 3]
+            assert [message.envelope for message in source.messages] == [event["event"] for event in page["events"]]
+
+
+PATH: Final = "/v1/communities/acme"
+
+
+@asynccontextmanager
+async def saying(command: str) -> AsyncGenerator[asyncio.StreamReader]:
+    """What a command line prints, until it is killed."""
+    words = shlex.split(command)
+    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        yield process.stdout
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
