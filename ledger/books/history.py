@@ -5,19 +5,17 @@ A position of the log stands for what was known: every answer here is of one, an
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
 
 from ledger.books.queries import named
-from ledger.books.reader import Reader
+from ledger.books.reader import Order, Reader
 from ledger.domain.values import Account
 
 QUERIES: Final = named("history")
 POSITION_MAX: Final = 2**63 - 1
-
-Order = Literal["oldest", "newest"]
 
 
 class Place(Struct, frozen=True, order=True):

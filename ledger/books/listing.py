@@ -2,19 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
 
 from ledger.books.fold import PARTIES_MAX
 from ledger.books.queries import named
-from ledger.books.reader import Reader
+from ledger.books.reader import Order, Reader
 from ledger.domain.catalog import KINDS, MEMBER
 from ledger.domain.values import State
 from ledger.envelope import decode_state
-
-Order = Literal["oldest", "newest"]
 
 QUERIES: Final = named("listing")
 BEFORE_ALL: Final = 0

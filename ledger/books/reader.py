@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, Self
+from typing import Final, Literal, Self
 from uuid import UUID
 
 import asyncpg
@@ -30,6 +30,8 @@ QUERIES: Final = named("reader")
 WAIT_MAX_S: Final = 2.0
 RECONNECT_WAIT_S: Final = 0.5
 KEEPALIVE_S: Final = 5.0
+
+Order = Literal["oldest", "newest"]  # Which comes first.
 
 
 class BooksBehind(Unavailable):

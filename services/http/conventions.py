@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable
-from datetime import datetime
-from typing import Annotated, Any, Final, cast
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -60,6 +60,9 @@ IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", description="Th
 
 Now = Callable[[], datetime]
 
+EARLIEST: Final = datetime(1969, 1, 1, tzinfo=UTC)  # An earlier one, or a later, may be in no other zone.
+LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+
 ETAG: Final = re.compile(r'^(?:W/)?"([0-9]{1,9})"$')
 TRACEPARENT: Final = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 REQUEST_ID: Final = re.compile(r"^[\x21\x23-\x5b\x5d-\x7e]{1,128}$")
@@ -88,8 +91,18 @@ id_of: Final = checked(UUID, "id", "path")
 
 
 def instant_of(value: str | None, field: str) -> datetime | None:
-    """Raises: InvalidField, for a time without its offset from UTC, which could be anybody's."""
-    return None if value is None else cast("datetime", checked(Instant, field, "query")(value))
+    """A time that a query names, in UTC. Nothing in the books is older than the first one, or newer than the last.
+
+    Raises: InvalidField, for one without its offset from UTC, which could be anybody's.
+    """
+    if value is None:
+        return None
+    try:
+        read = msgspec.convert(value, Instant)  # Strictly: a number is no time.
+    except msgspec.ValidationError as error:
+        hint = "; in an address, a plus is written %2B" if " " in value else ""
+        raise InvalidField(field=field, source="query", reason=f"{error}{hint}") from None
+    return min(max(read, EARLIEST), LATEST).astimezone(UTC)
 
 
 _key_of: Final = checked(IdempotencyKey, "Idempotency-Key", "header")

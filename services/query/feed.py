@@ -137,7 +137,8 @@ def position_of(last_event_id: str | None, otherwise: int) -> int:
     """Raises: InvalidField."""
     if last_event_id is None:
         return otherwise
-    if not (last_event_id.isascii() and last_event_id.isdigit()) or int(last_event_id[:17]) > POSITION_MAX:
+    digits = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= len(str(POSITION_MAX))
+    if not digits or int(last_event_id) > POSITION_MAX:
         raise InvalidField(field="Last-Event-ID", source="header", reason="must be a position, as a stream has sent it")
     return int(last_event_id)
 

@@ -2,27 +2,24 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, get_args
 from uuid import UUID
 
-import msgspec
 from litestar.datastructures import MultiDict
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Operation, Parameter, Schema
 
-from ledger.books.listing import EVER, Filters
+from ledger.books.listing import Filters
 from ledger.domain.catalog import INTRO, KINDS, MEMBER, POLICY, alternatives
-from ledger.domain.values import Instant, MemberId, Tag, tag_of
+from ledger.domain.values import MemberId, Tag, tag_of
 from ledger.domain.visibility import Seen
-from services.http.conventions import checked
+from services.http.conventions import checked, instant_of
 from services.http.problems import InvalidField
 from services.http.views import PLURALS
 
 LISTED: Final = tuple(kind for kind in KINDS if kind != POLICY.name)  # Of policies a community has one.
 SEEN: Final = get_args(Seen)
 OF_EVERY_LIST: Final = ("viewer", "order", "limit", "cursor", "min_position")
-DAYS_END: Final = datetime(9999, 12, 31, tzinfo=UTC)  # A later one may be in no other zone.
 
 STATES: Final = MappingProxyType({kind: tuple(map(tag_of, alternatives(KINDS[kind].states))) for kind in LISTED})
 
@@ -73,21 +70,9 @@ def one_of(field: str, words: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
-def instant(value: str) -> datetime:
-    """Nothing began before 1970, nor will after the last day that every zone has.
-
-    Raises: InvalidField.
-    """
-    try:
-        read = msgspec.convert(value, Instant)  # Strictly: a number is no time.
-    except msgspec.ValidationError as error:
-        raise InvalidField(field="since", source="query", reason=str(error)) from None
-    return min(max(read, EVER), DAYS_END).astimezone(UTC)
-
-
 READ: Final[dict[str, Callable[[str], Any]]] = {
     "member": checked(MemberId, "member", "query"),
-    "since": instant,
+    "since": lambda value: instant_of(value, "since"),
     "gathering": checked(UUID, "gathering", "query"),
     "tag": checked(Tag, "tag", "query"),
 }

@@ -9,8 +9,8 @@ from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from ledger.books.listing import AFTER_ALL, Listed, Listing, Order
-from ledger.books.reader import Reader
+from ledger.books.listing import AFTER_ALL, Listed, Listing
+from ledger.books.reader import Order, Reader
 from ledger.domain.catalog import INTRO
 from services.http.conventions import (
     LIMIT_DEFAULT,

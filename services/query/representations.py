@@ -14,7 +14,7 @@ from litestar.datastructures import URL
 from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
-from ledger.books.history import Order
+from ledger.books.reader import Order
 from ledger.domain.refusals import NotYours
 from services.http.problems import NotAcceptable, documented
 from services.query.examples import STATEMENT

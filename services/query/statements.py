@@ -3,6 +3,7 @@
 Opening balance + lines = closing balance, always. All pages of one statement show one position: the cursor names it.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -12,8 +13,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from ledger.books.history import FIRST, LAST, History, Holder, Line, Order, Place, Sums, by
-from ledger.books.reader import Reader
+from ledger.books.history import FIRST, LAST, History, Holder, Line, Place, Sums, by
+from ledger.books.reader import Order, Reader
 from services.http.conventions import (
     LIMIT_DEFAULT,
     PREFIX,
@@ -38,6 +39,7 @@ from services.query.views import StatementLine, StatementView, accounts_view
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
+WRITTEN: Final = re.compile(r"([0-9]{1,16}) ([0-9]{1,18}) ([0-9]{1,4}) ([0-9]{1,18})")  # Of times up to the year 2286.
 
 From = Annotated[
     str | None,
@@ -83,8 +85,8 @@ def asked_of(
 ) -> Asked:
     """Raises: InvalidField, also when the period ends before it begins."""
     since, before, until = instant_of(from_, "from"), instant_of(to, "to"), instant_of(as_of, "as_of")
-    start = FIRST if since is None else Place(since)
-    end = min(LAST if before is None else Place(before), LAST if until is None else by(until))
+    start = kept(FIRST if since is None else Place(since))
+    end = kept(min(LAST if before is None else Place(before), LAST if until is None else by(until)))
     if end < start:
         raise InvalidField(field="from", source="query", reason="is after the end of the period")
     return Asked(
@@ -97,6 +99,11 @@ def asked_of(
         viewer=viewer,
         min_position=min_position,
     )
+
+
+def kept(place: Place) -> Place:
+    """The place, or the end of time next to it: beyond these the books keep nothing."""
+    return min(max(place, FIRST), LAST)
 
 
 def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
@@ -207,8 +214,14 @@ def written(place: Place, known: int) -> str:
 
 
 def read(after: str) -> tuple[Place | None, int]:
-    """What `written` wrote; nothing and 0, without a cursor."""
+    """What `written` wrote; nothing and 0, without a cursor.
+
+    Raises: InvalidField. Anybody may make a cursor: it is sealed, and not signed.
+    """
     if not after:
         return None, 0
-    microseconds, position, leg, known = map(int, after.split())
+    match = WRITTEN.fullmatch(after)
+    if match is None:
+        raise InvalidField(field="cursor", source="query", reason="not a cursor of this list")
+    microseconds, position, leg, known = map(int, match.groups())
     return Place(EPOCH + microseconds * MICROSECOND, position, leg), known

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from ledger.books.fold import FOLIO_LINES
-from ledger.books.listing import AFTER_ALL, BEFORE_ALL, EVER, QUERIES, WAYS, Filters, Order, newest_first, way
+from ledger.books.listing import AFTER_ALL, BEFORE_ALL, EVER, QUERIES, WAYS, Filters, newest_first, way
+from ledger.books.reader import Order
 from tests.books.filling import BUSY, ENTRIES, GATHERINGS, LARGE, MEMBERS, SELDOM, SMALL, THINGS
 from tests.books.planning import Values, plan_of
 from tests.books.shown import Books

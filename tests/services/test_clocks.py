@@ -1,5 +1,6 @@
 """Two clocks: what had happened by one time, as it was known at another, against brute sums over a random history."""
 
+import base64
 import csv
 import io
 import itertools
@@ -18,7 +19,7 @@ from deploy.embedded import EmbeddedPostgres
 from ledger.books.schema import migrate
 from ledger.domain.favour import RecordFavour
 from ledger.runtime.settings import Settings
-from services.http.cursor import cursor_after
+from services.http.cursor import SEAL_BYTES, cursor_after
 from services.query.representations import COLUMNS, CSV, FORMS, JSON, NDJSON
 from tests.books.shown import Books
 from tests.books.telling import ACME, CAST, NOW, Chronicle, RandomHistory, number
@@ -352,6 +353,57 @@ async def test_a_cursor_is_good_for_its_own_statement_alone(past: Past, path: st
     refused(await past.caller.get(path, cursor=cursor, **query), 400, "invalid_field", field="cursor")
     elsewhere = Caller(past.caller.client, "bolt")
     refused(await elsewhere.get("/members/bob/statement", cursor=cursor), 400, "invalid_field", field="cursor")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        *("", "x", "1 2 3", "1 2 3 4 5", "-1 2 3 4", "1 2 x 4", "1 2 3 \u0664"),
+        *(f"{10**17} 2 3 4", f"1 {10**19} 3 4", f"1 2 {10**5} 4"),
+    ],
+)
+async def test_a_cursor_that_somebody_has_sealed_says_nothing_that_a_statement_cannot_begin_with(
+    past: Past, after: str
+) -> None:
+    """The seal is no secret: what is under it is looked at."""
+    made = (await read(past.caller, "/members/bob/statement", limit=1))["next"]
+    whole = base64.urlsafe_b64decode(made + "=" * (-len(made) % 4))[SEAL_BYTES:]
+    _, query, community, _ = msgspec.json.decode(whole)
+    answer = await past.caller.get("/members/bob/statement", limit=1, cursor=cursor_after(query, community, after))
+    if after:
+        refused(answer, 400, "invalid_field", field="cursor")
+    else:
+        assert answer.status_code == 200  # It begins at the beginning.
+
+
+# Times
+
+
+@pytest.mark.parametrize("zone", ["Z", "+14:00", "-12:00"])
+@pytest.mark.parametrize("clock", ["as_of", "known_at", "from", "to"])
+async def test_there_is_nothing_at_the_ends_of_time(past: Past, clock: str, zone: str) -> None:
+    paths = ["/members/bob/statement"]
+    if clock in ("as_of", "known_at"):
+        paths += ["/members/bob/balance", "/members/bob/pairs/ada", "/summary"]
+    for path in paths:
+        early = await read(past.caller, path, **{clock: f"0001-01-01T00:00:00{zone}"})
+        late = await read(past.caller, path, **{clock: f"9999-12-31T23:59:59.999999{zone}"})
+        nothing, everything = (late, early) if clock == "from" else (early, late)
+        assert given_in(nothing) == 0
+        assert given_in(everything) == given_in(await read(past.caller, path)) > 0
+
+
+def given_in(view: dict[str, Any]) -> int:
+    """What is given by it; of a statement, within its period."""
+    if "opening" in view:
+        return int(view["closing"]["given"] - view["opening"]["given"])
+    return int(view["given"])
+
+
+async def test_a_plus_that_an_address_turned_into_a_blank_is_told_of(past: Past) -> None:
+    answer = await past.caller.client.get(past.caller.path("/members/bob/balance?as_of=2026-01-01T00:00:00+00:00"))
+    refused(answer, 400, "invalid_field", field="as_of")
+    assert answer.json()["reason"].endswith("; in an address, a plus is written %2B")
 
 
 async def test_a_cursor_of_a_list_is_none_of_a_statement(past: Past) -> None:
