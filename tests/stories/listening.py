@@ -39,6 +39,7 @@ CONNECTORS: Final = ("cas", "cleo")
 TARGETS: Final = ("tom", "tess")
 POSITION: Final = re.compile(rb'"position":(\d+)')
 NEXT: Final = re.compile(rb'"next":"([^"]+)"')
+ENTRY: Final = re.compile(rb'"entry":"([0-9a-f-]{36})","link":"[^"]*/entries/([0-9a-f-]{36})"')
 PAGES_MAX: Final = 20  # More than a list of theirs has.
 STATES: Final = (*STATES_OF_EVERY_KIND["intro"], *get_args(Seen))
 _communities = itertools.count(1)
@@ -115,6 +116,7 @@ class Community:
     ledger: Served
     heard: Heard = field(default_factory=Heard)
     own: dict[int, str] = field(default_factory=dict[int, str])
+    entries: dict[bytes, int] = field(default_factory=dict[bytes, int])
     """Positions of what the asker said, and of what they are asked themselves, and which of it they are."""
 
     async def begin(self, history: History) -> None:
@@ -229,9 +231,12 @@ class Community:
             headers["etag"] = "what the body says"  # And no more than that.
         if "location" in headers:
             headers["location"] = headers["location"].replace(f"/{self.caller.community}/", "/here/")
+        if "link" in headers:  # It says what `next` in the body does.
+            assert answer.json()["next"] in headers.pop("link")
         head = "\n".join([str(answer.status_code), *(f"{name}: {headers[name]}" for name in sorted(headers))])
         body = POSITION.sub(lambda found: b'"position":' + self._named(int(found[1])).encode(), answer.content)
         body = NEXT.sub(self._opened, body)
+        body = ENTRY.sub(self._entered, body)
         for member in (ASKER, *CONNECTORS, *TARGETS):
             body = body.replace(str(membership_id(self.caller.community, member)).encode(), member.encode())
         self.heard.append((f"{self.ledger.now - BEGAN}: {what}", head.encode() + b"\n\n" + body))
@@ -241,7 +246,18 @@ class Community:
         unpacked = base64.urlsafe_b64decode(found[1] + b"=" * (-len(found[1]) % 4))
         cursor = msgspec.json.decode(unpacked[SEAL_BYTES:], type=Cursor)
         assert cursor.community == self.caller.community
-        return f'"next":"{cursor.query} after {self._named(int(cursor.after))}"'.encode()
+        match cursor.after.split():
+            case [happened_at, position, leg, known]:
+                after = f"{happened_at} {self._named(int(position))} {leg}, known {self._named(int(known))}"
+            case _:
+                after = self._named(int(cursor.after))
+        return f'"next":"{cursor.query} after {after}"'.encode()
+
+    def _entered(self, found: re.Match[bytes]) -> bytes:
+        """An event's id is another in every community; what tells is which of them are the same."""
+        assert found[1] == found[2]
+        self.entries.setdefault(found[1], len(self.entries) + 1)
+        return f'"entry":"entry {self.entries[found[1]]}"'.encode()
 
     def _named(self, position: int) -> str:
         return self.own.get(position, str(position))
@@ -335,6 +351,12 @@ async def look_around(it: Community, asked: Sequence[tuple[int, Wish]]) -> None:
     for what in ("balance", "pairs", "standing", "coach", "matches"):
         await it.sees(what, f"/members/{ASKER}/{what}")
     await it.sees("oneself", f"/members/{ASKER}")
+    for clock in ("as_of", "known_at"):
+        for days in (0, 7, 30):
+            time = (BEGAN + days * 24 * HOUR).isoformat()
+            await it.sees(f"balance, {clock} day {days}", f"/members/{ASKER}/balance", explain="true", **{clock: time})
+    for order in ("oldest", "newest"):
+        await it.lists(f"statement, {order} first", f"/members/{ASKER}/statement", order=order, limit=1)
     for n, wish in asked:
         seen = await it.sees(f"ask {n}", f"/intros/{the_ask(n)}")
         if seen.is_success:
@@ -343,6 +365,7 @@ async def look_around(it: Community, asked: Sequence[tuple[int, Wish]]) -> None:
         for other in (wish.connector, wish.target):
             await it.sees(f"{ASKER} and {other}", f"/members/{ASKER}/pairs/{other}")
             await it.sees(f"{other}'s balance", f"/members/{other}/balance")
+            await it.lists(f"statement with {other}", f"/members/{ASKER}/pairs/{other}/statement", limit=1)
         await try_everything(it, n, wish)
     await leaf_through_everything(it, asked)
 
