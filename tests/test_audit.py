@@ -235,7 +235,7 @@ SPOILED: Final = {
         "after": ("{0} + 1", FILLED),
     },
     "folio_line": {
-        **dict.fromkeys(("community", "member"), (MORE, SET_OUT)),
+        **dict.fromkeys(("community", "member", "counterparty"), (MORE, SET_OUT)),
         **dict.fromkeys(
             ("folio", "position", "leg", "main", "stake", "disputed", "given", "received"), ("{0} + 1000", SET_OUT)
         ),
@@ -338,7 +338,7 @@ TOO_MANY: Final = (
     ),
     ("INSERT INTO topic VALUES ('acme', 'intro', 'mallory', 1)", "'mallory', 1.: a topic that must not be there$"),
     ("INSERT INTO folio VALUES ('acme', 'mallory', 1, 0, 1)", FILLED),
-    ("INSERT INTO folio_line VALUES ('acme', 'mallory', 1, now(), 1, 0, 0, 0, 0, 0, 0)", SET_OUT),
+    ("INSERT INTO folio_line VALUES ('acme', 'mallory', 1, now(), 1, 0, NULL, 0, 0, 0, 0, 0)", SET_OUT),
 )
 
 

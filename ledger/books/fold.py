@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime
-from typing import Any, Final, assert_never
+from typing import Any, Final, assert_never, cast
 from uuid import UUID
 
 from msgspec import Struct
 
-from ledger.domain.catalog import KINDS, deadline_of
+from ledger.domain.catalog import KINDS, MEMBER, deadline_of
 from ledger.domain.effects import acquaintance, is_help, trials, weighed_at
 from ledger.domain.entry import Entry
-from ledger.domain.member import Active
+from ledger.domain.member import Active, Member
 from ledger.domain.posting import entry_of
 from ledger.domain.refusals import Bug
 from ledger.domain.standing import hours_begun, weight_in
@@ -349,14 +349,19 @@ def deadline_rows(held: Mapping[AggregateRef, Held]) -> list[tuple[Any, ...]]:
     return [(ref.community, ref.kind, ref.id, due_at) for ref, due_at in due if due_at is not None]
 
 
-def tag_rows(held: Mapping[AggregateRef, Held]) -> list[tuple[str, str, str, str]]:
-    """What members look for and have to give: only those who are there."""
+def members_of(held: Mapping[AggregateRef, Held]) -> list[tuple[str, Member]]:
+    """The members among them, each with their community."""
+    return [(ref.community, cast("Member", it.state)) for ref, it in held.items() if ref.kind == MEMBER.name]
+
+
+def tag_rows(members: Iterable[tuple[str, Member]]) -> list[tuple[str, str, str, str]]:
+    """What members, each with their community, look for and have to give: only those who are there."""
     rows: list[tuple[str, str, str, str]] = []
-    for ref, aggregate in held.items():
-        match aggregate.state:
-            case Active() as member:
-                rows += [(ref.community, member.member, "want", tag) for tag in member.wants]
-                rows += [(ref.community, member.member, "offer", tag) for tag in member.offers]
+    for community, member in members:
+        match member:
+            case Active():
+                rows += [(community, member.member, "want", tag) for tag in member.wants]
+                rows += [(community, member.member, "offer", tag) for tag in member.offers]
             case _:
                 pass
     return rows

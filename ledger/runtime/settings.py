@@ -40,7 +40,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     streams_max: Annotated[int, Meta(ge=0, le=1_500)] = 1_000
     """How many readers of the feed may wait at once, each on a connection of theirs."""
-    projector_batch_max_events: Annotated[int, Meta(ge=1, le=10_000)] = 3_000
+    projector_batch_max_events: Annotated[int, Meta(ge=1, le=10_000)] = 6_000
     projector_linger_ms: Annotated[int, Meta(ge=0, le=1_000)] = 10
     projector_metrics_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     clock_poll_ms: Annotated[int, Meta(ge=100, le=60_000)] = 1_000

@@ -123,7 +123,7 @@ UPDATE checkpoint SET position = {THINGS + ENTRIES}, event_id = {ID.format(THING
 """
 INDEXES: Final = """
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid)
-FROM pg_index WHERE indrelid = ANY ('{journal,aggregate,posting}'::regclass[])
+FROM pg_index WHERE indrelid = ANY ('{journal,aggregate,posting,folio_line}'::regclass[])
   AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 """
 FILLED: Final = "journal, aggregate, topic, tag, posting, balance, folio, folio_line, checkpoint"

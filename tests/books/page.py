@@ -502,7 +502,7 @@ async def folios_held_against_the_postings(books: Books, lines: int) -> None:
     """Each member's postings in the order in which they came, `lines` a folio, but never an entry in two of them."""
     folios: list[Row] = []
     set_out: list[Row] = []
-    columns = "community, member, position, happened_at, leg, account, points, given, received"
+    columns = "community, member, position, happened_at, leg, counterparty, account, points, given, received"
     rows = await books.rows(f"SELECT {columns} FROM posting ORDER BY community, member, position, leg")
     for (community, member), postings in groupby(rows, key=lambda row: row[:2]):
         theirs = [row[2:] for row in postings]
@@ -511,12 +511,12 @@ async def folios_held_against_the_postings(books: Books, lines: int) -> None:
             until = theirs[number * lines - 1][0]
             folios.append((community, member, number, after, until))
             sums: Counter[str] = Counter()
-            for position, happened_at, leg, account, *tallies in sorted(
+            for position, happened_at, leg, counterparty, account, *tallies in sorted(
                 (row for row in theirs if after < row[0] <= until), key=lambda row: (row[1], row[0], row[2])
             ):
                 sums.update(dict(zip((account, "given", "received"), tallies, strict=True)))
                 of_all = (sums[name] for name in ("main", "stake", "disputed", "given", "received"))
-                set_out.append((community, member, number, happened_at, position, leg, *of_all))
+                set_out.append((community, member, number, happened_at, position, leg, counterparty, *of_all))
             after = until
     assert await books.rows("SELECT * FROM folio ORDER BY community, member, number") == folios
     keys = "community, member, folio, happened_at, position, leg"

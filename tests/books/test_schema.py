@@ -284,7 +284,7 @@ AGGREGATE: Final = (
 )
 JOURNAL: Final = f"INSERT INTO journal VALUES (1, now(), 'acme', {{}}, 'favour.thanked', {A_UUID}, '{{{{}}}}')"
 FOLIO: Final = "INSERT INTO folio VALUES ('acme', 'ada', 1, 0, {})"
-FOLIO_LINE: Final = "INSERT INTO folio_line VALUES ('acme', 'ada', 1, '2026-01-01Z', 1, 0, 0, 0, 0, 0, 0)"
+FOLIO_LINE: Final = "INSERT INTO folio_line VALUES ('acme', 'ada', 1, '2026-01-01Z', 1, 0, NULL, 0, 0, 0, 0, 0)"
 TOPIC: Final = "INSERT INTO topic VALUES ('acme', 'intro', 'law', 1)"
 DEADLINE: Final = f"INSERT INTO deadline VALUES ('acme', 'favour', {A_UUID}, now())"
 TAG: Final = "INSERT INTO tag VALUES ('acme', 'ada', '{}', 'law')"
@@ -327,7 +327,7 @@ REFUSED: Final = {
     "one_row_per_pair": "; ".join([PAIR.format("'ada', 'bob', 1, 1")] * 2),
     "a_pair_is_two_in_order": PAIR.format("'bob', 'ada', 1, 1"),
     "tallies_are_not_negative": PAIR.format("'ada', 'bob', 1, -1"),
-    "one_aggregate_per_id": f"{AGGREGATE}; {AGGREGATE}",
+    "one_aggregate_per_id": f"{AGGREGATE}; {AGGREGATE.replace('1, 1, 1, now()', '1, 2, 2, now()')}",
     "one_deadline_per_aggregate": f"{DEADLINE}; {DEADLINE}",
     "known_side": TAG.format("have"),
     "one_tag_per_side": f"{TAG.format('want')}; {TAG.format('want')}",

@@ -35,7 +35,7 @@ ORDER BY 1, 2, 3;
 
 -- name: folio_lines_amiss
 WITH must AS (
-    SELECT f.community, f.member, f.number AS folio, p.happened_at, p.position, p.leg,
+    SELECT f.community, f.member, f.number AS folio, p.happened_at, p.position, p.leg, p.counterparty,
            coalesce(sum(p.points) FILTER (WHERE p.account = 'main') OVER line, 0)::bigint AS main,
            coalesce(sum(p.points) FILTER (WHERE p.account = 'stake') OVER line, 0)::bigint AS stake,
            coalesce(sum(p.points) FILTER (WHERE p.account = 'disputed') OVER line, 0)::bigint AS disputed,

@@ -12,7 +12,15 @@ LEFT JOIN LATERAL (
 
 -- name: member_sums
 -- Of $2, up to position $3, before each of the places $4 to $6: of every folio that was full by then its last line before
--- the place, and the postings since. OFFSET 0 keeps the planner from looking for these along the whole history.
+-- the place, and the postings since. OFFSET 0 keeps the planner from looking for these along the whole history, and the
+-- folio in the order from looking for the line along all folios.
+WITH since AS (
+    SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
+        SELECT until FROM folio WHERE community = $1 AND member = $2 AND until <= $3 ORDER BY number DESC LIMIT 1
+    ), 0)
+    OFFSET 0
+)
 SELECT s.*
 FROM unnest($4::timestamptz[], $5::bigint[], $6::smallint[]) WITH ORDINALITY AS place (happened_at, position, leg, nth)
 CROSS JOIN LATERAL (
@@ -20,30 +28,30 @@ CROSS JOIN LATERAL (
            coalesce(sum(disputed), 0)::bigint AS disputed,
            coalesce(sum(given), 0)::bigint AS given, coalesce(sum(received), 0)::bigint AS received
     FROM (
-        SELECT line.* FROM folio f CROSS JOIN LATERAL (
-            SELECT main, stake, disputed, given, received FROM folio_line
-            WHERE community = $1 AND member = $2 AND folio = f.number
-              AND (happened_at, position, leg) < (place.happened_at, place.position, place.leg)
-            ORDER BY happened_at DESC, position DESC, leg DESC LIMIT 1
+        SELECT main, stake, disputed, given, received FROM folio f CROSS JOIN LATERAL (
+            SELECT folio, main, stake, disputed, given, received FROM folio_line
+            WHERE community = $1 AND member = $2
+              AND (folio, happened_at, position, leg) < (f.number, place.happened_at, place.position, place.leg)
+            ORDER BY folio DESC, happened_at DESC, position DESC, leg DESC LIMIT 1
         ) line
-        WHERE f.community = $1 AND f.member = $2 AND f.until <= $3
+        WHERE f.community = $1 AND f.member = $2 AND f.until <= $3 AND line.folio = f.number
         UNION ALL
         SELECT CASE account WHEN 'main' THEN points ELSE 0 END, CASE account WHEN 'stake' THEN points ELSE 0 END,
                CASE account WHEN 'disputed' THEN points ELSE 0 END, given, received
-        FROM (
-            SELECT * FROM posting
-            WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
-                SELECT until FROM folio WHERE community = $1 AND member = $2 AND until <= $3 ORDER BY number DESC LIMIT 1
-            ), 0)
-            OFFSET 0
-        ) since
-        WHERE (happened_at, position, leg) < (place.happened_at, place.position, place.leg)
+        FROM since WHERE (happened_at, position, leg) < (place.happened_at, place.position, place.leg)
     ) parts
 ) s
 ORDER BY place.nth;
 
 -- name: pair_sums
--- The same of what $2 has with $7: these are few.
+-- The same of what $2 has with $7: these are few, and added up one by one.
+WITH since AS (
+    SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
+        SELECT until FROM folio WHERE community = $1 AND member = $2 ORDER BY number DESC LIMIT 1
+    ), 0)
+    OFFSET 0
+)
 SELECT s.*
 FROM unnest($4::timestamptz[], $5::bigint[], $6::smallint[]) WITH ORDINALITY AS place (happened_at, position, leg, nth)
 CROSS JOIN LATERAL (
@@ -51,9 +59,18 @@ CROSS JOIN LATERAL (
            coalesce(sum(points) FILTER (WHERE account = 'stake'), 0)::bigint AS stake,
            coalesce(sum(points) FILTER (WHERE account = 'disputed'), 0)::bigint AS disputed,
            coalesce(sum(given), 0)::bigint AS given, coalesce(sum(received), 0)::bigint AS received
-    FROM posting
-    WHERE community = $1 AND member = $2 AND counterparty = $7 AND position <= $3
-      AND (happened_at, position, leg) < (place.happened_at, place.position, place.leg)
+    FROM (
+        SELECT p.* FROM folio_line l CROSS JOIN LATERAL (
+            SELECT account, points, given, received FROM posting
+            WHERE community = $1 AND member = $2 AND position = l.position AND leg = l.leg
+            LIMIT 1
+        ) p
+        WHERE l.community = $1 AND l.member = $2 AND l.counterparty = $7 AND l.position <= $3
+          AND (l.happened_at, l.position, l.leg) < (place.happened_at, place.position, place.leg)
+        UNION ALL
+        SELECT account, points, given, received FROM since
+        WHERE counterparty = $7 AND (happened_at, position, leg) < (place.happened_at, place.position, place.leg)
+    ) parts
 ) s
 ORDER BY place.nth;
 
@@ -67,45 +84,126 @@ SELECT count(DISTINCT member) AS members,
 FROM posting WHERE community = $1 AND position <= $2 AND happened_at <= $3;
 
 -- name: member_lines_oldest
--- From one place on, and before another.
-SELECT l.*, j.recorded_at, j.event_id
+-- From one place on, and before another: those that are set out are in this order, and the few since are sorted.
+WITH since AS (
+    SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
+        SELECT until FROM folio WHERE community = $1 AND member = $2 ORDER BY number DESC LIMIT 1
+    ), 0)
+    OFFSET 0
+)
+SELECT place.*, p.rule, p.account, p.counterparty, p.points, p.given, p.received, j.recorded_at, j.event_id
 FROM (
-    SELECT happened_at, position, leg, rule, account, counterparty, points, given, received FROM posting
-    WHERE community = $1 AND member = $2 AND position <= $3
-      AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+    SELECT * FROM (
+        (SELECT happened_at, position, leg FROM folio_line
+         WHERE community = $1 AND member = $2 AND position <= $3
+           AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+         ORDER BY happened_at, position, leg LIMIT $10)
+        UNION ALL
+        (SELECT happened_at, position, leg FROM since
+         WHERE (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+         ORDER BY happened_at, position, leg LIMIT $10)
+    ) parts
     ORDER BY happened_at, position, leg LIMIT $10
-) l JOIN journal j ON j.position = l.position
-ORDER BY l.happened_at, l.position, l.leg;
+) place
+CROSS JOIN LATERAL (
+    SELECT * FROM posting
+    WHERE community = $1 AND member = $2 AND position = place.position AND leg = place.leg
+    LIMIT 1
+) p
+JOIN journal j ON j.position = place.position
+ORDER BY place.happened_at, place.position, place.leg;
 
 -- name: member_lines_newest
-SELECT l.*, j.recorded_at, j.event_id
+WITH since AS (
+    SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
+        SELECT until FROM folio WHERE community = $1 AND member = $2 ORDER BY number DESC LIMIT 1
+    ), 0)
+    OFFSET 0
+)
+SELECT place.*, p.rule, p.account, p.counterparty, p.points, p.given, p.received, j.recorded_at, j.event_id
 FROM (
-    SELECT happened_at, position, leg, rule, account, counterparty, points, given, received FROM posting
-    WHERE community = $1 AND member = $2 AND position <= $3
-      AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+    SELECT * FROM (
+        (SELECT happened_at, position, leg FROM folio_line
+         WHERE community = $1 AND member = $2 AND position <= $3
+           AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+         ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10)
+        UNION ALL
+        (SELECT happened_at, position, leg FROM since
+         WHERE (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+         ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10)
+    ) parts
     ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10
-) l JOIN journal j ON j.position = l.position
-ORDER BY l.happened_at DESC, l.position DESC, l.leg DESC;
+) place
+CROSS JOIN LATERAL (
+    SELECT * FROM posting
+    WHERE community = $1 AND member = $2 AND position = place.position AND leg = place.leg
+    LIMIT 1
+) p
+JOIN journal j ON j.position = place.position
+ORDER BY place.happened_at DESC, place.position DESC, place.leg DESC;
 
 -- name: pair_lines_oldest
-SELECT l.*, j.recorded_at, j.event_id
+-- Those with $11.
+WITH since AS (
+    SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
+        SELECT until FROM folio WHERE community = $1 AND member = $2 ORDER BY number DESC LIMIT 1
+    ), 0)
+    OFFSET 0
+)
+SELECT place.*, p.rule, p.account, p.counterparty, p.points, p.given, p.received, j.recorded_at, j.event_id
 FROM (
-    SELECT happened_at, position, leg, rule, account, counterparty, points, given, received FROM posting
-    WHERE community = $1 AND member = $2 AND counterparty = $11 AND position <= $3
-      AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+    SELECT * FROM (
+        (SELECT happened_at, position, leg FROM folio_line
+         WHERE community = $1 AND member = $2 AND counterparty = $11 AND position <= $3
+           AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+         ORDER BY happened_at, position, leg LIMIT $10)
+        UNION ALL
+        (SELECT happened_at, position, leg FROM since
+         WHERE (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9) AND counterparty = $11
+         ORDER BY happened_at, position, leg LIMIT $10)
+    ) parts
     ORDER BY happened_at, position, leg LIMIT $10
-) l JOIN journal j ON j.position = l.position
-ORDER BY l.happened_at, l.position, l.leg;
+) place
+CROSS JOIN LATERAL (
+    SELECT * FROM posting
+    WHERE community = $1 AND member = $2 AND position = place.position AND leg = place.leg
+    LIMIT 1
+) p
+JOIN journal j ON j.position = place.position
+ORDER BY place.happened_at, place.position, place.leg;
 
 -- name: pair_lines_newest
-SELECT l.*, j.recorded_at, j.event_id
+WITH since AS (
+    SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
+    WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
+        SELECT until FROM folio WHERE community = $1 AND member = $2 ORDER BY number DESC LIMIT 1
+    ), 0)
+    OFFSET 0
+)
+SELECT place.*, p.rule, p.account, p.counterparty, p.points, p.given, p.received, j.recorded_at, j.event_id
 FROM (
-    SELECT happened_at, position, leg, rule, account, counterparty, points, given, received FROM posting
-    WHERE community = $1 AND member = $2 AND counterparty = $11 AND position <= $3
-      AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+    SELECT * FROM (
+        (SELECT happened_at, position, leg FROM folio_line
+         WHERE community = $1 AND member = $2 AND counterparty = $11 AND position <= $3
+           AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
+         ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10)
+        UNION ALL
+        (SELECT happened_at, position, leg FROM since
+         WHERE (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9) AND counterparty = $11
+         ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10)
+    ) parts
     ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10
-) l JOIN journal j ON j.position = l.position
-ORDER BY l.happened_at DESC, l.position DESC, l.leg DESC;
+) place
+CROSS JOIN LATERAL (
+    SELECT * FROM posting
+    WHERE community = $1 AND member = $2 AND position = place.position AND leg = place.leg
+    LIMIT 1
+) p
+JOIN journal j ON j.position = place.position
+ORDER BY place.happened_at DESC, place.position DESC, place.leg DESC;
 
 -- name: last_of_member
 -- Where the member's last posting up to $3 stands: what they are in up to there is what they are in up to $3.

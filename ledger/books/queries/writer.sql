@@ -5,8 +5,10 @@ SELECT position, event_id FROM checkpoint;
 SELECT position FROM checkpoint;
 
 -- name: move_checkpoint
--- Compare and set: a second writer, or this one twice, moves nothing and is told so.
-UPDATE checkpoint SET position = $2::bigint, event_id = $3::uuid WHERE position = $1::bigint RETURNING position;
+-- Compare and set: a second writer, or this one twice, moves nothing and is told so. Readers who wait for a position are
+-- notified when the transaction commits.
+UPDATE checkpoint SET position = $2::bigint, event_id = $3::uuid WHERE position = $1::bigint
+RETURNING position, pg_notify('ledger_' || current_schema(), position::text);
 
 -- name: try_to_be_the_writer
 -- One writer for each schema. Tried again and again rather than waited for: a statement that waits for hours holds
@@ -37,21 +39,24 @@ FROM unnest($1::text[], $2::text[]) AS wanted (community, member)
 JOIN balance b ON b.community = wanted.community AND b.member = wanted.member;
 
 -- name: aggregates_of
+-- Looked for by their ids alone, of which IS NOT DISTINCT FROM assures: new books have no statistics, and without them
+-- the planner takes any index that begins with two equal columns for as good as the key.
 SELECT a.community, a.kind, a.id::text, a.version, a.position, a.facts
 FROM unnest($1::text[], $2::text[], $3::uuid[]) AS wanted (community, kind, id)
-JOIN aggregate a ON a.community = wanted.community AND a.kind = wanted.kind AND a.id = wanted.id;
+JOIN aggregate a
+ON a.id = wanted.id AND a.kind IS NOT DISTINCT FROM wanted.kind AND a.community IS NOT DISTINCT FROM wanted.community;
 
 -- name: move_balances
--- Sorted, so that neighbours in the index are touched together.
-UPDATE balance b SET
-    main = s.main, stake = s.stake, disputed = s.disputed, given = s.given, received = s.received,
-    recent_given = s.recent_given::numeric, recent_received = s.recent_received::numeric,
-    settled = s.settled, kept = s.kept, broken = s.broken, postings = s.postings
-FROM (SELECT * FROM staged_balance WHERE first < $1 ORDER BY community, member) s
-WHERE b.community = s.community AND b.member = s.member;
-
--- name: begin_balances
--- Of those who were first seen in this batch, which begins at $1.
+-- The batch begins at $1: who was seen before it has a balance. Sorted, so that neighbours in the index are touched
+-- together.
+WITH moved AS (
+    UPDATE balance b SET
+        main = s.main, stake = s.stake, disputed = s.disputed, given = s.given, received = s.received,
+        recent_given = s.recent_given::numeric, recent_received = s.recent_received::numeric,
+        settled = s.settled, kept = s.kept, broken = s.broken, postings = s.postings
+    FROM (SELECT * FROM staged_balance WHERE first < $1 ORDER BY community, member) s
+    WHERE b.community = s.community AND b.member = s.member
+)
 INSERT INTO balance
 SELECT community, member, main, stake, disputed, given, received, recent_given::numeric, recent_received::numeric,
        settled, kept, broken, postings, first
@@ -71,7 +76,7 @@ WITH filled AS (
     SELECT community, member, number, after, until FROM filled
 )
 INSERT INTO folio_line
-SELECT f.community, f.member, f.number, p.happened_at, p.position, p.leg,
+SELECT f.community, f.member, f.number, p.happened_at, p.position, p.leg, p.counterparty,
        coalesce(sum(p.points) FILTER (WHERE p.account = 'main') OVER line, 0),
        coalesce(sum(p.points) FILTER (WHERE p.account = 'stake') OVER line, 0),
        coalesce(sum(p.points) FILTER (WHERE p.account = 'disputed') OVER line, 0),
@@ -95,18 +100,15 @@ WHEN NOT MATCHED THEN INSERT VALUES (
 );
 
 -- name: move_aggregates
+-- Looked for like `aggregates_of`. What they waited for before is gone.
+WITH dropped AS (
+    DELETE FROM deadline d USING staged_aggregate s
+    WHERE d.community = s.community AND d.kind = s.kind AND d.id = s.id
+)
 UPDATE aggregate a SET version = s.version, position = s.position, state = s.state, facts = s.facts
 FROM staged_aggregate s
-WHERE a.community = s.community AND a.kind = s.kind AND a.id = s.id;
-
--- name: drop_deadlines
-DELETE FROM deadline d USING staged_aggregate s
-WHERE d.community = s.community AND d.kind = s.kind AND d.id = s.id;
+WHERE a.id = s.id AND a.kind IS NOT DISTINCT FROM s.kind AND a.community IS NOT DISTINCT FROM s.community;
 
 -- name: drop_tags
 DELETE FROM tag t USING unnest($1::text[], $2::text[]) AS gone (community, member)
 WHERE t.community = gone.community AND t.member = gone.member;
-
--- name: announce
--- Delivered when the transaction commits: readers that wait for a position wake up.
-SELECT pg_notify('ledger_' || current_schema(), $1::text);
