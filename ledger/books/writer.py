@@ -40,12 +40,12 @@ from ledger.envelope import AggregateRef, Recorded
 QUERIES: Final = named("writer")
 STANDBY_POLL_S: Final = 0.5
 REMEMBERED_MAX: Final = 30_000  # Of balances and of aggregates, in each of two generations: some tens of MiB.
-LANDMARK: Final = datetime(2000, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 TURN_EVENTS: Final = 25  # Folded at a stretch: then the batch being written has its turn, within about a millisecond.
 # Without statistics the planner takes any index that begins as the key does for as good as the key itself, and stays
 # with it for as long as nobody gathers them: autovacuum comes once a minute, and a minute is a million events.
 GATHER_AGAIN_FACTOR: Final = 4  # When the books have grown so many times over.
+POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
 # The writer touches rows by their keys. A plan that reads a whole table would get slower as the books grow.
 # Statistics need only a small sample: a community has many aggregates of a kind, and a key one.
 BY_KEY: Final = MappingProxyType(
@@ -225,13 +225,13 @@ def known(recent: Recent[Any, Any], wanted: set[Any]) -> tuple[dict[Any, Any], l
     return found, missing
 
 
-def counted(at: datetime) -> tuple[int]:
+def count_of(at: datetime) -> tuple[int]:
     """A time as Postgres counts it: microseconds since 2000. Half the cost of asyncpg's own way."""
-    return ((at - LANDMARK) // MICROSECOND,)
+    return ((at - POSTGRES_EPOCH) // MICROSECOND,)
 
 
 def at_count(count: tuple[int]) -> datetime:
-    return LANDMARK + count[0] * MICROSECOND
+    return POSTGRES_EPOCH + count[0] * MICROSECOND
 
 
 @asynccontextmanager
@@ -248,7 +248,7 @@ async def the_writer(dsn: str, schema: str) -> AsyncGenerator[Writer, None]:
                 await asyncio.sleep(STANDBY_POLL_S)
             await connection.execute(QUERIES["make_stages"])
             await connection.set_type_codec(
-                "timestamptz", schema="pg_catalog", encoder=counted, decoder=at_count, format="tuple"
+                "timestamptz", schema="pg_catalog", encoder=count_of, decoder=at_count, format="tuple"
             )
         async with connected(dsn, schema, "writer, reading", planner=BY_KEY) as reading:
             yield Writer(connection, reading)

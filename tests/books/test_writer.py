@@ -729,6 +729,19 @@ async def test_a_writer_that_stood_still_for_too_long_is_unavailable_and_writes_
     assert await books.everything() == before
 
 
+async def test_times_are_written_to_the_microsecond_whatever_their_zone(books: Books) -> None:
+    times = [
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2099, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2026, 3, 29, 3, 0, 0, 1, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+    ]
+    async with books.writer() as writer:
+        rows = await writer._connection.fetch("SELECT at, at::text FROM unnest($1::timestamptz[]) at", times)
+    assert [at for at, _ in rows] == times
+    assert [datetime.fromisoformat(text) for _, text in rows] == times
+
+
 # Plans
 
 
