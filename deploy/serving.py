@@ -12,6 +12,7 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar
 
+from services.http.docs import document_of
 from services.http.sockets import hang_up
 
 BACKLOG: Final = 2_048
@@ -27,6 +28,7 @@ async def serve(app: Litestar, host: str, port: int) -> None:
     Raises: OSError, when the port is taken, or the host is none of ours.
     """
     allow_files()
+    document_of(app)  # Written now, and not while others wait for their answers.
     server = Server(
         app,
         address=free_address(host, port),

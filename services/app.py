@@ -82,7 +82,7 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
         routes += query_routes(reader, feed, hub, Streams(settings.streams_max, stopping), now)
         checks |= {"books": reader.check}
         lifespan += [open_during(feed), running(hub)]
-    app = Litestar(
+    return Litestar(
         route_handlers=[*routes, *health_routes(checks), metrics, openapi_json, asyncapi_json, assets()],
         lifespan=lifespan,
         middleware=[counting, conditional],
@@ -91,12 +91,20 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
         request_max_body_size=BODY_MAX_BYTES,
         openapi_config=openapi("Referral ledger" if part == "all" else f"Referral ledger: {part}"),
         logging_config=None,
-        state=State({"stopping": stopping}),  # Whoever serves it sets it, and answers that would go on for ever end.
+        # Whoever serves it sets `stopping`, and answers that would go on for ever end.
+        state=State({"stopping": stopping, "document": None, "complete": completing(part)}),
     )
-    if part in ("command", "all"):
-        document_bodies(app, [operation.command for operation in OPERATIONS.values()])
-    complete(app, [*BOOKS, EXAMPLE_RESULT])
-    return app
+
+
+def completing(part: Part) -> Callable[[Litestar], None]:
+    """What is added to the document that Litestar writes of the application."""
+
+    def write(app: Litestar) -> None:
+        if part in ("command", "all"):
+            document_bodies(app, [operation.command for operation in OPERATIONS.values()])
+        complete(app, [*BOOKS, EXAMPLE_RESULT])
+
+    return write
 
 
 def consulting(insight: Insight) -> Consult:

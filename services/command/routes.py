@@ -26,6 +26,7 @@ from services.http.conventions import (
     IfMatch,
     Key,
     Now,
+    address_form,
     address_of,
     community_of,
     etag,
@@ -151,6 +152,7 @@ def step(name: str, operation: Operation, commands: Executor, now: Now) -> HTTPR
         )
         return answer(await commands.execute(submission), submission.command, now(), 200, {})
 
+    take.__annotations__["id"] = address_form(operation.kind.name)
     own = (*REFUSALS.get(name, ()), refusals.Unknown, refusals.WrongState, executor.VersionMismatch)
     verb = name.partition(".")[2]
     path = f"{PREFIX}/{PLURALS[operation.kind.name]}/{{id:str}}/{verb}"

@@ -21,8 +21,13 @@ LIMIT_DEFAULT: Final = 100
 PREFIX: Final = "/v1/communities/{community:str}"
 
 Community = Annotated[str, PathParameter(description="The community.", pattern=r"^[a-z][a-z0-9-]{1,39}$")]
-Member = Annotated[str, PathParameter(description="A member.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-AggregateId = Annotated[str, PathParameter(description="A UUID; of a member, the id that they go by.")]
+MEMBER_ID: Final = r"^(?!clock$)[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+Member = Annotated[str, PathParameter(description="A member; `clock` is none.", pattern=MEMBER_ID)]
+MemberAddress = Annotated[
+    str, PathParameter(description="A member; `clock` is none.", schema_extra={"pattern": MEMBER_ID})
+]
+"""Of an aggregate that may be of any kind: what is wrong with it, `address_of` says."""
+AggregateId = Annotated[str, PathParameter(description="A UUID.", format="uuid")]
 MinPosition = Annotated[
     int,
     QueryParameter(ge=0, description="Wait up to 2 s for the books to show this position of the log."),
@@ -30,7 +35,8 @@ MinPosition = Annotated[
 Viewer = Annotated[
     str | None,
     QueryParameter(
-        description="The member whose eyes it is for: what they may not know is left out. Without one, all is shown."
+        description="The member whose eyes it is for: what they may not know is left out. Without one, all is shown.",
+        pattern=MEMBER_ID,
     ),
 ]
 AsOf = Annotated[
@@ -121,6 +127,11 @@ def version_of(if_match: str | None) -> int | None:
     if match is None:
         raise InvalidField(field="If-Match", source="header", reason='must be one ETag of this API, like "3"')
     return int(match[1])
+
+
+def address_form(kind: str) -> Any:
+    """How the path says which aggregate of the kind is meant: a member by the id that they go by."""
+    return MemberAddress if kind == MEMBER.name else AggregateId
 
 
 def address_of(kind: str, community: str, path_id: str) -> UUID:

@@ -1,9 +1,12 @@
-"""`/openapi.json` and `/docs`. The page works offline: its files come from a package."""
+"""`/openapi.json` and `/docs`. The page works offline: its files come from a package.
+
+The document is written when it is first asked for: that takes half a second, and whoever serves it may ask beforehand.
+"""
 
 from importlib.resources import files
 from typing import Any, Final
 
-from litestar import Request, get
+from litestar import Litestar, Request, get
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
@@ -15,6 +18,13 @@ ABOUT: Final = """What goes wrong is answered as `application/problem+json` (RFC
 `retryable` may be sent again as it is. Repeating a command with its `Idempotency-Key` is harmless, for ever. The events
 behind it all are described by `/asyncapi.json`.
 """
+
+
+class Swagger(SwaggerRenderPlugin):
+    """Swagger UI of the completed document."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return super().render(request, document_of(request.app))
 
 
 def openapi(title: str) -> OpenAPIConfig:
@@ -29,7 +39,7 @@ def openapi(title: str) -> OpenAPIConfig:
         components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
         path="/docs",
         render_plugins=[
-            SwaggerRenderPlugin(
+            Swagger(
                 path="/",
                 js_url=f"{ASSETS}/swagger-ui-bundle.js",
                 css_url=f"{ASSETS}/swagger-ui.css",
@@ -42,7 +52,16 @@ def openapi(title: str) -> OpenAPIConfig:
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def openapi_json(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    return request.app.openapi_schema.to_schema()
+    return document_of(request.app)
+
+
+def document_of(app: Litestar) -> dict[str, Any]:
+    """The document of the application, complete: `state.complete` adds to Litestar's what routes do not say."""
+    if app.state.document is None:
+        app.state.complete(app)
+        app.state.document = app.openapi_schema.to_schema()
+    document: dict[str, Any] = app.state.document
+    return document
 
 
 def assets() -> Any:

@@ -14,6 +14,7 @@ from services.http.conventions import (
     MinPosition,
     Now,
     Viewer,
+    address_form,
     address_of,
     community_of,
     etag,
@@ -50,6 +51,7 @@ def aggregate_route(kind: str, reader: Reader, now: Now) -> HTTPRouteHandler:
         view = view_of(held, eyes, now())
         return shown(view, position, viewer=viewer, asked=min_position, headers={"ETag": etag(view.version)})
 
+    show.__annotations__["id"] = address_form(kind)
     show.__annotations__["return"] = cast("Any", Response)[VIEWS[kind]]
     return get(
         f"{PREFIX}/{PLURALS[kind]}/{{id:str}}",

@@ -35,7 +35,7 @@ from services.query.shown import ALWAYS, shown
 
 PROBLEMS: Final = documented(*ALWAYS, NotYours, Unknown)
 
-EntryId = Annotated[str, PathParameter(description="The id of an event: a UUID.")]
+EntryId = Annotated[str, PathParameter(description="The id of an event: a UUID.", format="uuid")]
 
 
 class LegView(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from ledger.runtime.settings import Settings
 from services.app import Part, application
+from services.http.docs import document_of
 from services.http.openapi import HEADERS
 
 
@@ -17,7 +18,7 @@ class Contract:
     """What the documentation promises, and how often it was broken."""
 
     def __init__(self, part: Part = "all") -> None:
-        made = application(part, Settings()).openapi_schema.to_schema()
+        made = document_of(application(part, Settings()))
         self.document: Mapping[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
         self.broken: set[str] = set()
         self._operations = [

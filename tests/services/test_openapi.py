@@ -84,6 +84,13 @@ def test_every_parameter_is_described_and_shown(document: Mapping[str, Any]) -> 
             assert faults(document, parameter["schema"], parameter["example"]) == [], where
 
 
+def test_an_id_in_a_path_is_a_uuid_and_only_a_members_is_their_own(document: Mapping[str, Any]) -> None:
+    for path, operation in ((path, it) for path, item in document["paths"].items() for it in item.values()):
+        for schema in (it["schema"] for it in operation["parameters"] if it["name"] == "id"):
+            assert ("pattern" in schema) is path.startswith("/v1/communities/{community}/members/"), path
+            assert ("format" in schema) is ("pattern" not in schema), path
+
+
 def test_every_body_that_is_sent_has_a_schema_and_an_example_of_it(document: Mapping[str, Any]) -> None:
     for operation in operations(document):
         for media in operation.get("requestBody", {}).get("content", {}).values():

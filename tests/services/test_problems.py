@@ -27,6 +27,7 @@ from ledger.runtime.settings import Settings, SettingsError
 from ledger.runtime.unavailable import Unavailable
 from services.app import Part, application
 from services.http.auth import OPEN_PATHS, is_loopback
+from services.http.docs import document_of
 from services.http.problems import (
     RETRYABLE,
     STATUS,
@@ -91,7 +92,7 @@ def test_the_facts_of_a_problem_stand_beside_it_and_in_its_sentence() -> None:
 
 
 def test_every_problem_is_documented_where_it_may_occur() -> None:
-    document: Mapping[str, Any] = application("all", Settings()).openapi_schema.to_schema()
+    document: Mapping[str, Any] = document_of(application("all", Settings()))
     documented = {
         (int(status), code)
         for methods in document["paths"].values()
