@@ -1,8 +1,10 @@
 """Large books, made in the database itself: what the writer would have written of as many events, but for their JSON.
 
 For tests of how Postgres goes about a query: its planner is honest only over tables that are large and have statistics.
+`LARGE_BOOKS_TIMES=7` in the environment makes them so many times larger: a million entries and more.
 """
 
+import os
 from typing import Any, Final
 
 import asyncpg
@@ -10,12 +12,13 @@ import asyncpg
 from ledger.books.fold import FOLIO_LINES
 from ledger.books.writer import QUERIES
 
-# A million things take more than a minute to make, and are listed by the same plans as these: with each table in
-# thousands of pages, reading all of it or sorting what it holds costs the planner hundreds of times what an index does.
-THINGS: Final = 200_000
+# Millions take minutes to make, and are read by the same plans as these: with each table in thousands of pages, reading
+# all of it or sorting what it holds costs the planner hundreds of times what an index does.
+TIMES: Final = int(os.environ.get("LARGE_BOOKS_TIMES", "1"))
+THINGS: Final = 200_000 * TIMES
 MEMBERS: Final = 2_000
 GATHERINGS: Final = 500
-ENTRIES: Final = 150_000
+ENTRIES: Final = 150_000 * TIMES
 LARGE: Final = "acme"  # Nine tenths of the things, and all entries.
 SMALL: Final = "bolt"
 BUSY: Final = "busy"  # The first party to every fourth thing, and paid by three in four entries: more than 100,000.
