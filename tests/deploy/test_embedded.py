@@ -83,6 +83,10 @@ def start_elsewhere(*arguments: str) -> tuple[subprocess.Popen[str], int]:
         return other, int(said.readline())
 
 
+def test_no_port_is_given_twice() -> None:
+    assert len({free_port() for _ in range(1_000)}) == 1_000
+
+
 def test_a_preferred_port_is_taken_when_free_and_another_when_not() -> None:
     free = free_port()
     assert free_port(free) == free

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -26,9 +28,17 @@ class Work:
             self.tidied_up = True
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_the_work_cleanly(signum: signal.Signals) -> None:
-    before = signal.getsignal(signum)
+@pytest.fixture(params=[(signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)])
+def told(request: pytest.FixtureRequest) -> Iterator[tuple[signal.Signals, Any]]:
+    """A signal, and what it does to a program that has not said anything else; a shell may have said to ignore it."""
+    signum, usual = request.param
+    inherited = signal.signal(signum, usual)
+    yield request.param
+    signal.signal(signum, inherited)
+
+
+async def test_a_signal_ends_the_work_cleanly(told: tuple[signal.Signals, Any]) -> None:
+    signum, before = told
     work = Work()
     running = asyncio.create_task(until_stopped(work.run()))
     await work.under_way.wait()
