@@ -21,7 +21,7 @@ async def main() -> None:
     app = application("query", settings)
     async with Reader(settings.postgres_dsn, settings.postgres_schema, settings.postgres_pool_max) as reader:
 
-        @get(f"{PREFIX}/bare")
+        @get(f"{PREFIX}/bare", include_in_schema=False)
         async def bare(community: Community, min_position: MinPosition = 0) -> Response[Bare]:
             tenant = community_of(community)
             await reader.reach(min_position)
