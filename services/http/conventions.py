@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,7 @@ LIMIT_DEFAULT: Final = 100
 PREFIX: Final = "/v1/communities/{community:str}"
 
 Community = Annotated[str, PathParameter(description="The community.", pattern=r"^[a-z][a-z0-9-]{1,39}$")]
-MEMBER_ID: Final = r"^(?!clock$)[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+MEMBER_ID: Final[str] = get_args(MemberId)[1].pattern
 Member = Annotated[str, PathParameter(description="A member; `clock` is none.", pattern=MEMBER_ID)]
 MemberAddress = Annotated[
     str, PathParameter(description="A member; `clock` is none.", schema_extra={"pattern": MEMBER_ID})
