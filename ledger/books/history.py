@@ -3,18 +3,25 @@
 A position of the log stands for what was known: every answer here is of one, and the same for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
 
-from ledger.books.queries import named
+from ledger.books.queries import named, newest_first
 from ledger.books.reader import Order, Reader
 from ledger.domain.values import Account
 
 QUERIES: Final = named("history")
+WAYS: Final[Mapping[Order, Mapping[str, str]]] = MappingProxyType(
+    {
+        "oldest": QUERIES,
+        "newest": {name: newest_first(query, "happened_at, position, leg") for name, query in QUERIES.items()},
+    }
+)
 POSITION_MAX: Final = 2**63 - 1
 
 
@@ -135,11 +142,9 @@ class History:
         """The postings from `start` on and before `end`, as far as they were known."""
         arguments = (holder.community, holder.member, known, *placed(start), *placed(end), limit)
         if holder.other is None:
-            query = {"oldest": "member_lines_oldest", "newest": "member_lines_newest"}[order]
-            rows = await self._rows(query, *arguments)
+            rows = await self._reader.fetch(WAYS[order]["member_lines"], *arguments)
         else:
-            query = {"oldest": "pair_lines_oldest", "newest": "pair_lines_newest"}[order]
-            rows = await self._rows(query, *arguments, holder.other)
+            rows = await self._reader.fetch(WAYS[order]["pair_lines"], *arguments, holder.other)
         return [Line(**dict(row)) for row in rows]
 
     async def last(self, holder: Holder, known: int) -> int:

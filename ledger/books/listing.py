@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from ledger.books.fold import PARTIES_MAX
-from ledger.books.queries import named
+from ledger.books.queries import named, newest_first
 from ledger.books.reader import Order, Reader
 from ledger.domain.catalog import KINDS, MEMBER
 from ledger.domain.values import State
@@ -46,13 +46,11 @@ class Listed(Struct, frozen=True):
     state: State
 
 
-def newest_first(query: str) -> str:
-    """The same list from its other end."""
-    return query.replace("ORDER BY began", "ORDER BY began DESC")
-
-
 WAYS: Final = MappingProxyType(
-    {"oldest": QUERIES, "newest": MappingProxyType({name: newest_first(query) for name, query in QUERIES.items()})}
+    {
+        "oldest": QUERIES,
+        "newest": MappingProxyType({name: newest_first(query, "began") for name, query in QUERIES.items()}),
+    }
 )
 
 

@@ -73,7 +73,7 @@ POSTING: Final = (
     "rule",
     "gathering",
 )
-MEMBER: Final = itemgetter(POSTING.index("member"))
+BY_MEMBER: Final = itemgetter(POSTING.index("member"))
 MOVED: Final = ("community", "kind", "id", "version", "position", "state", "facts")
 NEW: Final = (*MOVED, "began", "began_at", "party_1", "party_2", "party_3", "gathering")
 DEADLINE: Final = ("community", "kind", "id", "due_at")
@@ -137,7 +137,7 @@ class Writer:
         for start in range(0, len(posted), TURN_EVENTS):
             fold(posted[start : start + TURN_EVENTS], changes)
             await asyncio.sleep(0)
-        changes.postings.sort(key=MEMBER)  # So that neighbours in an index are touched together.
+        changes.postings.sort(key=BY_MEMBER)  # So that neighbours in an index are touched together.
         self._balances.update(changes.balances)
         self._held.update(changes.held)
         self._written = lowest if self._written is None else self._written

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from ledger.books.fold import FOLIO_LINES
-from ledger.books.listing import AFTER_ALL, BEFORE_ALL, EVER, QUERIES, WAYS, Filters, newest_first, way
+from ledger.books.listing import AFTER_ALL, BEFORE_ALL, EVER, QUERIES, WAYS, Filters, way
 from ledger.books.reader import Order
 from tests.books.filling import BUSY, ENTRIES, GATHERINGS, LARGE, MEMBERS, SELDOM, SMALL, THINGS
 from tests.books.planning import Values, plan_of
@@ -151,6 +151,6 @@ def test_of_every_query_it_is_known_along_which_index_it_goes() -> None:
 
 def test_every_list_can_be_turned_round() -> None:
     for name, query in QUERIES.items():
-        turned = newest_first(query)
+        turned = WAYS["newest"][name]
         assert turned.count("ORDER BY began DESC") == query.count("ORDER BY began") == turned.count("ORDER BY began")
         assert (turned != query) is (name != "recorded_before")

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.books import entries, history
 from ledger.books.fold import FOLIO_LINES
+from ledger.books.reader import Order
 from tests.books.filling import BUSY, ENTRIES, LARGE, SELDOM, THINGS
 from tests.books.planning import Values, plan_of, planned
 from tests.books.shown import Books
@@ -30,10 +31,8 @@ ALONG: Final[dict[str, tuple[tuple[Any, ...], set[str]]]] = {
     "known_at": ((AT,), {"events_by_time"}),
     "member_sums": (SUMS, {"one_line_per_posting", *SINCE}),
     "pair_sums": ((*SUMS, SELDOM), {"lines_by_pair", *SINCE}),
-    "member_lines_oldest": (LINES, {"lines_by_time", *SINCE, "one_event_per_position"}),
-    "member_lines_newest": (LINES, {"lines_by_time", *SINCE, "one_event_per_position"}),
-    "pair_lines_oldest": ((*LINES, SELDOM), {"lines_by_pair", *SINCE, "one_event_per_position"}),
-    "pair_lines_newest": ((*LINES, SELDOM), {"lines_by_pair", *SINCE, "one_event_per_position"}),
+    "member_lines": (LINES, {"lines_by_time", *SINCE, "one_event_per_position"}),
+    "pair_lines": ((*LINES, SELDOM), {"lines_by_pair", *SINCE, "one_event_per_position"}),
     "last_of_member": ((LARGE, BUSY, KNOWN), {"one_posting_per_leg"}),
     "entry": ((LARGE, AN_ID), {"events_by_id"}),
     "legs": ((LARGE, f"{{{BUSY},{SELDOM}}}", KNOWN), {"one_posting_per_leg"}),
@@ -56,12 +55,14 @@ def test_of_every_query_it_is_known_how_it_reads() -> None:
 
 
 @pytest.mark.parametrize("values", ["known", "unknown"])
+@pytest.mark.parametrize("order", history.WAYS)
 @pytest.mark.parametrize("name", ALONG)
 async def test_the_past_is_read_along_an_index(
-    connection: "asyncpg.Connection[Any]", name: str, values: Values
+    connection: "asyncpg.Connection[Any]", name: str, order: Order, values: Values
 ) -> None:
     arguments, along = ALONG[name]
-    plan = await plan_of(connection, QUERIES[name], *arguments, values=values)
+    query = history.WAYS[order].get(name) or entries.QUERIES[name]
+    plan = await plan_of(connection, query, *arguments, values=values)
     assert plan.read_whole <= FOLIOS
     assert plan.indexes
     assert plan.indexes <= along

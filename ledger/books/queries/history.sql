@@ -83,8 +83,9 @@ SELECT count(DISTINCT member) AS members,
        coalesce(sum(given), 0)::bigint AS given, coalesce(sum(received), 0)::bigint AS received
 FROM posting WHERE community = $1 AND position <= $2 AND happened_at <= $3;
 
--- name: member_lines_oldest
--- From one place on, and before another: those that are set out are in this order, and the few since are sorted.
+-- name: member_lines
+-- From one place on, and before another: those that are set out are in this order, and the few since are sorted. As
+-- written here the oldest is first; see `newest_first`.
 WITH since AS (
     SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
     WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
@@ -112,39 +113,9 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) p
 JOIN journal j ON j.position = place.position
-ORDER BY place.happened_at, place.position, place.leg;
+ORDER BY happened_at, position, leg;
 
--- name: member_lines_newest
-WITH since AS (
-    SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
-    WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
-        SELECT until FROM folio WHERE community = $1 AND member = $2 ORDER BY number DESC LIMIT 1
-    ), 0)
-    OFFSET 0
-)
-SELECT place.*, p.rule, p.account, p.counterparty, p.points, p.given, p.received, j.recorded_at, j.event_id
-FROM (
-    SELECT * FROM (
-        (SELECT happened_at, position, leg FROM folio_line
-         WHERE community = $1 AND member = $2 AND position <= $3
-           AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
-         ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10)
-        UNION ALL
-        (SELECT happened_at, position, leg FROM since
-         WHERE (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
-         ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10)
-    ) parts
-    ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10
-) place
-CROSS JOIN LATERAL (
-    SELECT * FROM posting
-    WHERE community = $1 AND member = $2 AND position = place.position AND leg = place.leg
-    LIMIT 1
-) p
-JOIN journal j ON j.position = place.position
-ORDER BY place.happened_at DESC, place.position DESC, place.leg DESC;
-
--- name: pair_lines_oldest
+-- name: pair_lines
 -- Those with $11.
 WITH since AS (
     SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
@@ -173,37 +144,7 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) p
 JOIN journal j ON j.position = place.position
-ORDER BY place.happened_at, place.position, place.leg;
-
--- name: pair_lines_newest
-WITH since AS (
-    SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
-    WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
-        SELECT until FROM folio WHERE community = $1 AND member = $2 ORDER BY number DESC LIMIT 1
-    ), 0)
-    OFFSET 0
-)
-SELECT place.*, p.rule, p.account, p.counterparty, p.points, p.given, p.received, j.recorded_at, j.event_id
-FROM (
-    SELECT * FROM (
-        (SELECT happened_at, position, leg FROM folio_line
-         WHERE community = $1 AND member = $2 AND counterparty = $11 AND position <= $3
-           AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
-         ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10)
-        UNION ALL
-        (SELECT happened_at, position, leg FROM since
-         WHERE (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9) AND counterparty = $11
-         ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10)
-    ) parts
-    ORDER BY happened_at DESC, position DESC, leg DESC LIMIT $10
-) place
-CROSS JOIN LATERAL (
-    SELECT * FROM posting
-    WHERE community = $1 AND member = $2 AND position = place.position AND leg = place.leg
-    LIMIT 1
-) p
-JOIN journal j ON j.position = place.position
-ORDER BY place.happened_at DESC, place.position DESC, place.leg DESC;
+ORDER BY happened_at, position, leg;
 
 -- name: last_of_member
 -- Where the member's last posting up to $3 stands: what they are in up to there is what they are in up to $3.
