@@ -11,13 +11,17 @@ import structlog
 
 from ledger.books.fold import Changes
 from ledger.books.schema import BooksUnavailable, SchemaMissing
-from ledger.books.writer import Checkpoint, Displaced, Writer, the_writer
+from ledger.books.writer import Displaced, Writer, the_writer
 from ledger.envelope import Poison, Recorded
 from ledger.log.event_log import EventLog, ForeignLog, LogUnavailable
 from ledger.runtime import telemetry
 from ledger.runtime.settings import Settings
 
 RETRY_WAIT_S: Final = 0.5
+WHAT_TO_DO: Final = (
+    "These books were not written from this log. If the log is the right one, drop the books' schema and run "
+    "`referral-ledger migrate`: they are derived again from the beginning. If it is not, restore the log."
+)
 FOLDED_MAX: Final = 1  # The writer remembers what is prepared and what is being written, and no more.
 
 _log = structlog.get_logger()
@@ -33,6 +37,8 @@ async def project(log: EventLog, settings: Settings) -> None:
             async with the_writer(settings.postgres_dsn, settings.postgres_schema) as writer:
                 _log.info("this projector writes the books")
                 await follow(log, writer, settings)
+        except ForeignLog as foreign:
+            raise ForeignLog(f"{foreign}. {WHAT_TO_DO}") from foreign
         except (BooksUnavailable, LogUnavailable, SchemaMissing, Displaced) as error:
             _log.warning("projector waits", reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_WAIT_S)
@@ -41,13 +47,13 @@ async def project(log: EventLog, settings: Settings) -> None:
 async def follow(log: EventLog, writer: Writer, settings: Settings) -> None:
     """Apply everything from the checkpoint on. One batch is folded while the one before it is written.
 
-    Raises: ForeignLog at the start; Poison, with everything before it applied; and what the writer raises.
+    Raises: ForeignLog; Poison, with everything before it applied; and what the writer raises.
     """
     checkpoint = await writer.checkpoint()
-    await require_same_log(log, checkpoint)
     telemetry.POSITION.set(checkpoint.position)
     batches = log.read_from(
         checkpoint.position + 1,
+        after=checkpoint.event_id,
         batch_max=settings.projector_batch_max_events,
         linger_ms=settings.projector_linger_ms,
     )
@@ -88,20 +94,3 @@ async def write_all(writer: Writer, folded: asyncio.Queue[Changes]) -> None:
         telemetry.POSITION.set(changes.last)
         newest_recorded_at: datetime = changes.journal[-1][1]
         telemetry.LAG.set(max(0.0, time.time() - newest_recorded_at.timestamp()))
-
-
-async def require_same_log(log: EventLog, checkpoint: Checkpoint) -> None:
-    """Hold the event at the checkpoint against the log's: after a wiped or restored stream they differ.
-
-    Raises: ForeignLog, saying what to do; LogUnavailable.
-    """
-    if checkpoint.position == 0:
-        return
-    at = await log.at(checkpoint.position)
-    if at is None or at.envelope.id != checkpoint.event_id:
-        found = f"holds event {at.envelope.id}" if at else f"ends at {await log.end()}"
-        raise ForeignLog(
-            f"the books stand at position {checkpoint.position}, event {checkpoint.event_id}, but the log {found}. "
-            "These books were not written from this log. If the log is the right one, drop the books' schema and "
-            "run `referral-ledger migrate`: they are derived again from the beginning. If it is not, restore the log."
-        )

@@ -112,36 +112,41 @@ async def never(_message: Msg) -> None:
 
 
 class Connection:
-    """Opens in the background and for ever: a process may start before its log does."""
+    """Opens in the background and for ever: a process may start before its log does.
+
+    A server that ends a connection with an error makes nats-py close its client for good, as when it is told of other
+    logins. Another client takes its place, as soon as somebody needs one.
+    """
 
     def __init__(self, url: str, name: str) -> None:
-        self.client: Final = TappedClient()
+        self.client = TappedClient()
         self._url = url
         self._name = name
         self._opening: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._opening = asyncio.create_task(self._open())
+        self._opening = asyncio.create_task(self._open(self.client))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._opening is None:
+        opening, self._opening = self._opening, None
+        if opening is None:
             return
-        opened = self._opening.done() and self._opening.exception() is None
-        while not self._opening.done():  # A connection attempt may swallow one cancellation.
-            self._opening.cancel()
-            await asyncio.wait([self._opening], timeout=RECONNECT_WAIT_S)
+        opened = opening.done() and opening.exception() is None
+        while not opening.done():  # A connection attempt may swallow one cancellation.
+            opening.cancel()
+            await asyncio.wait([opening], timeout=RECONNECT_WAIT_S)
         if opened and not self.client.is_closed:  # One that never stood cannot be closed.
             await self.client.close()
 
     async def ready(self) -> None:
-        """Wait until the first connection stands."""
+        """Wait until the connection stands for the first time, or stands again after a client was closed."""
         if self._opening is None:
             raise LogUnavailable("the connection was not entered")
         await asyncio.shield(self._opening)
 
-    async def _open(self) -> None:
-        await self.client.connect(
+    async def _open(self, client: TappedClient) -> None:
+        await client.connect(
             self._url,
             name=self._name,
             max_reconnect_attempts=-1,
@@ -151,6 +156,19 @@ class Connection:
             reconnected_cb=self._on_reconnected,
             pending_size=16 * 1024 * 1024,
         )
+
+    async def _open_another(self) -> None:
+        while True:
+            client = TappedClient()
+            try:
+                await self._open(client)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                _log.warning("nats lets nobody in", url=self._url, reason=repr(error))
+                await asyncio.sleep(RECONNECT_WAIT_S)
+            else:
+                self.client = client
+                _log.info("nats reconnected", url=self._url)
+                return
 
     async def _on_error(self, error: Exception) -> None:
         if not isinstance(error, OSError | nats.errors.Error):
@@ -168,6 +186,9 @@ class Connection:
 
         Raises: LogUnavailable, instead of queueing what would be sent after the caller has given up.
         """
+        if self.client.is_closed and self._opening is not None and self._opening.done():
+            _log.warning("nats closed the connection", url=self._url, reason=repr(self.client.last_error))
+            self._opening = asyncio.create_task(self._open_another())
         if not self.client.is_connected:
             raise LogUnavailable("no connection to NATS")
         return self.client

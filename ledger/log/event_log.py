@@ -81,11 +81,13 @@ class EventLog(Protocol):
         ...
 
     def read_from(
-        self, position: int, *, batch_max: int = 1_000, linger_ms: int = 10
+        self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
     ) -> AsyncGenerator[list[Recorded], None]:
         """Everything from `position` on, in order and without gaps, for ever; waits at the end.
 
+        `after` is the id of the event before `position`, from one who has read it: the log must hold that one there.
         Once there is something, a batch waits at most `linger_ms` to fill up. Lost connections are its own business.
-        Raises: Poison, after everything before it was given; ForeignLog, when it is wiped under the reader.
+        Raises: Poison, after everything before it was given, also for an event that the log has lost; ForeignLog, when
+        it does not hold what was read of it.
         """
         ...

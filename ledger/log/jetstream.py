@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from email.parser import BytesParser
 from typing import Any, Final
@@ -18,11 +19,10 @@ from ledger.log.connection import REQUEST_TIMEOUT_S, Connection
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, LogUnavailable
 from ledger.log.message import SNAPSHOT_HEADER, event_of, every_event_of, understood
 from ledger.log.reader import read_from
-from ledger.log.stream import STREAM
+from ledger.log.stream import NO_MESSAGE, STREAM
 
 DIRECT_GET: Final = f"$JS.API.DIRECT.GET.{STREAM}"
 LAST_MAX: Final = 1_000
-NO_MESSAGE: Final = 10037
 CONFLICTS: Final = frozenset({10071, 10164})  # Wrong last sequence, with and without saying which.
 
 
@@ -56,9 +56,9 @@ class JetStreamLog:
         return int(answer["state"]["last_seq"])
 
     def read_from(
-        self, position: int, *, batch_max: int = 1_000, linger_ms: int = 10
+        self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
     ) -> AsyncGenerator[list[Recorded], None]:
-        return read_from(self._connection, position, batch_max=batch_max, linger_ms=linger_ms)
+        return read_from(self._connection, position, after=after, batch_max=batch_max, linger_ms=linger_ms)
 
     async def _get(self, request: dict[str, Any]) -> Recorded | None:
         reply = await self._connection.request(DIRECT_GET, msgspec.json.encode(request))
@@ -109,7 +109,7 @@ class JetStreamLog:
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise LogUnavailable(f"multi_last: {error!r}") from error
         finally:
-            if client.is_connected:
+            with suppress(nats.errors.Error, OSError):  # While disconnected too, or it comes back with the connection.
                 await subscription.unsubscribe()
         if status == "413" and len(refs) > 1:
             middle = len(refs) // 2

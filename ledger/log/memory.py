@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from ledger.domain.refusals import Bug
 from ledger.envelope import AggregateRef, Poison, Recorded
-from ledger.log.event_log import APPEND_MAX, Append, Conflict
+from ledger.log.event_log import APPEND_MAX, Append, Conflict, ForeignLog
 from ledger.log.message import event_of, understood
 
 
@@ -47,8 +47,11 @@ class MemoryLog:
         return len(self._messages)
 
     async def read_from(
-        self, position: int, *, batch_max: int = 1_000, linger_ms: int = 10
+        self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
     ) -> AsyncGenerator[list[Recorded], None]:
+        before = await self.at(position - 1)
+        if after is not None and (before is None or before.envelope.id != after):
+            raise ForeignLog(f"position {position - 1} was event {after}, but the log holds {before} there")
         while True:
             async with self._grown:
                 while len(self._messages) < position:

@@ -16,11 +16,11 @@ import nats.errors
 import structlog
 from nats.aio.subscription import Subscription
 
-from ledger.envelope import Recorded
+from ledger.envelope import Poison, Recorded
 from ledger.log.connection import Connection, TappedClient
 from ledger.log.event_log import ForeignLog, LogUnavailable
 from ledger.log.message import SNAPSHOT_HEADER, understood
-from ledger.log.stream import STREAM
+from ledger.log.stream import NO_MESSAGE, STREAM
 
 PULL_MESSAGES: Final = 1_000
 IN_FLIGHT_MAX_MESSAGES: Final = 8_000  # Asked for and not yet taken: bounds the reader's memory.
@@ -38,25 +38,31 @@ class Interrupted(Exception):
     """The consumer can no longer be trusted; another one takes over."""
 
 
+class Gap(Interrupted):
+    """Something came that is not the message at this position, which comes next."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"gap at position {position}")
+        self.position = position
+
+
 async def read_from(
-    connection: Connection, position: int, *, batch_max: int, linger_ms: int
+    connection: Connection, position: int, *, after: str | None, batch_max: int, linger_ms: int
 ) -> AsyncGenerator[list[Recorded], None]:
-    """See `EventLog.read_from`."""
-    last: Recorded | None = None
+    """See `EventLog.read_from`. What was read last is held against the log whenever a consumer takes over."""
     while True:
-        pull = _Pull(connection, last.position if last else position)
+        pull = _Pull(connection, position if after is None else position - 1)
         try:
             async with asyncio.timeout(PULL_EXPIRES_S):
                 await pull.open()
-                if last is not None:
-                    await pull.begin_with(last)
+                if after is not None:
+                    await pull.begin_with(after)
             while True:
                 batch = await pull.take(batch_max, linger_ms / 1_000)
-                last = batch[-1]
+                position, after = batch[-1].position + 1, batch[-1].envelope.id
                 yield batch
         except (Interrupted, LogUnavailable, nats.errors.Error, OSError, TimeoutError) as error:
-            where = last.position + 1 if last else position
-            _log.info("log reader starts again", position=where, reason=str(error) or repr(error))
+            _log.warning("log reader starts again", position=position, reason=str(error) or repr(error))
             await asyncio.sleep(RESTART_WAIT_S)
         finally:
             await pull.close()
@@ -101,7 +107,7 @@ class _Pull:
         self._heard_at = self._loop.time()
         await self._ask()
 
-    async def begin_with(self, last: Recorded) -> None:
+    async def begin_with(self, event_id: str) -> None:
         """Take the event that was read last once more: it must be the same.
 
         Raises: ForeignLog.
@@ -109,11 +115,12 @@ class _Pull:
         info = await self._connection.api(f"STREAM.INFO.{STREAM}")
         if "error" in info:
             raise Interrupted(info["error"]["description"])
-        if info["state"]["last_seq"] < last.position:
-            raise ForeignLog(f"position {last.position} was read, and now the log ends at {info['state']['last_seq']}")
+        was = f"position {self._start} was event {event_id}"
+        if (end := info["state"]["last_seq"]) < self._start:
+            raise ForeignLog(f"{was}, but the log ends at {end}")
         (found,) = await self.take(1, 0)
-        if found.envelope.id != last.envelope.id:
-            raise ForeignLog(f"position {last.position} held event {last.envelope.id}, and now {found.envelope.id}")
+        if found.envelope.id != event_id:
+            raise ForeignLog(f"{was}, but the log holds event {found.envelope.id} there")
 
     async def close(self) -> None:
         if self._client is None or self._subscription is None:
@@ -140,6 +147,8 @@ class _Pull:
             if self._failure is not None:
                 if self._buffer:
                     return
+                if isinstance(self._failure, Gap):
+                    await self._require_held(self._failure.position)
                 raise self._failure
             now = self._loop.time()
             if deadline is not None and now >= deadline:
@@ -152,6 +161,12 @@ class _Pull:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._arrived.wait()
+
+    async def _require_held(self, position: int) -> None:
+        """Raises: Poison, when the log itself has lost what is at this position: no other consumer will bring it."""
+        answer = await self._connection.api(f"STREAM.MSG.GET.{STREAM}", {"seq": position})
+        if answer.get("error", {}).get("err_code") == NO_MESSAGE:
+            raise Poison(position, "the log has lost it: restore the log")
 
     async def _ask(self) -> None:
         """Keep pulls in flight, as far as the buffer has room."""
@@ -179,8 +194,9 @@ class _Pull:
         position, sequence, at_ns = (int(tokens[offset + n]) for n in (5, 6, 7))
         self._requested -= 1
         self._delivered += 1
-        if sequence != self._delivered or position != self._start + self._delivered - 1:
-            self._fail(Interrupted(f"gap before position {position}"))
+        due = self._start + self._delivered - 1
+        if sequence != self._delivered or position != due:
+            self._fail(Gap(due))
             return
         try:
             self._buffer.append(understood(position, at_ns // 1_000, subject, body, snapshot_in(headers)))

@@ -12,6 +12,7 @@ from ledger.log.message import ALL_SUBJECTS
 
 STREAM: Final = "LEDGER"
 NOT_FOUND: Final = 10059
+NO_MESSAGE: Final = 10037
 
 
 class StreamDrift(Exception):

@@ -1,12 +1,23 @@
-"""The parser of a tapped connection: wherever the stream of bytes is cut, the same messages come out of it."""
+"""The connection comes back whatever the server says, and its parser takes the same messages wherever bytes are cut."""
 
+import asyncio
+import os
 import random
+import signal
+from contextlib import aclosing, suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
+import pytest
 from nats.aio.msg import Msg
 
-from ledger.log.connection import TappedClient, TappedParser, never
+from deploy.embedded import EmbeddedNats
+from ledger.log.connection import Connection, TappedClient, TappedParser, never
+from ledger.log.event_log import LogUnavailable
+from ledger.log.jetstream import JetStreamLog
+from ledger.log.stream import provision
+from tests.log.story import a_favour, first, take, until
 
 HEADERS: Final = b"NATS/1.0\r\nLedger-Snapshot: {}\r\n\r\n"
 STATUS: Final = b"NATS/1.0 100 Idle Heartbeat\r\n\r\n"
@@ -101,3 +112,84 @@ async def test_a_take_that_fails_is_reported_and_the_next_message_is_taken() -> 
 
 async def test_nobody_is_called_with_a_tapped_message() -> None:
     await never(Msg(_client=TappedClient()))
+
+
+# A server that lets nobody in any more
+
+
+async def test_a_connection_that_the_server_ended_for_good_is_made_anew_and_what_was_read_goes_on(
+    own_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    config = tmp_path / "nats" / "nats.conf"
+    open_to_all = config.read_text()
+
+    def reload(text: str) -> None:
+        assert own_server.pid is not None
+        config.write_text(text)
+        os.kill(own_server.pid, signal.SIGHUP)
+
+    async with Connection(own_server.url, "test") as connection:
+        await connection.ready()
+        await provision(connection, 1)
+        log = JetStreamLog(connection)
+        await log.append([first()])
+        async with aclosing(log.read_from(1)) as events:
+            assert [event.position for event in await take(events, 1)] == [1]
+            waiting = asyncio.ensure_future(take(events, 1))
+            closed = connection.client
+            reload(open_to_all + "authorization { user: somebody, password: else }\n")
+
+            async def ended() -> bool:
+                return closed.is_closed
+
+            await until(ended)
+            with pytest.raises(LogUnavailable):
+                await log.end()
+            reload(open_to_all)
+
+            async def recorded() -> bool:
+                with suppress(LogUnavailable):
+                    return await log.append([first()]) == [2]
+                return False
+
+            await until(recorded)
+            assert [event.position for event in await waiting] == [2]
+        assert connection.client is not closed
+    assert connection.client.is_closed
+
+
+async def test_a_connection_that_was_left_stays_closed(nats_server: EmbeddedNats) -> None:
+    async with Connection(nats_server.url, "test") as connection:
+        await connection.ready()
+    left = connection.client
+    with pytest.raises(LogUnavailable):
+        connection.require()
+    with pytest.raises(LogUnavailable):
+        await connection.ready()
+    assert connection.client is left
+
+
+async def test_a_connection_may_be_left_while_it_is_made_anew(own_server: EmbeddedNats) -> None:
+    async with Connection(own_server.url, "test") as connection:
+        await connection.ready()
+        own_server.kill()
+        await connection.client.close()
+        with pytest.raises(LogUnavailable):
+            connection.require()
+    with pytest.raises(LogUnavailable):
+        await connection.ready()
+
+
+async def test_a_read_of_many_that_is_cut_off_leaves_no_subscription_behind(own_server: EmbeddedNats) -> None:
+    async with Connection(own_server.url, "test") as connection:
+        await connection.ready()
+        await provision(connection, 1)
+        log = JetStreamLog(connection)
+        await log.last([a_favour(), a_favour()])
+        subscriptions = len(connection.client._subs)
+        reading = [asyncio.ensure_future(log.last([a_favour(), a_favour()])) for _ in range(20)]
+        await asyncio.sleep(0)
+        own_server.kill()
+        results = await asyncio.gather(*reading, return_exceptions=True)
+        assert {type(result) for result in results} <= {LogUnavailable, list}
+        assert len(connection.client._subs) == subscriptions

@@ -14,7 +14,7 @@ from ledger.domain.refusals import Bug
 from ledger.domain.values import State
 from ledger.envelope import Poison, Recorded
 from ledger.log.aggregate import aggregate_of, snapshot_of
-from ledger.log.event_log import APPEND_MAX, Append, Conflict, EventLog
+from ledger.log.event_log import APPEND_MAX, Append, Conflict, EventLog, ForeignLog
 from tests.log.story import (
     CLAIMED,
     CONFIRMED,
@@ -199,6 +199,17 @@ async def test_reading_begins_where_it_is_asked_to(log: EventLog) -> None:
     await log.append([first() for _ in range(10)])
     assert [event.position for event in await read(log, 1, 10)] == list(range(1, 11))
     assert [event.position for event in await read(log, 7, 4)] == list(range(7, 11))
+
+
+async def test_reading_goes_on_after_what_was_read_and_refuses_a_log_that_does_not_hold_it(log: EventLog) -> None:
+    await log.append([first() for _ in range(10)])
+    sixth, seventh, *_ = await read(log, 6, 5)
+    async with aclosing(log.read_from(7, after=sixth.envelope.id)) as events:
+        assert [event.position for event in await take(events, 4)] == [7, 8, 9, 10]
+    for position, after in ((7, seventh.envelope.id), (12, seventh.envelope.id)):  # Another one there, and none.
+        async with aclosing(log.read_from(position, after=after)) as events:
+            with pytest.raises(ForeignLog, match=f"position {position - 1} was event {after}"):
+                await take(events, 1)
 
 
 @pytest.mark.parametrize("recorded", [0, 3])

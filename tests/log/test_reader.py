@@ -1,7 +1,7 @@
 """Reading JetStream in order and for ever, whatever happens to the consumer, the connection or the server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import pytest
 
 from deploy.embedded import EmbeddedNats, free_port
+from ledger.envelope import Poison
 from ledger.log import reader
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import understood
 from ledger.log.reader import IN_FLIGHT_MAX_MESSAGES, Interrupted
-from ledger.log.stream import STREAM, provision
+from ledger.log.stream import STREAM, definition, provision
 from tests.log.story import WAIT_MAX_S, first, take, until
 
 
@@ -50,14 +51,6 @@ def watch(monkeypatch: pytest.MonkeyPatch, kind: type[Watched] = Watched) -> lis
 @pytest.fixture
 def log(nats_connection: Connection) -> JetStreamLog:
     return JetStreamLog(nats_connection)
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[EmbeddedNats]:
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
-    server.start()
-    yield server
-    server.stop()
 
 
 async def record(log: JetStreamLog, count: int) -> None:
@@ -294,6 +287,25 @@ async def test_a_message_that_the_stream_no_longer_holds_is_a_gap_and_not_passed
     async with aclosing(log.read_from(1)) as events:
         assert await positions(events, 10) == list(range(1, 11))
     assert len(made) == 2
+
+
+@pytest.mark.parametrize("lost", [1, 4, 10])
+async def test_an_event_that_the_log_has_lost_stops_the_reader_after_everything_before_it(
+    log: JetStreamLog, nats_connection: Connection, lost: int
+) -> None:
+    await nats_connection.api(f"STREAM.DELETE.{STREAM}")
+    assert "error" not in await nats_connection.api(
+        f"STREAM.CREATE.{STREAM}", definition(1) | {"deny_delete": False, "deny_purge": False}
+    )
+    await record(log, 11)
+    assert (await nats_connection.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": lost}))["success"]
+    read: list[int] = []
+    async with aclosing(log.read_from(1)) as events:
+        with pytest.raises(Poison, match="the log has lost it") as raised:  # noqa: PT012 - What came before it is kept.
+            while len(read) < lost:
+                read += await positions(events, 1)
+    assert raised.value.position == lost
+    assert read == list(range(1, lost))
 
 
 async def test_an_event_is_read_the_same_through_a_domain_and_an_account(

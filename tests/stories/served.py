@@ -42,9 +42,9 @@ class StoryLog(JetStreamLog):
         return retimed(await super().at(position))
 
     async def read_from(
-        self, position: int, *, batch_max: int = 1_000, linger_ms: int = 10
+        self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
     ) -> AsyncGenerator[list[Recorded], None]:
-        batches = super().read_from(position, batch_max=batch_max, linger_ms=linger_ms)
+        batches = super().read_from(position, after=after, batch_max=batch_max, linger_ms=linger_ms)
         try:
             async for batch in batches:
                 yield [event for event in map(retimed, batch) if event is not None]

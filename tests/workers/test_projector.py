@@ -248,9 +248,9 @@ async def test_a_projector_that_was_overtaken_goes_on_from_where_the_books_are(
         done = False
 
         async def read_from(
-            self, position: int, *, batch_max: int = 1_000, linger_ms: int = 10
+            self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
         ) -> AsyncGenerator[list[Recorded], None]:
-            async for batch in super().read_from(position, batch_max=batch_max, linger_ms=linger_ms):
+            async for batch in super().read_from(position, after=after, batch_max=batch_max, linger_ms=linger_ms):
                 if batch[0].position == 2 and not self.done:
                     self.done = True
                     await reaches(books, 1)
@@ -301,7 +301,7 @@ async def test_a_log_that_was_wiped_stops_the_projector_and_it_says_what_to_do(
     (last,) = await chronicle.events(5)
     await begin_anew(connection)
     message = await refuses_this_log(settings, books)
-    assert f"the books stand at position 5, event {last.envelope.id}, but the log ends at 0" in message
+    assert f"position 5 was event {last.envelope.id}, but the log ends at 0" in message
     assert "drop the books' schema and run `referral-ledger migrate`" in message
     assert "restore the log" in message
 
@@ -347,6 +347,25 @@ async def test_a_log_that_is_wiped_under_a_projector_at_work_is_not_mixed_into_i
     async with projecting(settings) as task:
         await reaches(books, 3, task)
         before = await books.everything()
+        await begin_anew(connection)
+        await chronicle.thanks(6, begin=101)
+        await until(lambda: ended_or_moved(task, books, 3))
+        assert await books.everything() == before
+        assert isinstance(await ends(task), ForeignLog)
+
+
+async def test_a_log_that_is_wiped_under_a_projector_that_has_read_nothing_of_it_is_not_mixed_in_either(
+    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+) -> None:
+    await written(settings, books, chronicle, 3)
+    before = await books.everything()
+    async with projecting(settings) as task:
+
+        async def waits_for_more() -> bool:
+            answer = await connection.api(f"CONSUMER.NAMES.{STREAM}")
+            return bool(answer["consumers"])
+
+        await until(waits_for_more)
         await begin_anew(connection)
         await chronicle.thanks(6, begin=101)
         await until(lambda: ended_or_moved(task, books, 3))
@@ -589,8 +608,8 @@ async def test_nats_may_be_killed_and_come_back(
                 await reaches(books, 1_001, task)
             server.stop()
             tries.clear()
-            async with projecting(own) as task:  # Over books that are not empty: it has to ask the log.
-                await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+            async with projecting(own) as task:  # Over books that are not empty: it has to hold the log against them.
+                await until(lambda: holds(lambda: bool(tries) or task.done()))
                 server.start()
                 await until(lambda: takes_more(chronicle, 1_002))
                 await reaches(books, 1_002, task)
