@@ -6,9 +6,10 @@ each of them still succeeds or fails alone.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from operator import attrgetter
 from typing import Annotated, Final, Literal, cast
 from uuid import UUID, uuid5
 
@@ -99,12 +100,22 @@ class Outcome(Struct, frozen=True, kw_only=True):
 class _Pending(Struct, kw_only=True):
     """A submission and everything about it that does not change from one attempt to the next."""
 
+    place: int  # Among those that were submitted together.
     submission: Submission
     ref: AggregateRef
     event_id: str
     command_id: str
     fingerprint: str
     now: datetime
+    sent: bool = False  # An event of it, by this attempt or an earlier one.
+
+
+class _Awaits(Exception):
+    """What it needs to know is still to be done by a command before it."""
+
+
+Ahead = Mapping[AggregateRef, int]
+"""Aggregates to which something is still to be done, each with the place of the first command that does it."""
 
 
 Consult = Callable[[str, ProposeIntro, Policy, datetime], Awaitable[Facts | None]]
@@ -140,7 +151,7 @@ class Executor:
         return result
 
     async def execute_all(self, submissions: Sequence[Submission]) -> list[Outcome | Refusal]:
-        """Carry out many, in order where they meet in one aggregate; each succeeds or is refused alone.
+        """Carry out many, in order where one meets or needs what another does; each succeeds or is refused alone.
 
         Raises: LogUnavailable or AppendUncertain: some may be recorded, and repeating all of them is harmless.
         """
@@ -152,28 +163,32 @@ class Executor:
 
     async def _execute_all(self, submissions: Sequence[Submission]) -> list[Outcome | Refusal]:
         results: dict[int, Outcome | Refusal] = {}
-        waiting: list[tuple[int, _Pending]] = []
-        for index, submission in enumerate(submissions):
+        waiting: list[_Pending] = []
+        for place, submission in enumerate(submissions):
             try:
-                waiting.append((index, self._prepare(submission)))
+                waiting.append(self._prepare(place, submission))
             except Refusal as refusal:
-                results[index] = refusal
+                results[place] = alone(refusal)
         while waiting:
             # An atomic batch may hold one event an aggregate: the next one waits for the next round.
-            turn: dict[AggregateRef, tuple[int, _Pending]] = {}
-            later: list[tuple[int, _Pending]] = []
-            for item in waiting:
-                if item[1].ref in turn or len(turn) == APPEND_MAX:
-                    later.append(item)
+            turn: dict[AggregateRef, _Pending] = {}
+            later: list[_Pending] = []
+            for pending in waiting:
+                if pending.ref in turn or len(turn) == APPEND_MAX:
+                    later.append(pending)
                 else:
-                    turn[item[1].ref] = item
-            indices = [index for index, _ in turn.values()]
-            outcomes = await self._retry([pending for _, pending in turn.values()])
-            results.update(zip(indices, outcomes, strict=True))
-            waiting = later
-        return [results[index] for index in range(len(submissions))]
+                    turn[pending.ref] = pending
+            ahead = {pending.ref: pending.place for pending in reversed(later)}
+            outcomes = await self._retry(list(turn.values()), ahead)
+            for pending, outcome in zip(turn.values(), outcomes, strict=True):
+                if outcome is None:
+                    later.append(pending)
+                else:
+                    results[pending.place] = outcome
+            waiting = sorted(later, key=attrgetter("place"))
+        return [results[place] for place in range(len(submissions))]
 
-    def _prepare(self, submission: Submission) -> _Pending:
+    def _prepare(self, place: int, submission: Submission) -> _Pending:
         command = submission.command
         now = self._now()
         if command.occurred_at is not None:
@@ -191,6 +206,7 @@ class Executor:
             raise KeyMissing
         fingerprint = fingerprint_of(submission)
         return _Pending(
+            place=place,
             submission=submission,
             ref=AggregateRef(submission.community, submission.kind, str(aggregate_id)),
             event_id=event_id,
@@ -199,16 +215,22 @@ class Executor:
             now=now,
         )
 
-    async def _retry(self, turn: Sequence[_Pending], *, uncertain: bool = False) -> list[Outcome | Refusal]:
+    async def _retry(
+        self, turn: Sequence[_Pending], ahead: Ahead, *, uncertain: bool = False
+    ) -> list[Outcome | Refusal | None]:
         """One attempt after the other. Many that meet a conflict part in two, so that it stays with its own."""
+        fresh = False
         for _ in range(ATTEMPTS_MAX):
             try:
-                return await self._attempt(turn)
+                results = await self._attempt(turn, ahead, fresh=fresh)
             except Conflict:
                 if len(turn) > 1:
                     middle = len(turn) // 2
-                    halves = (turn[:middle], turn[middle:])
-                    return [result for half in halves for result in await self._retry(half, uncertain=uncertain)]
+                    results = await self._retry(turn[:middle], ahead, uncertain=uncertain)
+                    if None in results:  # What comes after it may need it.
+                        return [*results, *[None] * (len(turn) - middle)]
+                    return results + await self._retry(turn[middle:], ahead, uncertain=uncertain)
+                fresh = True  # A replica may be as far behind as it was.
                 await asyncio.sleep(random.uniform(0, JITTER_MAX_S))  # noqa: S311  Spread, not secrecy.
             except AppendUncertain:
                 if uncertain:
@@ -218,30 +240,40 @@ class Executor:
                 if uncertain:  # By an earlier attempt it may be recorded all the same.
                     raise AppendUncertain(str(error)) from error
                 raise
+            else:
+                if uncertain:
+                    require_certain(turn, results)
+                return results
         if uncertain:
             raise AppendUncertain("others were first, again and again")
         return [Contended(kind=pending.submission.kind, id=pending.ref.id) for pending in turn]
 
-    async def _attempt(self, turn: Sequence[_Pending], *, fresh: bool = False) -> list[Outcome | Refusal]:
-        """One read, one decision each, one append.
+    async def _attempt(self, turn: Sequence[_Pending], ahead: Ahead, *, fresh: bool) -> list[Outcome | Refusal | None]:
+        """One read, one decision each, one append. None, for one that needs what others before it are still to do.
 
         What records nothing is decided once more on a fresh read, for no append would tell that the first was stale;
         but a creation that is refused on nothing stays refused, whatever is there.
         """
         loaded = await self._log.last([pending.ref for pending in turn], fresh=fresh)
-        results: list[Outcome | Refusal] = []
+        results: list[Outcome | Refusal | None] = []
         appends: list[tuple[int, Outcome, Append]] = []
+        ahead = dict(ahead)
         for pending, last in zip(turn, loaded, strict=True):
             try:
                 aggregate = aggregate_of(last) if last is not None else None
                 result: Outcome | Refusal | None = await self._replay(pending, aggregate)
                 if result is None:
-                    result, append = await self._decide(pending, aggregate)
+                    result, append = await self._decide(pending, aggregate, ahead)
                     if append is not None:
                         appends.append((len(results), result, append))
+                        ahead[pending.ref] = pending.place
+                        pending.sent = True
                 results.append(result)
             except Refusal as refusal:
-                results.append(refusal)
+                results.append(alone(refusal))
+            except _Awaits:
+                results.append(None)
+                ahead[pending.ref] = pending.place
         if appends:
             positions = await self._log.append([append for _, _, append in appends])
             for (index, outcome, _), position in zip(appends, positions, strict=True):
@@ -250,11 +282,11 @@ class Executor:
             doubtful = [
                 n
                 for n, result in enumerate(results)
-                if (isinstance(result, Refusal) or result.how == "unchanged")
+                if (isinstance(result, Refusal) or (result is not None and result.how == "unchanged"))
                 and not (loaded[n] is None and is_settled_on_nothing(turn[n]))
             ]
             if doubtful:
-                again = await self._attempt([turn[n] for n in doubtful], fresh=True)
+                again = await self._attempt([turn[n] for n in doubtful], ahead, fresh=True)
                 for n, result in zip(doubtful, again, strict=True):
                     results[n] = result
         return results
@@ -296,8 +328,13 @@ class Executor:
             raise LogUnavailable(f"position {position} is not to be read yet")
         return aggregate_of(message)
 
-    async def _decide(self, pending: _Pending, aggregate: Aggregate | None) -> tuple[Outcome, Append | None]:
-        """What the command comes to, and what to append: nothing, when it is already so."""
+    async def _decide(
+        self, pending: _Pending, aggregate: Aggregate | None, ahead: Ahead
+    ) -> tuple[Outcome, Append | None]:
+        """What the command comes to, and what to append: nothing, when it is already so.
+
+        Raises: Refusal; _Awaits.
+        """
         submission, command, ref = pending.submission, pending.submission.command, pending.ref
         kind = KINDS[ref.kind]
         before = aggregate.state if aggregate else None
@@ -308,6 +345,9 @@ class Executor:
             if submission.if_match != version:
                 raise VersionMismatch(if_match=submission.if_match, version=version)
         needs = kind.needs(command, before, UUID(ref.id))
+        for need in needs:
+            if ahead.get(AggregateRef(ref.community, need.kind, str(need.id)), pending.place) < pending.place:
+                raise _Awaits
         policy = await self._policy(ref.community, pending.now)
         context = Context(
             now=pending.now,
@@ -364,6 +404,18 @@ class Executor:
             return happened(last) if last is not None else None
         (last,) = await self._log.last([ref], fresh=True)
         return aggregate_of(last).state if last is not None else None
+
+
+def require_certain(turn: Sequence[_Pending], results: Sequence[Outcome | Refusal | None]) -> None:
+    """Raises: AppendUncertain, when one is refused now whose event was sent before, and may arrive yet."""
+    for pending, result in zip(turn, results, strict=True):
+        if pending.sent and isinstance(result, Refusal) and not isinstance(result, KeyReused):
+            raise AppendUncertain(f"it is refused now ({result.code}), and may be recorded all the same")
+
+
+def alone(refusal: Refusal) -> Refusal:
+    """Without the frames it came through: they hold what it is kept in, and all of it would wait for the collector."""
+    return refusal.with_traceback(None)
 
 
 def is_settled_on_nothing(pending: _Pending) -> bool:

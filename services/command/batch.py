@@ -110,6 +110,8 @@ def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
     async def batch(request: Request[Any, Any, Any], community: Community) -> Response[list[Result]]:
         """The answer has a result for every command, in the same place.
 
+        A command knows what those before it have done: a referral may grow out of one that the same batch has won.
+
         When the log goes away in the middle, the whole is answered 503 or 504: some may be recorded, and
         repeating all of it is harmless where every item has a key or an id.
         """

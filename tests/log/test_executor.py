@@ -1,6 +1,7 @@
 """Carrying out commands: each once and for ever, alone among many, and right whoever else is at it."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, get_args
@@ -856,8 +857,75 @@ async def test_each_of_many_succeeds_or_is_refused_alone_and_in_its_place(log: E
     assert {result.position for result in results if isinstance(result, Outcome)} == {1, 2, 3, 4}
 
 
+@on_both
+async def test_of_many_each_knows_what_those_before_it_have_done(log: EventLog) -> None:
+    given = gives(key="parent")
+    assert isinstance(given.command, GiveReferral)
+    parent = given.command.own_id("acme")
+    assert parent is not None
+    grown = gives("prospect-8", actor="bob", referrer="bob", recipient="cyd", parent=parent, key="child")
+    assert isinstance(grown.command, GiveReferral)
+    child = grown.command.own_id("acme")
+    assert child is not None
+    favour = uuid4()
+    submissions = [
+        given,
+        msgspec.structs.replace(grown, key="too-early"),
+        asks("referral.qualify", id=parent, actor="bob", key="q"),
+        asks("referral.win", id=parent, actor="bob", band="M", key="w"),
+        grown,
+        asks("referral.qualify", id=child, actor="cyd", key="q"),
+        claims(id=favour, actor="bob", key="thanks"),
+        asks("dispute.open", about=favour, entry="favour.thanked", actor="bob", code="not_mine", key="d"),
+        asks("favour.forgive", id=favour, actor="ada", key="f"),
+    ]
+    told = ["recorded", "parent_not_won", *["recorded"] * 6, "under_dispute"]
+    executor = executor_on(log)
+    assert outcomes(await executor.execute_all(submissions)) == told
+    assert await log.end() == 7
+    again = ["replayed" if how == "recorded" else how for how in told]
+    again[1] = "already_exists"
+    assert outcomes(await executor.execute_all(submissions)) == again
+    assert await log.end() == 7
+
+
+async def test_of_many_that_are_outpaced_each_still_knows_what_those_before_it_have_done() -> None:
+    log = Outpaced(2)
+    given = gives(key="parent")
+    assert isinstance(given.command, GiveReferral)
+    parent = given.command.own_id("acme")
+    assert parent is not None
+    executor = executor_on(log)
+    grown = [
+        gives(f"prospect-{n}", actor="bob", referrer="bob", recipient="cyd", parent=parent, key=f"{n}")
+        for n in range(100, 105)
+    ]
+    steps = [
+        asks("referral.qualify", id=parent, actor="bob"),
+        asks("referral.win", id=parent, actor="bob", band="M"),
+    ]
+    others = [claims(id=uuid4()) for _ in range(3)]
+    results = await executor.execute_all([others[0], given, others[1], *steps, *grown, others[2]])
+    assert outcomes(results) == ["recorded"] * 11
+    assert await log.end() == 11
+
+
 async def test_nothing_to_do_is_nothing_done() -> None:
     assert await executor_on(MemoryLog()).execute_all([]) == []
+
+
+async def test_a_refusal_keeps_nothing_that_came_with_it() -> None:
+    executor = executor_on(MemoryLog())
+    gc.collect()
+    before = [kept for kept in gc.get_objects() if isinstance(kept, Submission)]
+    gc.disable()
+    try:
+        results = await executor.execute_all([claims(), claims(id=uuid4(), receiver="ada"), confirms(uuid4())])
+        assert [result.__traceback__ for result in results if isinstance(result, Refusal)] == [None] * 3
+        del results
+        assert [kept for kept in gc.get_objects() if isinstance(kept, Submission)] == before
+    finally:
+        gc.enable()
 
 
 @on_both
@@ -1086,6 +1154,32 @@ async def test_what_may_be_recorded_is_uncertain_when_the_log_then_goes_away() -
     assert await log.end() == 1
 
 
+@pytest.mark.parametrize("count", [1, 3])
+async def test_what_may_still_arrive_is_not_said_to_be_refused(count: int) -> None:
+    """The guard is asked again after an answer was lost, and has nothing to go by any more."""
+
+    class Late(MemoryLog):
+        held: Sequence[Append] = ()
+
+        async def append(self, events: Sequence[Append]) -> list[int]:
+            if not self.held and events[0].ref.kind == "intro":
+                self.held = events
+                raise AppendUncertain
+            return await super().append(events)
+
+    log = Late()
+    told: list[Facts | None] = [None] * count + [Facts(member="ada")] * count
+
+    async def consult(*_: object) -> Facts | None:
+        return told.pop()
+
+    early = NOW - timedelta(days=1)
+    await executor_on(log, early).execute(publishes(Policy(guard="enforce"), early + POLICY_NOTICE))
+    with pytest.raises(AppendUncertain, match="guard_unavailable"):
+        await Executor(log, lambda: NOW, consult).execute_all([proposes(key=f"k-{n}") for n in range(count)])
+    assert len(await log.append(log.held)) == count
+
+
 async def test_nothing_is_recorded_while_the_log_is_away() -> None:
     class Gone(MemoryLog):
         async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
@@ -1183,6 +1277,22 @@ async def test_a_step_that_is_loaded_from_behind_is_not_refused() -> None:
     log.events = 1  # Still owed, there.
     with pytest.raises(WrongState):
         await executor_on(log).execute(confirms(once.ref.id))
+
+
+async def test_a_replica_that_stays_behind_keeps_nobody_from_the_next_step() -> None:
+    class StaysBehind(Behind):
+        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
+            self.events = 0 if how.get("fresh") else max(0, await self.end() - 1)
+            return await super().last(refs, **how)
+
+    log = StaysBehind()
+    await executor_on(log).execute(joins(key="k-1"))
+    for n, tag in enumerate(("law", "tax", "law"), start=2):
+        outcome = await executor_on(log).execute(wants(tag, key=f"k-{n}"))
+        assert (outcome.how, outcome.version) == ("recorded", n)
+    assert (await executor_on(log).execute(wants("tax", key="k-3"))).how == "replayed"
+    assert (await executor_on(log).execute(claims(key="k-9"))).how == "recorded"
+    assert (await executor_on(log).execute(claims(key="k-9"))).how == "replayed"
 
 
 async def test_a_parent_that_is_loaded_from_behind_is_not_held_against_its_child() -> None:
