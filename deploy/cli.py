@@ -252,6 +252,8 @@ def import_file(
 ) -> None:
     """Send a file through the API. Safe to repeat: what is recorded already is met again, and not twice.
 
+    A line that was refused, or that changed nothing, is tried again.
+
     Ends with 0 when every line was recorded or refused, with 1 when the API went away before.
     """
     import httpx

@@ -89,6 +89,7 @@ class Keys:
     """A key for a line that brings none: of its content, and of how often that content came before in the file.
 
     So equal lines are different favours, a repeated import meets its own events, and lines may be added anywhere.
+    Steps get one too: a member may pause twice, and nothing but a key tells the second time from a repetition.
     """
 
     def __init__(self) -> None:
@@ -116,7 +117,7 @@ def json_lines(file: TextIO) -> Iterator[Line]:
         except msgspec.DecodeError as error:
             yield Line(number, stripped, why=str(error))
             continue
-        if "idempotency_key" not in command and "id" not in command:
+        if command.get("idempotency_key") is None:
             command["idempotency_key"] = keys.of(stripped)
         yield Line(number, stripped, msgspec.json.encode(command))
 

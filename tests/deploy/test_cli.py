@@ -498,6 +498,27 @@ def test_commands_are_imported_with_their_steps(beside_servers: CommandLine) -> 
     assert "0 recorded, 2 repeated, 2 refused." in again.stdout, again.stdout
 
 
+def test_steps_that_bring_no_keys_are_recorded_once_however_often_they_are_imported(
+    beside_servers: CommandLine,
+) -> None:
+    _, url = serve(beside_servers)
+    beside_servers.start("work", "projector")
+    own = str(uuid4())
+    asked = {"asker": "ann", "connector": "bob", "target": "cyd", "actor": "ann", "id": own}
+    commands = [
+        {"op": "member.join", "body": {"actor": "ann", "member": "ann"}},
+        {"op": "intro.propose", "body": asked},
+        *({"op": f"member.{step}", "id": "ann", "body": {"actor": "ann"}} for step in ("pause", "resume", "pause")),
+        {"op": "intro.withdraw", "id": own, "body": {"actor": "ann"}},
+    ]
+    file = beside_servers.folder / "commands.ndjson"
+    file.write_text("\n".join(map(json.dumps, commands)))
+    said = [beside_servers.run("import", "commands.ndjson", "--community", "acme").stdout for _ in range(3)]
+    assert "6 recorded, 0 repeated, 0 refused." in said[0]
+    assert all("0 recorded, 6 repeated, 0 refused." in one and "(position 6)" in one for one in said[1:]), said
+    assert get(f"{url}/v1/communities/acme/members/ann")["state"] == "paused"
+
+
 @pytest.mark.slow
 def test_an_import_without_a_projector_says_that_the_books_lag(beside_servers: CommandLine) -> None:
     serve(beside_servers)

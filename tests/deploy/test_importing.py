@@ -199,15 +199,26 @@ def test_an_empty_file_has_no_lines() -> None:
 # Commands
 
 
-def test_a_command_goes_as_it_is_and_gets_a_key_if_it_brings_no_id_and_no_key() -> None:
+def test_a_command_goes_as_it_is_and_gets_a_key_unless_it_brings_its_own() -> None:
     create = {"op": "favour.record", "body": {"giver": "ann", "receiver": "bob", "size": "small", "actor": "bob"}}
     step = {"op": "favour.confirm", "id": "5d3c63c6-4b1b-4f0e-8f0c-0a4d3f1f2a10", "body": {"actor": "bob"}}
     keyed = {**create, "idempotency_key": "mine"}
-    found = commands("\n".join(map(json.dumps, (create, step, keyed, create))), COMMANDS)
-    assert found[1:3] == [step, keyed]
-    first, last = found[0].pop("idempotency_key"), found[3].pop("idempotency_key")
-    assert first != last
-    assert found[0] == found[3] == create
+    sent = (create, step, keyed, create, step, {**step, "idempotency_key": None})
+    found = commands("\n".join(map(json.dumps, sent)), COMMANDS)
+    made = [command.pop("idempotency_key") for command in found]
+    assert made.pop(2) == "mine"
+    assert len(set(made)) == 5
+    assert all(key.startswith("import-") for key in made)
+    assert found == [create, step, create, create, step, step]
+
+
+def test_the_keys_of_a_line_are_the_same_in_every_version() -> None:
+    """What one version has imported, the next must not record again."""
+    assert keys("giver,receiver\nann,bob\nann,bob\n", FAVOURS) == [
+        "import-551b78b4ef84538c22551b41f89fb265-1",
+        "import-551b78b4ef84538c22551b41f89fb265-2",
+    ]
+    assert keys('{"op": "favour.record", "body": {}}\n', COMMANDS) == ["import-f76b1287ddeffc64d0f77ee42eae1f39-1"]
 
 
 @pytest.mark.parametrize("line", ['{"op": ', "[]", "7", "null", "giver,receiver", '{"a": NaN}', "\ufffd"])
