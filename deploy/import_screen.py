@@ -32,7 +32,8 @@ async def send_with_bar(importer: Importer, path: Path, layout: Layout, console:
     )
     with bar:
         task = bar.add_task(path.name, total=path.stat().st_size, done="")  # noqa: ASYNC240  Nothing else runs yet.
-        sending = asyncio.ensure_future(importer.send_all(counted_lines(path, layout, bar, task)))
+        lines_read = counted_lines(path, layout, bar, task)
+        sending = asyncio.ensure_future(importer.send_all(lines_read, layout.batches_in_flight))
         while not sending.done():
             await asyncio.wait([sending], timeout=REDRAW_S)
             lines = importer.tally.lines

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 BATCH_COMMANDS: Final = 1_000
 BATCH_BYTES_MAX: Final = 900_000  # The API takes 1 MiB.
-IN_FLIGHT: Final = 2
+TABLE_BATCHES_IN_FLIGHT: Final = 2
 RETRY_WAIT_S: Final = 0.5
 
 What = Literal["favours", "referrals", "intros", "commands"]
@@ -40,6 +40,11 @@ class Layout(Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
     constants: Mapping[str, str] = MappingProxyType({})
     times: Times = "iso"
+
+    @property
+    def batches_in_flight(self) -> int:
+        """The rows of a table need nothing of each other; a command may need what the one before it recorded."""
+        return 1 if self.what == "commands" else TABLE_BATCHES_IN_FLIGHT
 
 
 class Line(Struct, frozen=True):
@@ -191,7 +196,7 @@ def batches_of(lines: Iterator[Line], tally: Tally) -> Iterator[list[Line]]:
 
 
 class Importer:
-    """Sends batches, `IN_FLIGHT` at a time; waits up to `patience_s` for an API that went away."""
+    """Sends lines in batches; waits up to `patience_s` for an API that went away."""
 
     def __init__(self, client: httpx.AsyncClient, community: str, patience_s: float) -> None:
         self._client = client
@@ -199,12 +204,15 @@ class Importer:
         self._patience_s = patience_s
         self.tally = Tally()
 
-    async def send_all(self, lines: Iterator[Line]) -> None:
-        """Raises: NoColumns, ServerGone, and httpx.HTTPStatusError when the API refuses the whole."""
+    async def send_all(self, lines: Iterator[Line], batches_in_flight: int = 1) -> None:
+        """Send all lines: in their order, where one batch is in flight at a time.
+
+        Raises: NoColumns, ServerGone, and httpx.HTTPStatusError when the API refuses the whole.
+        """
         batches = batches_of(lines, self.tally)  # Shared: each sender takes the next one.
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(IN_FLIGHT):
+                for _ in range(batches_in_flight):
                     group.create_task(self._send_some(batches))
         except* (NoColumns, ServerGone, httpx.HTTPStatusError) as errors:
             raise errors.exceptions[0] from None

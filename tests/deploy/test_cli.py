@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from deploy import cli
 from deploy.embedded import free_port
+from deploy.importing import BATCH_COMMANDS
 from ledger.books.schema import connected
 from ledger.domain.favour import RecordFavour
 from ledger.envelope import AggregateRef
@@ -517,6 +518,19 @@ def test_steps_that_bring_no_keys_are_recorded_once_however_often_they_are_impor
     assert "6 recorded, 0 repeated, 0 refused." in said[0]
     assert all("0 recorded, 6 repeated, 0 refused." in one and "(position 6)" in one for one in said[1:]), said
     assert get(f"{url}/v1/communities/acme/members/ann")["state"] == "paused"
+
+
+def test_a_step_in_a_later_batch_than_its_creation_finds_it(beside_servers: CommandLine) -> None:
+    serve(beside_servers)
+    claimed = [str(UUID(int=n)) for n in range(1, BATCH_COMMANDS + 1)]
+    body = {"giver": "ann", "receiver": "bob", "size": "small", "actor": "ann"}
+    commands = [
+        *({"op": "favour.record", "body": {**body, "id": own}} for own in claimed),
+        *({"op": "favour.confirm", "id": own, "body": {"actor": "bob"}} for own in claimed),
+    ]
+    (beside_servers.folder / "commands.ndjson").write_text("\n".join(map(json.dumps, commands)))
+    done = beside_servers.run("import", "commands.ndjson", "--community", "acme", "--no-wait")
+    assert "2,000 recorded, 0 repeated, 0 refused." in done.stdout
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import TYPE_CHECKING, Any, cast
@@ -28,8 +29,11 @@ from deploy.importing import (
 from ledger.domain.catalog import OPERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
+
+    Later = Coroutine[None, None, httpx.Response]
+    Answer = Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Later]
 
 FAVOURS = Layout(what="favours")
 COMMANDS = Layout(what="commands")
@@ -263,7 +267,7 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "RETRY_WAIT_S", 0.001)
 
 
-def importer(answer: Callable[[httpx.Request], httpx.Response], patience_s: float = 30) -> Importer:
+def importer(answer: Answer, patience_s: float = 30) -> Importer:
     client = httpx.AsyncClient(base_url="http://api", transport=httpx.MockTransport(answer))
     return Importer(client, "acme", patience_s)
 
@@ -272,7 +276,8 @@ def numbered(count: int) -> Iterator[Line]:
     return iter([Line(n, f"line {n}", json.dumps({"n": n}).encode()) for n in range(1, count + 1)])
 
 
-async def test_every_line_is_sent_once_and_counted_by_what_became_of_it() -> None:
+@pytest.mark.parametrize("batches_in_flight", [1, 2])
+async def test_every_line_is_sent_once_and_counted_by_what_became_of_it(batches_in_flight: int) -> None:
     sent: list[int] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -288,13 +293,49 @@ async def test_every_line_is_sent_once_and_counted_by_what_became_of_it() -> Non
         return {"status": ("recorded", "replayed", "unchanged")[number % 3], "position": number, "kind": "favour"}
 
     sending = importer(answer)
-    await sending.send_all(numbered(2_500))
+    await sending.send_all(numbered(2_500), batches_in_flight)
     assert sorted(sent) == list(range(1, 2_501))
     tally = sending.tally
     assert (tally.recorded, tally.repeated, len(tally.refused)) == (750, 1_500, 250)
     assert (tally.lines, tally.position) == (2_500, 2_499)
     assert [one.line for one in tally.refused] == list(range(10, 2_501, 10))
     assert tally.refused[0] == Refused(10, "self_dealing", "Giver is receiver.", "line 10")
+
+
+@pytest.mark.parametrize(("layout", "at_once"), [(COMMANDS, 1), (FAVOURS, 2)])
+async def test_commands_go_one_batch_after_the_other_and_the_rows_of_a_table_two_at_a_time(
+    layout: Layout, at_once: int
+) -> None:
+    """A step in the second batch may need its creation in the first; a row needs no other."""
+    in_flight: list[int] = []
+    most = 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal most
+        batch = json.loads(request.content)
+        in_flight.append(batch[0]["n"])
+        most = max(most, len(in_flight))
+        for _ in range(100):  # Whoever else may send has their turn.
+            await asyncio.sleep(0)
+        in_flight.remove(batch[0]["n"])
+        return httpx.Response(200, json=[{"status": "recorded"}] * len(batch))
+
+    await importer(answer).send_all(numbered(4 * BATCH_COMMANDS), layout.batches_in_flight)
+    assert most == at_once
+
+
+async def test_a_batch_that_is_asked_again_holds_up_the_next_one() -> None:
+    began: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        batch = json.loads(request.content)
+        began.append(batch[0]["n"])
+        if len(began) in (1, 2):
+            return httpx.Response(503)
+        return httpx.Response(200, json=[{"status": "recorded"}] * len(batch))
+
+    await importer(answer).send_all(numbered(2 * BATCH_COMMANDS), COMMANDS.batches_in_flight)
+    assert began == [1, 1, 1, BATCH_COMMANDS + 1]
 
 
 @pytest.mark.parametrize("trouble", [503, 504, "refused", "timeout", "broken"])
@@ -334,7 +375,7 @@ async def test_an_api_that_stays_away_is_given_up_after_the_patience_and_what_it
 
     sending = importer(answer, patience_s=0.05)
     with pytest.raises(ServerGone, match="nobody there" if status is None else "does not answer"):
-        await sending.send_all(numbered(5 * BATCH_COMMANDS))
+        await sending.send_all(numbered(5 * BATCH_COMMANDS), 2)
     assert sending.tally.recorded == BATCH_COMMANDS
 
 
