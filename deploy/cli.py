@@ -231,6 +231,13 @@ def provision() -> None:
 @click.option("--columns", help="Names of the columns, when the first line does not say: giver,receiver,occurred_at")
 @click.option("--set", "constants", multiple=True, metavar="NAME=VALUE", help="The same for every line: size=medium")
 @click.option("--times", type=click.Choice(["iso", "unix"]), default="iso", show_default=True)
+@click.option(
+    "--source",
+    metavar="NAME",
+    default="",
+    help="Where the lines come from, the same at every import of a file. Equal lines without a time, in two files, "
+    "are taken for one unless their sources differ.",
+)
 @click.option("--url", help="Of the API. [default: where LEDGER_HOST and LEDGER_PORT say]")
 @click.option(
     "--refused", type=click.Path(path_type=Path), help="File for refused lines. [default: FILE.refused.ndjson]"
@@ -245,6 +252,7 @@ def import_file(
     columns: str | None,
     constants: tuple[str, ...],
     times: str,
+    source: str,
     url: str | None,
     refused: Path | None,
     patience_s: float,
@@ -259,19 +267,22 @@ def import_file(
     import httpx
 
     from deploy.import_screen import send_with_bar, tell_refused, tell_tally
-    from deploy.importing import Importer, Layout, NoColumns, write_refused
+    from deploy.importing import SOURCE_BYTES_MAX, Importer, Layout, NoColumns, write_refused
 
     settings = load_settings()
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise click.BadParameter("one character, no quote and no line break", param_hint="--delimiter")
     if malformed := [constant for constant in constants if "=" not in constant]:
         raise click.BadParameter(f"{malformed[0]!r} is not NAME=VALUE", param_hint="--set")
+    if len(source.encode()) > SOURCE_BYTES_MAX:
+        raise click.BadParameter(f"at most {SOURCE_BYTES_MAX} bytes", param_hint="--source")
     layout = Layout(
         what=cast("Any", what),
         delimiter=delimiter,
         columns=tuple(columns.split(",")) if columns else (),
         constants=dict(cast("Any", constant.split("=", 1)) for constant in constants),
         times=cast("Any", times),
+        source=source,
     )
     headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
     base = url or f"http://{settings.host}:{settings.port}"
@@ -295,7 +306,7 @@ def import_file(
         except OSError as error:
             raise Failure(f"cannot write the refused lines to {target}: {error}") from None
         tell_refused(tally.refused, target, console)
-    tell_tally(tally, console)
+    tell_tally(tally, layout, console)
     if gone:
         raise Failure(f"Not every line was sent: {gone}. Run the same command again.")
     if wait and tally.position:

@@ -70,9 +70,15 @@ def tell_refused(refused: Sequence[Refused], written_to: Path, console: Console)
     console.print(f"  All of them, with reasons: {escape(str(written_to))}", soft_wrap=True)
 
 
-def tell_tally(tally: Tally, console: Console) -> None:
-    """What became of the lines, in one."""
+def tell_tally(tally: Tally, layout: Layout, console: Console) -> None:
+    """What became of the lines, in one; and in another that some may have been taken for those of another file."""
     console.print(
         f"[bold]{tally.recorded:,}[/bold] recorded, [bold]{tally.repeated:,}[/bold] repeated, "
         f"[bold]{len(tally.refused):,}[/bold] refused."
     )
+    if tally.repeated_undated and not layout.source:
+        console.print(
+            f"  {tally.repeated_undated:,} of the repeated have no occurred_at. Equal lines without a time are taken "
+            "for the same; --source NAME, from a file's first import on, tells files apart.",
+            soft_wrap=True,
+        )

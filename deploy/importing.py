@@ -18,6 +18,7 @@ BATCH_COMMANDS: Final = 1_000
 BATCH_BYTES_MAX: Final = 900_000  # The API takes 1 MiB.
 TABLE_BATCHES_IN_FLIGHT: Final = 2
 RETRY_WAIT_S: Final = 0.5
+SOURCE_BYTES_MAX: Final = hashlib.blake2b.MAX_KEY_SIZE
 
 What = Literal["favours", "referrals", "intros", "commands"]
 Times = Literal["iso", "unix"]
@@ -29,17 +30,22 @@ OPERATION: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 TIME_COLUMNS: Final = frozenset({"occurred_at", "respond_by"})
+DISTINCT_COLUMNS: Final = frozenset({"occurred_at", "id"})  # With one of them, equal lines say the same thing twice.
 NUMBER_COLUMNS: Final = frozenset({"level", "expects_percent"})
 
 
 class Layout(Struct, frozen=True, kw_only=True):
-    """How a file is written. `columns`: their names, when the first line does not say; `constants`: the same on all."""
+    """How a file is written. `columns`: their names, when the first line does not say; `constants`: the same on all.
+
+    `source`, up to `SOURCE_BYTES_MAX`: what its lines come from, when equal lines of another source are others.
+    """
 
     what: What
     delimiter: str = ","
     columns: tuple[str, ...] = ()
     constants: Mapping[str, str] = MappingProxyType({})
     times: Times = "iso"
+    source: str = ""
 
     @property
     def batches_in_flight(self) -> int:
@@ -48,12 +54,16 @@ class Layout(Struct, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True):
-    """One line as a command of `POST /batch`; `why` says what is wrong with one that is none."""
+    """One line as a command of `POST /batch`; `why` says what is wrong with one that is none.
+
+    `undated`: the key was made of what it says, and it says no time: an equal line of another file has the same.
+    """
 
     number: int
     text: str
     command: bytes = b""
     why: str | None = None
+    undated: bool = False
 
 
 class Refused(Struct, frozen=True):
@@ -64,10 +74,14 @@ class Refused(Struct, frozen=True):
 
 
 class Tally(Struct):
-    """What became of the lines. `position` is the highest in the log that they were given."""
+    """What became of the lines. `position` is the highest in the log that they were given.
+
+    `repeated_undated` are those of the repeated that may be another file's, which says the same.
+    """
 
     recorded: int = 0
     repeated: int = 0
+    repeated_undated: int = 0
     refused: list[Refused] = []
     position: int = 0
 
@@ -91,28 +105,29 @@ class ServerGone(Exception):
 
 
 class Keys:
-    """A key for a line that brings none: of its content, and of how often that content came before in the file.
+    """A key for a line that brings none: of its source, its content, and how often that came before in the file.
 
     So equal lines are different favours, a repeated import meets its own events, and lines may be added anywhere.
     Steps get one too: a member may pause twice, and nothing but a key tells the second time from a repetition.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self._source = source.encode()
         self._seen: Counter[bytes] = Counter()
 
     def of(self, content: str) -> str:
-        digest = hashlib.blake2b(content.encode(), digest_size=16).digest()
+        digest = hashlib.blake2b(content.encode(), digest_size=16, key=self._source).digest()
         self._seen[digest] += 1
         return f"import-{digest.hex()}-{self._seen[digest]}"
 
 
 def lines_of(file: TextIO, layout: Layout) -> Iterator[Line]:
     """The lines of a file, read as they are needed."""
-    return json_lines(file) if layout.what == "commands" else table_lines(file, layout)
+    return json_lines(file, layout) if layout.what == "commands" else table_lines(file, layout)
 
 
-def json_lines(file: TextIO) -> Iterator[Line]:
-    keys = Keys()
+def json_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
+    keys = Keys(layout.source)
     for number, text in enumerate(file, start=1):
         stripped = text.strip()
         if not stripped:
@@ -122,13 +137,16 @@ def json_lines(file: TextIO) -> Iterator[Line]:
         except msgspec.DecodeError as error:
             yield Line(number, stripped, why=str(error))
             continue
+        undated = False
         if command.get("idempotency_key") is None:
             command["idempotency_key"] = keys.of(stripped)
-        yield Line(number, stripped, msgspec.json.encode(command))
+            body = command.get("body")
+            undated = isinstance(body, dict) and not body.keys() & DISTINCT_COLUMNS
+        yield Line(number, stripped, msgspec.json.encode(command), undated=undated)
 
 
 def table_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
-    keys = Keys()
+    keys = Keys(layout.source)
     operation, actor = OPERATION[layout.what]
     reader = csv.reader(file, delimiter=layout.delimiter, strict=True)
     try:
@@ -156,7 +174,8 @@ def table_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
             continue
         body.setdefault("actor", body.get(actor))
         key = keys.of("\x1f".join((layout.what, *values)))
-        yield Line(reader.line_num, text, msgspec.json.encode({"op": operation, "body": body, "idempotency_key": key}))
+        command = msgspec.json.encode({"op": operation, "body": body, "idempotency_key": key})
+        yield Line(reader.line_num, text, command, undated=not body.keys() & DISTINCT_COLUMNS)
 
 
 def body_of(row: Mapping[str, str], layout: Layout) -> dict[str, Any]:
@@ -235,6 +254,7 @@ class Importer:
             self.tally.refused.append(refused)
         else:
             self.tally.repeated += 1
+            self.tally.repeated_undated += line.undated and answer.status == "replayed"
 
     async def _send(self, body: bytes) -> list[Answer]:
         loop = asyncio.get_running_loop()

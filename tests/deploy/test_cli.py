@@ -408,6 +408,7 @@ def test_wrong_usage_of_import_is_told_before_anything_is_sent(invoke: Invoke, t
         ((*usual, "--delimiter", '"'), "Invalid value for --delimiter: one character"),
         ((*usual, "--delimiter", ""), "Invalid value for --delimiter: one character"),
         ((*usual, "--set", "size"), "Invalid value for --set: 'size' is not NAME=VALUE"),
+        ((*usual, "--source", "ü" * 33), "Invalid value for --source: at most 64 bytes"),
         ((*usual, "--times", "lunar"), "Invalid value for '--times'"),
         ((*usual[:-1], "gifts"), "Invalid value for '--as'"),
         (("import", "f.csv"), "Missing option '--community'"),
@@ -518,6 +519,28 @@ def test_steps_that_bring_no_keys_are_recorded_once_however_often_they_are_impor
     assert "6 recorded, 0 repeated, 0 refused." in said[0]
     assert all("0 recorded, 6 repeated, 0 refused." in one and "(position 6)" in one for one in said[1:]), said
     assert get(f"{url}/v1/communities/acme/members/ann")["state"] == "paused"
+
+
+def test_equal_rows_of_two_files_are_one_unless_their_sources_differ(beside_servers: CommandLine) -> None:
+    serve(beside_servers)
+
+    def imported(file: str, *options: str) -> str:
+        usual = ("--community", "acme", "--as", "favours", "--no-wait")
+        return beside_servers.run("import", file, *usual, *options).stdout
+
+    head, timed = "giver,receiver,occurred_at,size\n", "cyd,dee,2025-03-01T09:00:00Z,large\n"
+    (beside_servers.folder / "january.csv").write_text(f"{head}ann,bob,,small\n{timed}")
+    (beside_servers.folder / "february.csv").write_text(f"{head}bob,ann,,small\nann,bob,,small\n{timed}")
+    assert "2 recorded, 0 repeated, 0 refused.\n" in imported("january.csv")
+    said = imported("february.csv")
+    assert "1 recorded, 2 repeated, 0 refused.\n  1 of the repeated have no occurred_at." in said
+    assert "--source" in said
+    for file in ("march", "april"):
+        (beside_servers.folder / f"{file}.csv").write_text(f"{head}eve,fay,,small\n")
+        assert "1 recorded, 0 repeated, 0 refused." in imported(f"{file}.csv", "--source", file)
+    said = imported("april.csv", "--source", "april")
+    assert "0 recorded, 1 repeated, 0 refused." in said
+    assert "--source" not in said
 
 
 def test_a_step_in_a_later_batch_than_its_creation_finds_it(beside_servers: CommandLine) -> None:

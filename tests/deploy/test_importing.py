@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -88,6 +89,32 @@ def test_a_value_moved_to_the_next_column_is_another_line() -> None:
     columns = ("giver", "receiver")
     layout = Layout(what="favours", columns=columns)
     assert keys("ab,c\n", layout) != keys("a,bc\n", layout)
+
+
+@pytest.mark.parametrize(
+    ("layout", "text"), [(FAVOURS, "giver,receiver\nann,bob\n"), (COMMANDS, '{"op": "favour.record", "body": {}}\n')]
+)
+def test_an_equal_line_of_another_source_is_another(layout: Layout, text: str) -> None:
+    january, february = (msgspec.structs.replace(layout, source=source) for source in ("january", "february"))
+    assert keys(text, january) == keys(text, january)
+    assert len({*keys(text, layout), *keys(text, january), *keys(text, february)}) == 3
+
+
+def test_what_only_its_words_tell_apart_is_known() -> None:
+    def undated(text: str, layout: Layout) -> list[bool]:
+        return [line.undated for line in read(text, layout)]
+
+    text = "giver,receiver,occurred_at\nann,bob,2025-03-01T09:00:00Z\nann,bob,\n"
+    assert undated(text, FAVOURS) == [False, True]
+    assert undated(text, msgspec.structs.replace(FAVOURS, constants={"id": str(UUID(int=1))})) == [False, False]
+    sent: list[dict[str, Any]] = [
+        {"op": "favour.confirm", "id": str(UUID(int=1)), "body": {"actor": "bob"}},
+        {"op": "favour.confirm", "id": str(UUID(int=1)), "body": {"actor": "bob"}, "idempotency_key": "mine"},
+        {"op": "member.pause", "id": "bob", "body": {"actor": "bob", "occurred_at": "2025-03-01T09:00:00Z"}},
+        {"op": "favour.record", "body": {"id": str(UUID(int=1)), "giver": "ann", "receiver": "bob", "actor": "bob"}},
+        {"op": "favour.record", "body": None},
+    ]
+    assert undated("\n".join(map(json.dumps, sent)), COMMANDS) == [True, False, False, False, False]
 
 
 # Tables
