@@ -216,9 +216,30 @@ def provision() -> None:
     console.print("The stream LEDGER was made." if created else "The stream LEDGER is as it must be.")
 
 
+def community_id(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Checked before it becomes part of an address, in which it might lead elsewhere."""
+    import msgspec
+
+    from ledger.domain.values import CommunityId
+
+    try:
+        return msgspec.convert(value, CommunityId)
+    except msgspec.ValidationError:
+        raise click.BadParameter("2 to 40 of a to z, 0 to 9 and -, a letter first") from None
+
+
+def utf_8(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+    """Of one text, none, or several."""
+    try:
+        "".join(value or ()).encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not UTF-8") from None
+    return value
+
+
 @main.command("import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--community", required=True)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@click.option("--community", required=True, callback=community_id)
 @click.option(
     "--as",
     "what",
@@ -228,12 +249,24 @@ def provision() -> None:
     help="`commands` is NDJSON, a command of POST /batch a line; the others are tables, a row a line.",
 )
 @click.option("--delimiter", default=",", show_default=True, help="Between the columns of a table.")
-@click.option("--columns", help="Names of the columns, when the first line does not say: giver,receiver,occurred_at")
-@click.option("--set", "constants", multiple=True, metavar="NAME=VALUE", help="The same for every line: size=medium")
+@click.option(
+    "--columns",
+    callback=utf_8,
+    help="Names of the columns, when the first line does not say: giver,receiver,occurred_at",
+)
+@click.option(
+    "--set",
+    "constants",
+    callback=utf_8,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="The same for every line: size=medium",
+)
 @click.option("--times", type=click.Choice(["iso", "unix"]), default="iso", show_default=True)
 @click.option(
     "--source",
     metavar="NAME",
+    callback=utf_8,
     default="",
     help="Where the lines come from, the same at every import of a file. Equal lines without a time, in two files, "
     "are taken for one unless their sources differ.",
@@ -258,15 +291,15 @@ def import_file(
     patience_s: float,
     wait: bool,
 ) -> None:
-    """Send a file through the API. Safe to repeat: what is recorded already is met again, and not twice.
+    """Send a file through the API; - is standard input. Safe to repeat: what is recorded already is met again.
 
     A line that was refused, or that changed nothing, is tried again.
 
-    Ends with 0 when every line was recorded or refused, with 1 when the API went away before.
+    Ends with 0 when every line was recorded or refused, with 1 when not every line was sent.
     """
     import httpx
 
-    from deploy.import_screen import send_with_bar, tell_refused, tell_tally
+    from deploy.import_screen import name_of, send_with_bar, tell_refused, tell_tally
     from deploy.importing import SOURCE_BYTES_MAX, Importer, Layout, NoColumns, write_refused
 
     settings = load_settings()
@@ -284,6 +317,9 @@ def import_file(
         times=cast("Any", times),
         source=source,
     )
+    target = refused or Path(f"{name_of(file)}.refused.ndjson")
+    if target.exists() and file.exists() and target.samefile(file):
+        raise click.BadParameter("is the file that is imported", param_hint="--refused")
     headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
     base = url or f"http://{settings.host}:{settings.port}"
 
@@ -300,7 +336,6 @@ def import_file(
         raise Failure(str(error)) from None
     tally = importer.tally
     if tally.refused:
-        target = refused or Path(f"{file.name}.refused.ndjson")
         try:
             write_refused(tally.refused, target)
         except OSError as error:
@@ -308,7 +343,7 @@ def import_file(
         tell_refused(tally.refused, target, console)
     tell_tally(tally, layout, console)
     if gone:
-        raise Failure(f"Not every line was sent: {gone}. Run the same command again.")
+        raise Failure(f"Not every line was sent: {gone}")
     if wait and tally.position:
         state = "show it all" if readable else "do not show it all yet"
         console.print(f"The books {state} (position {tally.position:,}).")

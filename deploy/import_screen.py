@@ -1,19 +1,25 @@
 """What a person sees of an import: a bar that moves, what was refused and why, and how it ended."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TextIO
 
 import httpx
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from deploy.importing import Importer, Layout, Line, Refused, ServerGone, Tally, lines_of
+from deploy.importing import Importer, Layout, Line, NotTheApi, Refused, ServerGone, Tally, lines_of
 
+STANDARD_INPUT: Final = Path("-")
 SHOWN_MAX: Final = 10
+SHOWN_MAX_CHARACTERS: Final = 200  # Of a line. What a line should be may be a whole file without breaks.
 REDRAW_S: Final = 0.2
 
 
@@ -31,7 +37,7 @@ async def send_with_bar(importer: Importer, path: Path, layout: Layout, console:
         console=console,
     )
     with bar:
-        task = bar.add_task(path.name, total=path.stat().st_size, done="")  # noqa: ASYNC240  Nothing else runs yet.
+        task = bar.add_task(name_of(path), total=size_bytes(path), done="")
         lines_read = counted_lines(path, layout, bar, task)
         sending = asyncio.ensure_future(importer.send_all(lines_read, layout.batches_in_flight))
         while not sending.done():
@@ -44,16 +50,43 @@ async def send_with_bar(importer: Importer, path: Path, layout: Layout, console:
     try:
         sending.result()
     except ServerGone as error:
-        return f"the API went away: {error}"
+        return f"the API went away: {error}. Run the same command again."
+    except NotTheApi as error:
+        return f"what answers is not the API: {error}"
     except httpx.HTTPStatusError as error:
-        return f"the API refuses: {error.response.status_code} {error.response.text}"
+        return f"the API refuses: {error.response.status_code} {detail_of(error.response)}"
+    except OSError as error:
+        return f"cannot read {name_of(path)}: {error.strerror}"
     return None
+
+
+def name_of(path: Path) -> str:
+    return "stdin" if path == STANDARD_INPUT else path.name
+
+
+def size_bytes(path: Path) -> int | None:
+    """None, of what has no size beforehand; a pipe, for one."""
+    return path.stat().st_size or None if path.is_file() else None
+
+
+def opened(path: Path) -> TextIO:
+    """The text of a file or of standard input, with the line breaks that it has, and no mark at its beginning."""
+    # `replace`: what is not UTF-8 is told by its line.
+    if path == STANDARD_INPUT:
+        return TextIOWrapper(sys.stdin.buffer, newline="", encoding="utf-8-sig", errors="replace")
+    return path.open(newline="", encoding="utf-8-sig", errors="replace")
+
+
+def detail_of(response: httpx.Response) -> str:
+    """What the problem says for a person, if it is one."""
+    with suppress(msgspec.DecodeError, KeyError):
+        return str(msgspec.json.decode(response.content, type=dict[str, Any])["detail"])
+    return response.reason_phrase
 
 
 def counted_lines(path: Path, layout: Layout, bar: Progress, task: TaskID) -> Iterator[Line]:
     """The lines of a file; the bar moves as they are read."""
-    # `replace`: what is not UTF-8 is in no id, and so its line is refused, and told.
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+    with opened(path) as file:
         for line in lines_of(file, layout):
             bar.advance(task, len(line.text.encode()) + 1)
             yield line
@@ -64,10 +97,17 @@ def tell_refused(refused: Sequence[Refused], written_to: Path, console: Console)
     for code, count in Counter(one.code for one in refused).most_common():
         console.print(f"  refused {count:,}: {code}")
     for one in refused[:SHOWN_MAX]:
-        console.print(f"  line {one.line:,}: {escape(one.detail)}  [dim]{escape(one.text)}[/dim]", soft_wrap=True)
+        text = escape(shown(one.text))
+        console.print(f"  line {one.line:,}: {escape(one.detail)}  [dim]{text}[/dim]", soft_wrap=True)
     if len(refused) > SHOWN_MAX:
         console.print("  …")
     console.print(f"  All of them, with reasons: {escape(str(written_to))}", soft_wrap=True)
+
+
+def shown(text: str) -> str:
+    """As much of a line as a person reads, and nothing in it that a terminal would obey."""
+    cut = text[:SHOWN_MAX_CHARACTERS] + ("…" if len(text) > SHOWN_MAX_CHARACTERS else "")
+    return "".join(one if one.isprintable() else " " for one in cut)
 
 
 def tell_tally(tally: Tally, layout: Layout, console: Console) -> None:

@@ -19,6 +19,8 @@ BATCH_BYTES_MAX: Final = 900_000  # The API takes 1 MiB.
 TABLE_BATCHES_IN_FLIGHT: Final = 2
 RETRY_WAIT_S: Final = 0.5
 SOURCE_BYTES_MAX: Final = hashlib.blake2b.MAX_KEY_SIZE
+REPLACED: Final = "\ufffd"  # Stands for bytes that are not UTF-8; nothing that the ledger takes may have it.
+NOT_UTF_8: Final = "is not UTF-8"
 
 What = Literal["favours", "referrals", "intros", "commands"]
 Times = Literal["iso", "unix"]
@@ -97,11 +99,15 @@ class Answer(Struct):
 
 
 class NoColumns(Exception):
-    """The first line does not name the columns. Nothing was sent."""
+    """The columns have no names, or not one each. Nothing was sent."""
 
 
 class ServerGone(Exception):
     """The API did not take all lines. Those that it took are recorded; run the import again."""
+
+
+class NotTheApi(Exception):
+    """What answers is not the ledger's API."""
 
 
 class Keys:
@@ -132,9 +138,12 @@ def json_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
         stripped = text.strip()
         if not stripped:
             continue
+        if REPLACED in stripped:
+            yield Line(number, stripped, why=NOT_UTF_8)
+            continue
         try:
             command = msgspec.json.decode(stripped, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             yield Line(number, stripped, why=str(error))
             continue
         undated = False
@@ -149,21 +158,23 @@ def table_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
     keys = Keys(layout.source)
     operation, actor = OPERATION[layout.what]
     reader = csv.reader(file, delimiter=layout.delimiter, strict=True)
-    try:
-        columns: Sequence[str] = layout.columns or next(reader, ())
-    except csv.Error as error:
-        raise NoColumns(f"the first line does not name the columns: {error}") from None
+    columns = columns_of(reader, layout)
     while True:
+        before = reader.line_num
         try:
             values = next(reader)
         except StopIteration:
             return
-        except csv.Error as error:
-            yield Line(reader.line_num, "", why=str(error))
+        except csv.Error as error:  # An open quote takes in all lines up to the next one.
+            lines = f", from line {before + 1} on" if reader.line_num > before + 1 else ""
+            yield Line(reader.line_num, "", why=f"{error}{lines}")
             continue
         if not values:
             continue
         text = layout.delimiter.join(values)
+        if REPLACED in text:
+            yield Line(reader.line_num, text, why=NOT_UTF_8)
+            continue
         if len(values) != len(columns):
             yield Line(reader.line_num, text, why=f"has {len(values)} columns and not {len(columns)}")
             continue
@@ -176,6 +187,19 @@ def table_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
         key = keys.of("\x1f".join((layout.what, *values)))
         command = msgspec.json.encode({"op": operation, "body": body, "idempotency_key": key})
         yield Line(reader.line_num, text, command, undated=not body.keys() & DISTINCT_COLUMNS)
+
+
+def columns_of(rows: Iterator[list[str]], layout: Layout) -> Sequence[str]:
+    """Raises: NoColumns."""
+    try:
+        columns = layout.columns or tuple(next(filter(None, rows), ()))
+    except csv.Error as error:
+        raise NoColumns(f"the first line does not name the columns: {error}") from None
+    if any(REPLACED in name for name in columns):
+        raise NoColumns(f"the first line does not name the columns: it {NOT_UTF_8}")
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
+        raise NoColumns(f"two columns have the name {twice[0]!r}")
+    return columns
 
 
 def body_of(row: Mapping[str, str], layout: Layout) -> dict[str, Any]:
@@ -226,14 +250,15 @@ class Importer:
     async def send_all(self, lines: Iterator[Line], batches_in_flight: int = 1) -> None:
         """Send all lines: in their order, where one batch is in flight at a time.
 
-        Raises: NoColumns, ServerGone, and httpx.HTTPStatusError when the API refuses the whole.
+        Raises: NoColumns; OSError, when the file cannot be read; ServerGone; NotTheApi; and httpx.HTTPStatusError
+        when the API refuses the whole.
         """
         batches = batches_of(lines, self.tally)  # Shared: each sender takes the next one.
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(batches_in_flight):
                     group.create_task(self._send_some(batches))
-        except* (NoColumns, ServerGone, httpx.HTTPStatusError) as errors:
+        except* (NoColumns, OSError, ServerGone, NotTheApi, httpx.HTTPStatusError) as errors:
             raise errors.exceptions[0] from None
         finally:
             self.tally.refused.sort(key=lambda refused: refused.line)
@@ -241,6 +266,8 @@ class Importer:
     async def _send_some(self, batches: Iterator[list[Line]]) -> None:
         for batch in batches:
             answers = await self._send(b"[" + b",".join(line.command for line in batch) + b"]")
+            if len(answers) != len(batch):
+                raise NotTheApi(f"{len(answers)} answers to {len(batch)} commands")
             for line, answer in zip(batch, answers, strict=True):
                 self._count(line, answer)
 
@@ -266,7 +293,7 @@ class Importer:
                 )
                 if response.status_code not in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT):
                     response.raise_for_status()
-                    return msgspec.json.decode(response.content, type=list[Answer])
+                    return answers_of(response)
                 why = response.text
             except httpx.TransportError as error:
                 why = repr(error)
@@ -289,6 +316,14 @@ class Importer:
                 pass
             await asyncio.sleep(RETRY_WAIT_S)
         return False
+
+
+def answers_of(response: httpx.Response) -> list[Answer]:
+    """Raises: NotTheApi."""
+    try:
+        return msgspec.json.decode(response.content, type=list[Answer])
+    except msgspec.DecodeError as error:
+        raise NotTheApi(str(error)) from None
 
 
 def write_refused(refused: Sequence[Refused], path: Path) -> None:

@@ -55,9 +55,9 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "configure_logs", str)  # Does nothing: logs would go to the runner's outputs, for ever.
 
-    def run(*arguments: str, variables: Mapping[str, str] | None = None) -> Result:
+    def run(*arguments: str, variables: Mapping[str, str] | None = None, given: bytes | None = None) -> Result:
         environment: dict[str, str | None] = {"COLUMNS": "200", **(variables or {})}
-        return CliRunner().invoke(cli.main, arguments, env=environment, catch_exceptions=False)
+        return CliRunner().invoke(cli.main, arguments, input=given, env=environment, catch_exceptions=False)
 
     return run
 
@@ -409,6 +409,11 @@ def test_wrong_usage_of_import_is_told_before_anything_is_sent(invoke: Invoke, t
         ((*usual, "--delimiter", ""), "Invalid value for --delimiter: one character"),
         ((*usual, "--set", "size"), "Invalid value for --set: 'size' is not NAME=VALUE"),
         ((*usual, "--source", "ü" * 33), "Invalid value for --source: at most 64 bytes"),
+        ((*usual, "--source", "\udcfc"), "Invalid value for '--source': is not UTF-8"),
+        ((*usual, "--set", "size=\udcfc"), "Invalid value for '--set': is not UTF-8"),
+        ((*usual, "--columns", "giver,\udcfc"), "Invalid value for '--columns': is not UTF-8"),
+        ((*usual, "--refused", "./f.csv"), "Invalid value for --refused: is the file that is imported"),
+        ((*usual, "--community", "acme/../other"), "Invalid value for '--community': 2 to 40 of a to z"),
         ((*usual, "--times", "lunar"), "Invalid value for '--times'"),
         ((*usual[:-1], "gifts"), "Invalid value for '--as'"),
         (("import", "f.csv"), "Missing option '--community'"),
@@ -455,7 +460,7 @@ def test_a_file_is_imported_once_and_its_refused_lines_are_told(beside_servers: 
     refused = [json.loads(line) for line in (beside_servers.folder / "f.csv.refused.ndjson").read_text().splitlines()]
     assert [(one["line"], one["code"]) for one in refused] == [
         (4, "self_dealing"),
-        (5, "invalid_field"),
+        (5, "malformed_line"),
         (6, "malformed_line"),
         (7, "invalid_field"),
         (8, "invalid_field"),
@@ -477,6 +482,15 @@ def test_a_file_is_imported_once_and_its_refused_lines_are_told(beside_servers: 
     locked_out = beside_servers.run(*usual)
     assert locked_out.returncode == 1
     assert "the API refuses: 401" in locked_out.stdout
+
+
+def test_standard_input_is_imported_as_a_file_is(beside_servers: CommandLine, invoke: Invoke) -> None:
+    _, url = serve(beside_servers)
+    text = b"\xef\xbb\xbfgiver,receiver,size\r\nann,bob,small\r\nann,ann,small\r\n"
+    usual = ("import", "-", "--community", "acme", "--as", "favours", "--url", url, "--no-wait")
+    said = invoke(*usual, given=text).output
+    assert "1 recorded, 0 repeated, 1 refused." in said
+    assert "All of them, with reasons: stdin.refused.ndjson" in said
 
 
 def test_commands_are_imported_with_their_steps(beside_servers: CommandLine) -> None:

@@ -11,8 +11,10 @@ from uuid import UUID
 import httpx
 import msgspec
 import pytest
+from rich.console import Console
 
 from deploy import importing
+from deploy.import_screen import send_with_bar, tell_refused
 from deploy.importing import (
     BATCH_BYTES_MAX,
     BATCH_COMMANDS,
@@ -20,6 +22,7 @@ from deploy.importing import (
     Layout,
     Line,
     NoColumns,
+    NotTheApi,
     Refused,
     ServerGone,
     Tally,
@@ -216,9 +219,43 @@ def test_a_row_with_a_wrong_quote_is_told_by_its_line_and_the_next_goes_on() -> 
     assert [(line.number, line.why is None) for line in lines] == [(2, False), (3, True)]
 
 
-def test_a_first_line_that_names_no_columns_says_so() -> None:
-    with pytest.raises(NoColumns, match="the first line does not name the columns"):
-        read('"giver" ,"receiver"\nann,bob\n', FAVOURS)
+def test_a_quote_that_is_not_closed_tells_all_the_lines_that_it_takes_in() -> None:
+    assert whys('giver,receiver\nann,bob\n"ann,bob\nann,bob\nann,bob\n', FAVOURS) == {
+        5: "unexpected end of data, from line 3 on"
+    }
+
+
+def test_a_field_that_is_too_long_is_told_by_its_line_and_the_next_goes_on() -> None:
+    text = f"giver,receiver\nann,{'b' * 200_000}\nann,bob\n"
+    assert whys(text, FAVOURS) == {2: "field larger than field limit (131072)"}
+    assert len(read(text, FAVOURS)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('"giver" ,"receiver"\nann,bob\n', "the first line does not name the columns"),
+        ("giver,empf\ufffdnger\nann,bob\n", "it is not UTF-8"),
+        ("giver,giver,receiver\nann,cyd,bob\n", "two columns have the name 'giver'"),
+    ],
+)
+def test_a_first_line_that_does_not_name_each_column_says_so(text: str, why: str) -> None:
+    with pytest.raises(NoColumns, match=why):
+        read(text, FAVOURS)
+
+
+def test_columns_that_are_named_beside_the_file_have_a_name_each() -> None:
+    with pytest.raises(NoColumns, match="two columns have the name 'giver'"):
+        read("ann,cyd,bob\n", Layout(what="favours", columns=("giver", "giver", "receiver")))
+
+
+def test_empty_lines_before_the_names_of_the_columns_are_passed_by() -> None:
+    assert [body["giver"] for body in bodies("\n\r\ngiver,receiver\nann,bob\n", FAVOURS)] == ["ann"]
+
+
+def test_a_line_that_is_not_utf_8_is_told_and_the_next_goes_on() -> None:
+    assert whys("giver,receiver\nann,b\ufffdb\nann,bob\n", FAVOURS) == {2: "is not UTF-8"}
+    assert whys('{"op": "\ufffd"}\n{"op": "x"}\n', COMMANDS) == {1: "is not UTF-8"}
 
 
 def test_an_empty_file_has_no_lines() -> None:
@@ -252,7 +289,7 @@ def test_the_keys_of_a_line_are_the_same_in_every_version() -> None:
     assert keys('{"op": "favour.record", "body": {}}\n', COMMANDS) == ["import-f76b1287ddeffc64d0f77ee42eae1f39-1"]
 
 
-@pytest.mark.parametrize("line", ['{"op": ', "[]", "7", "null", "giver,receiver", '{"a": NaN}', "\ufffd"])
+@pytest.mark.parametrize("line", ['{"op": ', "[]", "7", "null", "giver,receiver", '{"a": NaN}', "[" * 10**5])
 def test_a_line_that_is_no_json_object_is_told_by_its_number_and_the_next_goes_on(line: str) -> None:
     assert whys(f'{line}\n\n{{"op": "x"}}\n', COMMANDS).keys() == {1}
 
@@ -420,6 +457,12 @@ async def test_an_api_that_refuses_the_whole_is_not_asked_again(status: int) -> 
     assert asked == 1
 
 
+@pytest.mark.parametrize("answer", ["<html>", "{}", "[]", '[{"state": "posted"}]'])
+async def test_what_is_not_the_api_is_told_and_not_asked_again(answer: str) -> None:
+    with pytest.raises(NotTheApi):
+        await importer(lambda _: httpx.Response(200, text=answer), patience_s=0).send_all(numbered(1))
+
+
 async def test_a_file_without_columns_sends_nothing() -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         raise AssertionError("sent")
@@ -442,6 +485,38 @@ async def test_the_books_are_waited_for_until_they_show_the_last_position() -> N
     assert await sending.until_readable()
     assert asked == ["7"] * 4
     assert not await importer(lambda _: httpx.Response(503), patience_s=0.02).until_readable()
+
+
+# The screen
+
+
+async def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path) -> None:
+    sending = importer(lambda _: httpx.Response(200, json=[]))
+    said = await send_with_bar(sending, tmp_path / "f.csv", FAVOURS, Console(file=io.StringIO()))
+    assert said == "cannot read f.csv: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (httpx.Response(401, json={"title": "No", "detail": "Send a key."}), "the API refuses: 401 Send a key."),
+        (httpx.Response(502, text="<html>"), "the API refuses: 502 Bad Gateway"),
+        (httpx.Response(404, json=["no problem"]), "the API refuses: 404 Not Found"),
+        (httpx.Response(404, json={"no": "detail"}), "the API refuses: 404 Not Found"),
+        (httpx.Response(200, json={}), "what answers is not the API: Expected `array`, got `object`"),
+    ],
+)
+async def test_an_answer_that_ends_it_is_told_in_a_sentence(tmp_path: Path, answer: httpx.Response, told: str) -> None:
+    (tmp_path / "f.csv").write_text("giver,receiver\nann,bob\n")
+    sending = importer(lambda _: answer)
+    assert await send_with_bar(sending, tmp_path / "f.csv", FAVOURS, Console(file=io.StringIO())) == told
+
+
+def test_of_a_refused_line_as_much_is_shown_as_a_person_reads_and_no_terminal_obeys(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    lines = [Refused(1, "x", "too long", "a" * 10**6), Refused(2, "x", "coloured", "a\x1b[31m[bold]b")]
+    tell_refused(lines, tmp_path / "f", Console(file=screen, width=100))
+    assert f"  line 1: too long  {'a' * 200}…\n  line 2: coloured  a [31m[bold]b\n" in screen.getvalue()
 
 
 def test_refused_lines_are_written_with_number_code_reason_and_text(tmp_path: Path) -> None:
