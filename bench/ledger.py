@@ -17,10 +17,10 @@ from msgspec import Struct
 
 from deploy.demo import until_ready
 from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
+from deploy.provisioning import provision_stream
 from deploy.up import environment_of
 from ledger.books.schema import migrate
 from ledger.runtime.settings import Settings
-from services.app import provision_stream
 
 STOP_WAIT_S: Final = 15
 

@@ -83,6 +83,7 @@ def up(data: Path, port: int | None, demo: bool) -> None:
 
     from deploy.demo import client_of, demonstrate, until_ready
     from deploy.embedded import EmbeddedServerError
+    from deploy.provisioning import StreamLost
     from deploy.up import up as run_everything
     from ledger.log.stream import StreamDrift
     from ledger.runtime.unavailable import Unavailable
@@ -117,7 +118,15 @@ def up(data: Path, port: int | None, demo: bool) -> None:
     fixed = port is not None
     try:
         run(until_stopped(run_everything(settings, data, ready, port_is_fixed=fixed)))
-    except* (EmbeddedServerError, StreamDrift, Unavailable, TimeoutError, OSError, httpx.HTTPError) as errors:
+    except* (
+        EmbeddedServerError,
+        StreamDrift,
+        StreamLost,
+        Unavailable,
+        TimeoutError,
+        OSError,
+        httpx.HTTPError,
+    ) as errors:
         raise Failure("; ".join(str(error) for error in errors.exceptions)) from None
     console.print("Stopped.")
 
@@ -129,7 +138,7 @@ def serve(part: str, with_parent: bool) -> None:
     """Serve HTTP: the commands, the queries, or both."""
     from deploy.serving import serve as serve_app
     from ledger.log.stream import StreamDrift
-    from services.app import Part, application, require_stream
+    from services.app import Part, application, require_no_drift
 
     settings = load_settings()
 
@@ -137,7 +146,7 @@ def serve(part: str, with_parent: bool) -> None:
         settle()
         app = application(cast("Part", part), settings)
         if part != "query":
-            await require_stream(settings)
+            await require_no_drift(settings)
         await serve_app(app, settings.host, settings.port)
 
     try:
@@ -203,15 +212,21 @@ def migrate() -> None:
 
 @main.command()
 def provision() -> None:
-    """Make the log's stream, or check that it is as it must be."""
+    """Make the log's stream, or check that it is as it must be. Not made anew under books of one that was lost."""
+    from deploy.provisioning import StreamLost, provision_stream
+    from ledger.books.schema import BooksUnavailable
     from ledger.log.stream import StreamDrift
     from ledger.runtime.unavailable import Unavailable
-    from services.app import provision_stream
 
     settings = load_settings()
     try:
         created = run(provision_stream(settings))
-    except (StreamDrift, Unavailable, TimeoutError) as error:
+    except BooksUnavailable as error:
+        raise Failure(
+            "There is no stream, and Postgres does not answer whether one was lost that books were written from: "
+            f"{error}"
+        ) from None
+    except (StreamDrift, StreamLost, Unavailable, TimeoutError) as error:
         raise Failure(str(error) or "NATS does not answer") from None
     console.print("The stream LEDGER was made." if created else "The stream LEDGER is as it must be.")
 

@@ -13,9 +13,8 @@ import structlog
 from msgspec import Struct
 
 from deploy.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedServerError, free_port
+from deploy.provisioning import provision_stream
 from ledger.books.schema import migrate
-from ledger.log.connection import Connection
-from ledger.log.stream import provision
 from ledger.runtime.settings import PREFIX, Settings
 
 ENVIRONMENT_FILE: Final = "ledger.env"
@@ -109,9 +108,7 @@ def at_servers(settings: Settings, servers: Servers, port: int) -> Settings:
 
 async def set_up(settings: Settings) -> None:
     await migrate(settings.postgres_dsn, settings.postgres_schema)
-    async with Connection(settings.nats_url, "provision") as connection:
-        await connection.ready()
-        await provision(connection, settings.log_replicas)
+    await provision_stream(settings)
 
 
 async def run(settings: Settings, servers: Servers, ready: Callable[[Settings], Awaitable[None]]) -> None:

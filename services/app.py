@@ -24,7 +24,8 @@ from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.executor import Consult, Executor
 from ledger.log.jetstream import JetStreamLog
-from ledger.log.stream import StreamDrift, fsyncs, provision
+from ledger.log.monitor import Monitor
+from ledger.log.stream import StreamDrift, StreamMissing, require_stream
 from ledger.runtime.settings import Settings
 from services.command.batch import EXAMPLE_RESULT, batch_route
 from services.command.routes import command_routes
@@ -44,8 +45,8 @@ from services.query.hub import Hub
 from services.query.routes import query_routes
 
 Part = Literal["command", "query", "all"]
-PROVISION_RETRY_S: Final = 0.5
-PROVISION_WITHIN_S: Final = 5.0
+CHECK_RETRY_S: Final = 0.5
+CHECK_WITHIN_S: Final = 5.0
 CONSULT_WITHIN_S: Final = 1.0  # An ask that is advised on late is worse than one that is not advised on.
 
 _log = structlog.get_logger()
@@ -73,8 +74,9 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
         log = JetStreamLog(connection)
         commands = Executor(log, now, consulting(Insight(reader)))
         routes += [*command_routes(commands, now), batch_route(commands, now)]
-        checks |= {"log": log_check(connection, log, settings)}
-        lifespan += [open_during(connection), provisioned(connection, log, settings)]
+        monitor = Monitor(settings.nats_monitor_url)
+        checks |= {"log": log_check(connection, log, monitor, settings)}
+        lifespan += [open_during(connection), open_during(monitor), checked(connection, log, settings)]
     stopping = asyncio.Event()
     if part in ("query", "all"):
         feed = Feed(settings.postgres_dsn, settings.postgres_schema)
@@ -163,33 +165,25 @@ def running(hub: Hub) -> Callable[[Litestar], Any]:
     return lifespan
 
 
-async def provision_stream(settings: Settings) -> bool:
-    """Make the stream, or check it; answers whether it was made.
-
-    Raises: StreamDrift; LogUnavailable or TimeoutError, when NATS does not answer in time.
-    """
-    async with Connection(settings.nats_url, "provision") as connection:
-        async with asyncio.timeout(PROVISION_WITHIN_S):
-            await connection.ready()
-        return await provision(connection, settings.log_replicas)
+async def require_no_drift(settings: Settings) -> None:
+    """Raises: StreamDrift, before anything is served on it. That there is none yet is no reason not to start."""
+    with suppress(LogUnavailable, StreamMissing, TimeoutError):
+        async with Connection(settings.nats_url, "check") as connection:
+            async with asyncio.timeout(CHECK_WITHIN_S):
+                await connection.ready()
+            await require_stream(connection, settings.log_replicas)
 
 
-async def require_stream(settings: Settings) -> None:
-    """Raises: StreamDrift, before anything is served on it. A NATS that is not there yet is no reason not to start."""
-    with suppress(LogUnavailable, TimeoutError):
-        await provision_stream(settings)
+def checked(connection: Connection, log: JetStreamLog, settings: Settings) -> Callable[[Litestar], Any]:
+    """A lifespan that looks at the stream as soon as it is there, and lets nothing be appended that it might lose."""
 
-
-def provisioned(connection: Connection, log: JetStreamLog, settings: Settings) -> Callable[[Litestar], Any]:
-    """A lifespan that makes the stream, if it is missing, as soon as NATS answers."""
-
-    async def until_made() -> None:
+    async def until_found() -> None:
         while True:
             try:
                 await connection.ready()
-                await provision(connection, settings.log_replicas)
-            except LogUnavailable:
-                await asyncio.sleep(PROVISION_RETRY_S)
+                await require_stream(connection, settings.log_replicas)
+            except (LogUnavailable, StreamMissing):
+                await asyncio.sleep(CHECK_RETRY_S)
             except StreamDrift as drift:
                 _log.error("not ready", reason=str(drift))
                 log.unfit = str(drift)
@@ -199,21 +193,20 @@ def provisioned(connection: Connection, log: JetStreamLog, settings: Settings) -
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
-        task = asyncio.create_task(until_made())
+        task = asyncio.create_task(until_found())
         yield
         task.cancel()
 
     return lifespan
 
 
-def log_check(connection: Connection, log: JetStreamLog, settings: Settings) -> Check:
-    """Ready: NATS answers, the stream is as defined (and made, if missing), and it fsyncs before it acknowledges."""
+def log_check(connection: Connection, log: JetStreamLog, monitor: Monitor, settings: Settings) -> Check:
+    """Ready: NATS answers, the stream is there and as defined, and it fsyncs before it acknowledges."""
 
     async def check() -> None:
-        if await provision(connection, settings.log_replicas):
-            _log.info("stream created")
+        await require_stream(connection, settings.log_replicas)
         log.unfit = None  # Somebody mended it.
-        if not settings.unsafe_log and not await fsyncs(settings.nats_monitor_url):
+        if not settings.unsafe_log and not await monitor.fsyncs():
             raise NotDurable("sync_interval is not `always`; LEDGER_UNSAFE_LOG=1 serves on it all the same")
 
     return check

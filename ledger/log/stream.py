@@ -2,10 +2,6 @@
 
 from typing import Any, Final
 
-import httpx
-import msgspec
-from msgspec import Struct
-
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.message import ALL_SUBJECTS
@@ -13,6 +9,10 @@ from ledger.log.message import ALL_SUBJECTS
 STREAM: Final = "LEDGER"
 NOT_FOUND: Final = 10059
 NO_MESSAGE: Final = 10037
+
+
+class StreamMissing(Exception):
+    """There is no stream. Nobody makes one but `referral-ledger provision`: it may have been lost."""
 
 
 class StreamDrift(Exception):
@@ -59,43 +59,31 @@ def drift(found: dict[str, Any], replicas: int) -> list[str]:
     ]
 
 
+async def require_stream(connection: Connection, replicas: int) -> None:
+    """Raises: StreamMissing; StreamDrift, saying what differs; LogUnavailable."""
+    answer = await connection.api(f"STREAM.INFO.{STREAM}")
+    if answer.get("error", {}).get("err_code") == NOT_FOUND:
+        raise StreamMissing(f"the stream {STREAM} is not there: run `referral-ledger provision`")
+    require_as_defined(answer, replicas)
+
+
 async def provision(connection: Connection, replicas: int) -> bool:
     """Create the stream when it is missing; answers whether it was.
 
     Raises: StreamDrift, saying what differs; LogUnavailable.
     """
-    answer = await connection.api(f"STREAM.INFO.{STREAM}")
-    created: bool = answer.get("error", {}).get("err_code") == NOT_FOUND
-    if created:
+    try:
+        await require_stream(connection, replicas)
+    except StreamMissing:
         answer = await connection.api(f"STREAM.CREATE.{STREAM}", definition(replicas))
+        require_as_defined(answer, replicas)
+        return True
+    return False
+
+
+def require_as_defined(answer: dict[str, Any], replicas: int) -> None:
+    """Raises: StreamDrift or LogUnavailable, by what the server answers of the stream."""
     if "error" in answer:
         raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
     if differences := drift(answer["config"], replicas):
         raise StreamDrift(f"stream {STREAM} is not as the ledger needs it: " + "; ".join(differences))
-    return created
-
-
-class _JszConfig(Struct, frozen=True):
-    sync_always: bool = False
-
-
-class _Jsz(Struct, frozen=True):
-    config: _JszConfig = _JszConfig()
-
-
-async def fsyncs(monitor_url: str) -> bool:
-    """Whether the server syncs to disk before it acknowledges (`sync_interval: always`).
-
-    Raises: LogUnavailable, when the monitor does not answer.
-    """
-    try:
-        async with httpx.AsyncClient(timeout=2.0) as client:
-            response = await client.get(f"{monitor_url}/jsz", params={"config": "1"})
-            response.raise_for_status()
-    except httpx.HTTPError as error:
-        raise LogUnavailable(f"{monitor_url}/jsz: {error!r}") from error
-    try:
-        answer = msgspec.json.decode(response.content, type=_Jsz)
-    except msgspec.MsgspecError as error:
-        raise LogUnavailable(f"{monitor_url}/jsz: {error}") from error
-    return answer.config.sync_always

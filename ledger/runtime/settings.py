@@ -27,6 +27,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     postgres_pool_max: Annotated[int, Meta(ge=1, le=500)] = 8
     nats_url: str = "nats://127.0.0.1:4222"
     nats_monitor_url: str = "http://127.0.0.1:8222"
+    """Of a cluster all of them, separated by commas: each is asked whether it fsyncs."""
     log_replicas: Literal[1, 3, 5] = 1
     unsafe_log: bool = False
     """Serve although the log does not say that it fsyncs before it acknowledges. Data may be lost."""

@@ -7,7 +7,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from ledger.books.schema import SchemaMissing
-from ledger.log.stream import StreamDrift
+from ledger.log.stream import StreamDrift, StreamMissing
 from ledger.runtime.unavailable import Unavailable
 
 Check = Callable[[], Awaitable[None]]
@@ -34,6 +34,6 @@ def health_routes(checks: Mapping[str, Check]) -> list[HTTPRouteHandler]:
 async def verdict(check: Check) -> str:
     try:
         await check()
-    except (Unavailable, SchemaMissing, StreamDrift, NotDurable) as error:
+    except (Unavailable, SchemaMissing, StreamMissing, StreamDrift, NotDurable) as error:
         return f"{type(error).__name__}: {error}"
     return "ok"

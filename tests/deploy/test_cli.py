@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from deploy.embedded import EmbeddedNats
     from ledger.runtime.settings import Settings
+    from tests.books.shown import Books
 
     Invoke = Callable[..., Result]
 
@@ -182,6 +183,26 @@ async def test_provision_makes_the_stream_and_names_what_is_otherwise(
         assert "max_age is 1000000000000 and must be 0" in done.stdout
 
 
+async def test_a_stream_is_not_made_anew_under_the_books_of_one_that_was_lost(
+    settings: Settings, books: Books, beside_servers: CommandLine
+) -> None:
+    async with Connection(settings.nats_url, "test") as connection:
+        await connection.ready()
+        await connection.api(f"STREAM.DELETE.{STREAM}")
+        await books.execute("UPDATE checkpoint SET position = 1207, event_id = gen_random_uuid()")
+        done = beside_servers.run("provision")
+        assert done.returncode == 1
+        assert "were written from it, up to position 1,207. Restore the log." in done.stdout
+        beside_servers.variables["LEDGER_POSTGRES_DSN"] = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+        done = beside_servers.run("provision")
+        assert done.returncode == 1
+        assert "Postgres does not answer whether one was lost" in done.stdout
+        assert "error" in await connection.api(f"STREAM.INFO.{STREAM}")
+        beside_servers.variables["LEDGER_POSTGRES_DSN"] = settings.postgres_dsn
+        await books.execute(f"DROP SCHEMA {settings.postgres_schema} CASCADE")
+        assert beside_servers.run("provision").stdout == "The stream LEDGER was made.\n"
+
+
 # Nobody there
 
 
@@ -196,7 +217,7 @@ async def test_provision_makes_the_stream_and_names_what_is_otherwise(
 def test_servers_that_do_not_answer_are_told(
     invoke: Invoke, command: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.app.PROVISION_WITHIN_S", 0.5)
+    monkeypatch.setattr("deploy.provisioning.NATS_WITHIN_S", 0.5)
     monkeypatch.setattr(cli, "ANSWERS_WITHIN_S", 0.5)
     assert sentence in told(invoke(command, variables=NOBODY))
 
@@ -335,7 +356,7 @@ async def test_a_foreign_log_stops_the_projector_with_3_and_what_to_do(
     await fresh_stream(nats_server, replicas=1)
     done = beside_servers.run("work", "projector")
     assert done.returncode == 3
-    assert "The books stand still: the books stand at position 3" in done.stdout
+    assert "The books stand still: position 3 was event" in done.stdout
     assert "but the log ends at 0" in done.stdout
     assert "run `referral-ledger migrate`" in done.stdout
 

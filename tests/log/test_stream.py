@@ -17,7 +17,8 @@ from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import ALL_SUBJECTS
-from ledger.log.stream import STREAM, StreamDrift, definition, drift, fsyncs, provision
+from ledger.log.monitor import Monitor
+from ledger.log.stream import STREAM, StreamDrift, StreamMissing, definition, drift, provision, require_stream
 from tests.log.story import POLL_S, WAIT_MAX_S, first, read
 
 HOUR_NS: Final = 3_600 * 1_000_000_000
@@ -98,6 +99,12 @@ async def empty_server(nats_connection: Connection) -> Connection:
 
 
 # Provisioning
+
+
+async def test_to_look_for_the_stream_makes_none(empty_server: Connection) -> None:
+    with pytest.raises(StreamMissing, match="referral-ledger provision"):
+        await require_stream(empty_server, 1)
+    assert "error" in await empty_server.api(f"STREAM.INFO.{STREAM}")
 
 
 async def test_the_stream_is_made_once_and_found_after_that(empty_server: Connection) -> None:
@@ -194,6 +201,11 @@ async def test_nobody_empties_the_log(nats_connection: Connection) -> None:
 # Durability
 
 
+async def fsyncs(*monitors: str) -> bool:
+    async with Monitor(",".join(monitors)) as monitor:
+        return await monitor.fsyncs()
+
+
 async def test_our_servers_sync_before_they_acknowledge(
     nats_server: EmbeddedNats, nats_cluster: list[EmbeddedNats]
 ) -> None:
@@ -204,6 +216,17 @@ async def test_our_servers_sync_before_they_acknowledge(
 async def test_a_server_as_it_comes_does_not(tmp_path: Path) -> None:
     with plain_server(tmp_path, jetstream=f'jetstream {{ store_dir: "{tmp_path}/data" }}') as (_, monitor):
         assert not await fsyncs(monitor)
+
+
+async def test_one_of_several_that_does_not_is_one_too_many_and_one_that_is_away_says_nothing(
+    nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    assert await fsyncs(away, nats_server.monitor_url, nats_server.monitor_url + "/")
+    with plain_server(tmp_path, jetstream=f'jetstream {{ store_dir: "{tmp_path}/data" }}') as (_, monitor):
+        assert not await fsyncs(nats_server.monitor_url, monitor)
+    with pytest.raises(LogUnavailable, match=r"/jsz.*/jsz"):
+        await fsyncs(away, away)
 
 
 async def test_a_server_without_jetstream_syncs_nothing(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from ledger.books.schema import migrate
 from ledger.log.connection import Connection
 from ledger.log.event_log import Append, AppendUncertain, LogUnavailable
 from ledger.log.jetstream import JetStreamLog
-from ledger.log.stream import STREAM, StreamDrift, definition
+from ledger.log.stream import STREAM, StreamDrift, definition, provision
 from ledger.runtime.settings import Settings
-from services.app import application, provision_stream, require_stream
+from services.app import application, require_no_drift
 from tests.services.caller import Caller, problem_in, refused, serving, started, until
 from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, by
 from workers.projector import project
@@ -77,6 +77,13 @@ async def readiness(client: httpx.AsyncClient) -> tuple[int, dict[str, str]]:
     return answer.status_code, verdicts
 
 
+async def stream_on(settings: Settings) -> bool:
+    """Makes it, where there is none; whoever serves does not."""
+    async with Connection(settings.nats_url, "test") as connection:
+        await connection.ready()
+        return await provision(connection, 1)
+
+
 async def end_of(settings: Settings) -> int:
     async with Connection(settings.nats_url, "test") as connection:
         await connection.ready()
@@ -90,6 +97,7 @@ async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves
     on_own_nats: Settings, own_nats: EmbeddedNats
 ) -> None:
     own_nats.start()
+    assert await stream_on(on_own_nats)
     async with serving("all", on_own_nats) as client, books_following(on_own_nats):
         ledger = Caller(client)
         await ledger.recorded("/favours", THANKED, key="before")
@@ -297,7 +305,14 @@ async def test_it_starts_before_its_servers_and_serves_once_they_are_there(
 
         own_nats.start()
 
-        async def written() -> bool:  # The stream is made without anybody asking whether it is ready.
+        async def found_none() -> bool:
+            return (await readiness(client))[1]["log"].startswith("StreamMissing")
+
+        await until(found_none)
+        refused(await ledger.post("/favours", THANKED, key="early"), 503, "log_unavailable", retryable=True)
+        assert await stream_on(own)
+
+        async def written() -> bool:
             return (await ledger.post("/favours", THANKED, key="early")).status_code == 201
 
         await until(written)
@@ -345,6 +360,7 @@ async def test_a_log_that_does_not_fsync_is_not_ready_unless_told_so(settings: S
     server.start()
     try:
         forgetful = msgspec.structs.replace(settings, nats_url=server.url, nats_monitor_url=server.monitor_url)
+        assert await stream_on(forgetful)
 
         async def verdict(of: Settings) -> tuple[int, str]:
             async with started("command", of) as client:
@@ -416,25 +432,28 @@ async def test_a_stream_that_is_not_as_defined_is_not_ready_and_said_why(drifted
 
 async def test_before_anything_is_served_a_stream_that_is_not_as_defined_is_refused(drifted: Settings) -> None:
     with pytest.raises(StreamDrift, match="max_age is 3600000000000 and must be 0"):
-        await require_stream(drifted)
-    with pytest.raises(StreamDrift):
-        await provision_stream(drifted)
+        await require_no_drift(drifted)
 
 
-async def test_a_stream_is_made_once(settings: Settings, connection: Connection) -> None:
+async def test_a_stream_that_was_lost_is_not_made_anew_by_whoever_serves(
+    settings: Settings, connection: Connection, ledger: Caller
+) -> None:
+    await ledger.recorded("/favours", THANKED, key="before")
     await connection.api(f"STREAM.DELETE.{STREAM}")
-    assert [await provision_stream(settings) for _ in range(2)] == [True, False]
-    await require_stream(settings)
+    await require_no_drift(settings)
+    for _ in range(2):
+        status, verdicts = await readiness(ledger.client)
+        assert (status, verdicts["log"].partition(":")[0]) == (503, "StreamMissing")
+        refused(await ledger.post("/favours", THANKED, key="before"), 503, "log_unavailable", retryable=True)
+    assert "error" in await connection.api(f"STREAM.INFO.{STREAM}")
 
 
 async def test_a_log_that_is_not_there_yet_is_no_reason_not_to_start(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.app.PROVISION_WITHIN_S", 0.4)
+    monkeypatch.setattr("services.app.CHECK_WITHIN_S", 0.4)
     nowhere = msgspec.structs.replace(settings, nats_url=f"nats://{HOST}:{free_port()}")
-    await require_stream(nowhere)
-    with pytest.raises((LogUnavailable, TimeoutError)):
-        await provision_stream(nowhere)
+    await require_no_drift(nowhere)
 
 
 # Callers who go away
