@@ -3,10 +3,12 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
+import sqlparse
 
 from deploy.embedded import Cluster, EmbeddedNats, EmbeddedPostgres, free_port
 from ledger.books.schema import migrate
@@ -24,6 +26,19 @@ _schemas = itertools.count(1)
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_are_parsed_once() -> Iterator[None]:
+    """The same text is split into the same statements, and takes longer to split than to execute."""
+    once = cache(sqlparse.split)
+
+    def split(text: str) -> list[str]:
+        return [str(statement) for statement in once(text)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlparse, "split", split)
+        yield
 
 
 @pytest.fixture(scope="session")

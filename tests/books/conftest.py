@@ -1,11 +1,8 @@
-"""What makes a test of the books quick, and books that are large."""
+"""Books that are large."""
 
-from collections.abc import Iterator
-from functools import cache
 from typing import Final
 
 import pytest
-import sqlparse
 
 from deploy.embedded import EmbeddedPostgres
 from ledger.books.schema import connected, migrate
@@ -13,19 +10,6 @@ from tests.books.filling import fill
 from tests.books.shown import Books
 
 FILLED_WITHIN_S: Final = 300.0
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _migrations_are_parsed_once() -> Iterator[None]:
-    """The same text is split into the same statements, and takes longer to split than to execute."""
-    once = cache(sqlparse.split)
-
-    def split(text: str) -> list[str]:
-        return [str(statement) for statement in once(text)]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlparse, "split", split)
-        yield
 
 
 @pytest.fixture(scope="session")
