@@ -1,17 +1,18 @@
 """Real servers for every test that asks: started once a session, a fresh schema and stream a test."""
 
 import asyncio
+import gc
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import sqlparse
 
 from deploy.embedded import Cluster, EmbeddedNats, EmbeddedPostgres, free_port
-from ledger.books.schema import migrate
+from ledger.books.schema import UNREACHABLE, migrate
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.stream import STREAM, provision
@@ -47,6 +48,22 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+async def broken_connections() -> AsyncGenerator[None, None]:
+    """A connection that breaks in the middle may leave a future in asyncpg behind, which nobody can await."""
+    loop = asyncio.get_running_loop()
+    others = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), UNREACHABLE) and others is not None:
+            others(loop, context)
+
+    loop.set_exception_handler(handle)
+    yield
+    gc.collect()
+    loop.set_exception_handler(others)
 
 
 @pytest.fixture(scope="session")

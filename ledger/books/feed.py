@@ -5,12 +5,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
-import asyncpg
 from msgspec import Struct
 
+from ledger.books.pool import fetched, pool_of
 from ledger.books.queries import named
-from ledger.books.reader import leave_as_it_is
-from ledger.books.schema import connection_options, reaching
 from ledger.domain.refusals import Bug
 
 QUERIES: Final = named("feed")
@@ -68,13 +66,7 @@ class Feed:
         self._schema = schema
 
     async def __aenter__(self) -> Self:
-        self._pool = await asyncpg.create_pool(
-            self._dsn,
-            min_size=0,
-            max_size=CONNECTIONS_MAX,
-            reset=leave_as_it_is,
-            **connection_options(self._schema, "feed", planner=IN_ORDER),
-        )
+        self._pool = await pool_of(self._dsn, self._schema, "feed", CONNECTIONS_MAX, planner=IN_ORDER)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -99,8 +91,7 @@ class Feed:
         return (entries[-1].position if len(entries) == limit else min(shown, until)), entries
 
     async def _rows(self, query: str, *arguments: Any) -> tuple[int, list[Looked]]:
-        with reaching():
-            rows = await self._pool.fetch(QUERIES[query], *arguments)
+        rows = await fetched(self._pool, QUERIES[query], *arguments)
         if not rows:
             raise Bug(f"{query} answered nothing: the books have no checkpoint")
         found = [Looked(row[1], Entry(*row[2:])) for row in map(tuple, rows) if row[2] is not None]

@@ -11,15 +11,9 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from ledger.books.pool import ACQUIRE_MAX_S, fetched, pool_of
 from ledger.books.queries import named
-from ledger.books.schema import (
-    BooksUnavailable,
-    SchemaMissing,
-    connected,
-    connection_options,
-    reaching,
-    require_schema,
-)
+from ledger.books.schema import BooksUnavailable, SchemaMissing, connected, reaching, require_schema
 from ledger.domain.refusals import Bug
 from ledger.domain.standing import Stage, stage
 from ledger.domain.values import State
@@ -88,10 +82,6 @@ class Due(Struct, frozen=True):
     due_at: datetime
 
 
-async def leave_as_it_is(_: object) -> None:
-    """What the pool does with a connection that comes back. A query leaves nothing on it: no round trip is needed."""
-
-
 class Reader:
     """Reads the books. Each answer comes with the position it shows.
 
@@ -107,14 +97,7 @@ class Reader:
         self._listening: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        # No connection is made before it is needed: a process may start before its books do.
-        self._pool = await asyncpg.create_pool(
-            self._dsn,
-            min_size=0,
-            max_size=self._pool_max,
-            reset=leave_as_it_is,
-            **connection_options(self._schema, "reader"),
-        )
+        self._pool = await pool_of(self._dsn, self._schema, "reader", self._pool_max)
         self._listening = asyncio.create_task(self._listen())
         return self
 
@@ -199,7 +182,7 @@ class Reader:
     async def check(self) -> None:
         """Raises: BooksUnavailable or SchemaMissing, when reads would fail."""
         with reaching():
-            async with self._pool.acquire(timeout=WAIT_MAX_S) as connection:
+            async with self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection:
                 await require_schema(connection, self._schema)
 
     async def rows(
@@ -213,9 +196,7 @@ class Reader:
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence["asyncpg.Record"]:
         """The answer of a query, perhaps none."""
-        with reaching():
-            rows: Sequence[asyncpg.Record] = await self._pool.fetch(sql, *arguments)
-        return rows
+        return await fetched(self._pool, sql, *arguments)
 
     async def _listen(self) -> None:
         """Hear of every commit of the writer, for ever."""

@@ -1,17 +1,22 @@
 """The readers: every question is answered as of a position, and a position can be waited for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+import psutil
 import pytest
 
 from deploy.embedded import EmbeddedPostgres, free_port
+from ledger.books import pool as pool_module
 from ledger.books import reader as reader_module
+from ledger.books.feed import Feed
 from ledger.books.reader import BooksBehind, Due, HeldAggregate, MemberBalance, PairTally, Reader, Summary
 from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate
 from ledger.domain.catalog import KINDS
@@ -426,7 +431,7 @@ async def test_the_check_finds_a_schema_that_was_dropped(books: Books, reader: R
 async def test_the_check_gives_up_when_every_connection_is_taken(
     books: Books, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.05)
+    monkeypatch.setattr(reader_module, "ACQUIRE_MAX_S", 0.05)
     taken = [await reader._pool.acquire() for _ in range(2)]
     with pytest.raises(BooksUnavailable):
         await reader.check()
@@ -473,3 +478,50 @@ async def test_postgres_may_stop_and_come_back(
                 await waiting
         finally:
             server.stop()
+
+
+@contextmanager
+def hanging(server: EmbeddedPostgres) -> Generator[None]:
+    """Postgres neither answers nor ends, as on a disk that does not come back."""
+    postmaster = psutil.Process(server.pid)
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+async def test_while_postgres_hangs_every_read_is_refused_in_time_and_afterwards_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_connections: None
+) -> None:
+    """Those who have a connection, those who wait for one, and those who need a new one."""
+    monkeypatch.setattr(pool_module, "ACQUIRE_MAX_S", 0.2)
+    monkeypatch.setattr(pool_module, "QUERY_MAX_S", 0.5)
+    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
+    books = Books(server.dsn, "books")
+    server.start()
+    try:
+        await migrate(books.dsn, books.schema)
+        async with books.reader() as reader, Feed(books.dsn, books.schema) as feed:
+            reads: list[Callable[[], Coroutine[Any, Any, object]]] = [
+                reader.position,
+                lambda: feed.since(0, [ACME], 1),
+            ] * 8
+            await asyncio.gather(*(read() for read in reads))
+            with hanging(server):
+                for _ in range(2):
+                    async with asyncio.timeout(5):
+                        answers = await asyncio.gather(*(read() for read in reads), return_exceptions=True)
+                    assert {type(answer) for answer in answers} == {BooksUnavailable}
+            for read in reads:
+                await until(partial(holds, read))
+    finally:
+        server.stop()
+
+
+def test_a_read_is_refused_after_fourteen_seconds_at_the_latest() -> None:
+    """It waits for a connection, for its answer, and for the connection to be fit for others again."""
+    assert pool_module.ACQUIRE_MAX_S + pool_module.QUERY_MAX_S + pool_module.ACQUIRE_MAX_S == 14

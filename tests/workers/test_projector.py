@@ -1,14 +1,13 @@
 """The projector: what is in the log comes into the books, once, whatever is killed meanwhile."""
 
 import asyncio
-import gc
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import pytest
@@ -487,22 +486,6 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("workers.projector.the_writer", trying)
     monkeypatch.setattr("workers.projector.RETRY_WAIT_S", 0.05)
     return tried
-
-
-@pytest.fixture
-async def broken_connections() -> AsyncGenerator[None, None]:
-    """A connection that breaks in the middle of a COPY leaves a future in asyncpg behind, which nobody can await."""
-    loop = asyncio.get_running_loop()
-    others = loop.get_exception_handler()
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), UNREACHABLE) and others is not None:
-            others(loop, context)
-
-    loop.set_exception_handler(handle)
-    yield
-    gc.collect()
-    loop.set_exception_handler(others)
 
 
 async def test_a_projector_waits_for_its_schema(
