@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from ledger.domain.values import MemberId
 from services.http.problems import InvalidField
 
 FORM: Final = 2
@@ -43,8 +44,26 @@ def after_cursor(cursor: str | None, query: str, community: str) -> str:
     except (ValueError, msgspec.DecodeError):
         pass
     if read is None or (read.form, read.query, read.community) != (FORM, query, community):
-        raise InvalidField(field="cursor", source="query", reason="not a cursor of this list")
+        raise not_of_this_list()
     return read.after
+
+
+def member_after_cursor(cursor: str | None, query: str, community: str) -> str:
+    """The member whom the page begins after; nobody, without a cursor.
+
+    Raises: InvalidField. Anybody may make a cursor: it is sealed, and not signed.
+    """
+    after = after_cursor(cursor, query, community)
+    if cursor is None:
+        return after
+    try:
+        return msgspec.convert(after, MemberId)
+    except msgspec.ValidationError:
+        raise not_of_this_list() from None
+
+
+def not_of_this_list() -> InvalidField:
+    return InvalidField(field="cursor", source="query", reason="not a cursor of this list")
 
 
 def spelt(unpacked: bytes) -> str:

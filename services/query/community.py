@@ -25,7 +25,7 @@ from services.http.conventions import (
     community_of,
     id_of,
 )
-from services.http.cursor import after_cursor, cursor_after
+from services.http.cursor import cursor_after, member_after_cursor
 from services.query.clocks import clocks_of
 from services.query.shown import PROBLEMS, shown
 from services.query.views import (
@@ -49,7 +49,7 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     ) -> Response[BalancesPage]:
         """Every member's balance. For services: members see their own."""
         tenant = community_of(community)
-        after = after_cursor(cursor, "balances", tenant)
+        after = member_after_cursor(cursor, "balances", tenant)
         await reader.reach(min_position)
         position, found = await reader.balances(tenant, after, limit + 1)
         page = [balance_view(balance) for balance in found[:limit]]

@@ -24,8 +24,7 @@ from services.http.conventions import (
     community_of,
     viewer_of,
 )
-from services.http.cursor import after_cursor, cursor_after
-from services.http.problems import InvalidField
+from services.http.cursor import after_cursor, cursor_after, not_of_this_list
 from services.http.views import PLURALS, PRIVATE, VIEWS, Held, View, view_of
 from services.query.filters import LISTED, documenting_filters, filters_of
 from services.query.shown import PROBLEMS, shown
@@ -130,5 +129,5 @@ def state_in(view: View) -> str:
 def position_in(after: str) -> int:
     """Raises: InvalidField. Anybody may make a cursor: it is sealed, and not signed."""
     if not (after.isascii() and after.isdecimal() and len(after) <= len(str(AFTER_ALL)) and int(after) <= AFTER_ALL):
-        raise InvalidField(field="cursor", source="query", reason="not a cursor of this list")
+        raise not_of_this_list()
     return int(after)

@@ -29,7 +29,7 @@ from services.http.conventions import (
     member_of,
     other_of,
 )
-from services.http.cursor import after_cursor, cursor_after
+from services.http.cursor import cursor_after, member_after_cursor
 from services.http.problems import InvalidField
 from services.query.clocks import clocks_of
 from services.query.shown import PERSONAL, only_for, shown
@@ -94,7 +94,7 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         tenant, whose = community_of(community), member_of(member)
         only_for(viewer, whose)
         query = f"pairs {whose}"
-        after = after_cursor(cursor, query, tenant)
+        after = member_after_cursor(cursor, query, tenant)
         await reader.reach(min_position)
         position, found = await reader.pairs(tenant, whose, after, limit + 1)
         page = [pair_view(whose, tally) for tally in found[:limit]]

@@ -31,7 +31,7 @@ from services.http.conventions import (
     member_of,
     other_of,
 )
-from services.http.cursor import after_cursor, cursor_after
+from services.http.cursor import after_cursor, cursor_after, not_of_this_list
 from services.http.problems import InvalidField
 from services.query.representations import PROBLEMS, InForms, as_accepted, form_of
 from services.query.shown import only_for, shown
@@ -222,6 +222,6 @@ def read(after: str) -> tuple[Place | None, int]:
         return None, 0
     match = WRITTEN.fullmatch(after)
     if match is None:
-        raise InvalidField(field="cursor", source="query", reason="not a cursor of this list")
+        raise not_of_this_list()
     microseconds, position, leg, known = map(int, match.groups())
     return Place(EPOCH + microseconds * MICROSECOND, position, leg), known

@@ -41,6 +41,7 @@ from tests.services.lives import (
 )
 
 NOBODY: Final = "0198c0de-0000-7000-8000-00000000ffff"
+NO_MEMBERS: Final = {"NUL": "\0", "nobody": "", "a sentence": "ada and bob", "the clock": "clock", "a book": "a" * 65}
 DEEP: Final = 100_000
 THANKED: Final = FAVOUR | by("bob")
 
@@ -566,6 +567,11 @@ def queries() -> list[Wrong]:
         *(a_query(f"min_position={at}", f"/summary?min_position={at}", "min_position") for at in ("-1", "x", "1.5")),
         *(a_query(f"a cursor {name}", f"/balances?cursor={cursor}", "cursor") for name, cursor in bad_cursors.items()),
         a_query("a cursor of another member", f"/members/bob/pairs?cursor={pairs_of_ada}", "cursor"),
+        *(
+            a_query(f"a made-up cursor after {name}", f"{path}?cursor={cursor_after(query, 'acme', after)}", "cursor")
+            for name, after in NO_MEMBERS.items()
+            for path, query in (("/balances", "balances"), ("/members/ada/pairs", "pairs ada"))
+        ),
         a_query("a limit of pairs", "/members/ada/pairs?limit=501", "limit"),
     ]
 
