@@ -36,14 +36,21 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     import nats.errors
     import uvloop
 
-    try:
-        return uvloop.run(work)
-    except (
+    from ledger.runtime.unavailable import Unavailable
+
+    refusals = (
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidCatalogNameError,
         asyncpg.InsufficientPrivilegeError,
-    ) as error:
+    )
+    try:
+        return uvloop.run(work)
+    except refusals as error:
         raise Failure(f"Postgres refuses: {error}") from None
+    except Unavailable as error:  # A process would wait for what a person is told now.
+        if isinstance(error.__cause__, refusals):
+            raise Failure(f"Postgres refuses: {error.__cause__}") from None
+        raise
     except nats.errors.Error as error:
         raise Failure(f"NATS: {error}") from None
 

@@ -125,6 +125,16 @@ async def books(postgres: EmbeddedPostgres, schema: str) -> Books:
 
 
 @pytest.fixture
+async def stranger(postgres: EmbeddedPostgres, schema: str) -> AsyncIterator[str]:
+    """A login of this name may connect, and nothing else."""
+    name = f"stranger_to_{schema}"
+    async with Books(postgres.dsn, schema).connection() as connection:
+        await connection.execute(f"CREATE ROLE {name} LOGIN")
+        yield name
+        await connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+@pytest.fixture
 async def settings(postgres: EmbeddedPostgres, nats_server: EmbeddedNats, schema: str) -> Settings:
     """Settings of a ledger of one's own: an empty stream, and empty books."""
     await migrate(postgres.dsn, schema)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 from msgspec import Struct
 
 from ledger.books.pool import ACQUIRE_MAX_S, fetched, pool_of
@@ -24,6 +25,8 @@ QUERIES: Final = named("reader")
 WAIT_MAX_S: Final = 2.0
 RECONNECT_WAIT_S: Final = 0.5
 KEEPALIVE_S: Final = 5.0
+
+_log = structlog.get_logger()
 
 Order = Literal["oldest", "newest"]  # Which comes first.
 
@@ -199,20 +202,30 @@ class Reader:
         return await fetched(self._pool, sql, *arguments)
 
     async def _listen(self) -> None:
-        """Hear of every commit of the writer, for ever."""
+        """Hear of every commit of the writer, for ever: without it, whoever waits for a position waits in vain."""
+        told: str | None = None
         while True:
-            with suppress(BooksUnavailable, SchemaMissing):
-                async with connected(self._dsn, self._schema, "watermark") as connection:
-                    with reaching():
-                        await connection.add_listener(f"ledger_{self._schema}", self._on_notice)
-                        while True:
-                            # What was committed before we listened, and a sign of life of the connection. Books that
-                            # were made anew are further back.
-                            position = int(await connection.fetchval(QUERIES["position"]) or 0)
-                            self._position = min(self._position, position)
-                            self._show(position)
-                            await asyncio.sleep(KEEPALIVE_S)
+            try:
+                await self._hear()
+            except (BooksUnavailable, SchemaMissing):
+                told = None  # Whoever reads is told so.
+            except Exception as bug:  # noqa: BLE001  Whatever it is, it may pass: it is said once, and tried again.
+                if repr(bug) != told:
+                    _log.error("bug", task="watermark", exc_info=bug)
+                told = repr(bug)
             await asyncio.sleep(RECONNECT_WAIT_S)
+
+    async def _hear(self) -> None:
+        async with connected(self._dsn, self._schema, "watermark") as connection:
+            with reaching():
+                await connection.add_listener(f"ledger_{self._schema}", self._on_notice)
+                while True:
+                    # What was committed before we listened, and a sign of life of the connection. Books that were made
+                    # anew are further back.
+                    position = int(await connection.fetchval(QUERIES["position"]) or 0)
+                    self._position = min(self._position, position)
+                    self._show(position)
+                    await asyncio.sleep(KEEPALIVE_S)
 
     def _on_notice(self, _connection: object, _pid: int, _channel: str, position: object) -> None:
         self._show(int(str(position)))

@@ -22,19 +22,22 @@ BEGUN: Final = "SELECT to_regclass(quote_ident($1) || '.checkpoint') IS NOT NULL
 NO_HINTS: Final[Mapping[str, str]] = MappingProxyType({})
 CONNECT_TIMEOUT_S: Final = 5.0
 
+# Whole classes of errors where Postgres has them: what ails a server or a transaction passes, and a right may be given,
+# while we wait. What no waiting mends is none of these, but a bug.
 UNREACHABLE: Final = (
     OSError,
     TimeoutError,
-    asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InvalidCatalogNameError,  # A database, a login or a right may be given while we wait.
-    asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InternalClientError,  # How a connection ends that was cut in the middle of an answer.
+    asyncpg.PostgresConnectionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # A login, a database or a right may be given.
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.TransactionRollbackError,  # A deadlock, or a conflict of two transactions.
+    asyncpg.InsufficientResourcesError,  # No disk, memory or connection is left.
+    asyncpg.OperatorInterventionError,  # It shuts down, starts up, or a query is called off.
+    asyncpg.PostgresSystemError,  # The disk fails.
 )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,14 @@ from uuid import UUID
 import asyncpg
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from deploy.embedded import EmbeddedPostgres, free_port
 from ledger.books import pool as pool_module
 from ledger.books import reader as reader_module
 from ledger.books.feed import Feed
 from ledger.books.reader import BooksBehind, Due, HeldAggregate, MemberBalance, PairTally, Reader, Summary
-from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate
+from ledger.books.schema import BooksUnavailable, SchemaMissing, connected, migrate
 from ledger.domain.catalog import KINDS
 from ledger.domain.contact import MakeContact
 from ledger.domain.dispute import OpenDispute
@@ -414,6 +415,58 @@ async def test_reading_begins_once_the_schema_is_there(
         await books.write(await chronicle.events())
         async with asyncio.timeout(5):
             await waiting
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How often somebody has begun to listen."""
+    tried: list[str] = []
+
+    def trying(dsn: str, schema: str, name: str) -> AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
+        tried.append(name)
+        return connected(dsn, schema, name)
+
+    monkeypatch.setattr(reader_module, "connected", trying)
+    monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
+    return tried
+
+
+async def test_a_right_that_is_given_while_we_wait_is_made_use_of(
+    books: Books, stranger: str, chronicle: Chronicle, tries: list[str]
+) -> None:
+    await books.execute(f"GRANT USAGE ON SCHEMA {books.schema} TO {stranger}")
+    await chronicle.thanks(1)
+    async with Reader(books.dsn.replace("postgres@", f"{stranger}@"), books.schema, 1) as reader:
+        for ask in (reader.position, reader.check):
+            with pytest.raises(BooksUnavailable, match="permission denied"):
+                await ask()
+        await until(lambda: holds_by_now(lambda: len(tries) > 2))
+        await books.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {books.schema} TO {stranger}")
+        waiting = asyncio.create_task(reader.beyond(0))
+        await books.write(await chronicle.events())
+        async with asyncio.timeout(5):
+            await waiting
+        assert await reader.position() == 1
+
+
+async def test_whatever_goes_wrong_the_books_are_heard_of_again_and_it_is_said_once(
+    books: Books, chronicle: Chronicle, tries: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await chronicle.thanks(1)
+    await books.write(await chronicle.events())
+    queries, odd = reader_module.QUERIES, {**reader_module.QUERIES, "position": "SELECT 'a few'"}
+    monkeypatch.setattr(reader_module, "QUERIES", odd)
+    with capture_logs() as logs:
+        async with books.reader() as reader:
+            await until(lambda: holds_by_now(lambda: len(tries) > 2))
+            monkeypatch.setattr(reader_module, "QUERIES", queries)
+            async with asyncio.timeout(5):
+                await reader.beyond(0)
+    assert [(entry["log_level"], entry["task"]) for entry in logs] == [("error", "watermark")]
+
+
+async def holds_by_now(condition: Callable[[], bool]) -> bool:
+    return condition()
 
 
 async def test_the_check_is_content_with_a_schema_that_is_up_to_date(reader: Reader) -> None:

@@ -236,9 +236,22 @@ def test_a_wrong_address_or_database_is_told(anyio_backend: str, settings: Setti
     assert 'database "elsewhere" does not exist' in told(
         invoke("migrate", variables=beside | {"LEDGER_POSTGRES_DSN": other})
     )
+    assert 'Postgres refuses: role "nobody" does not exist' in told(
+        invoke("migrate", variables=beside | {"LEDGER_POSTGRES_DSN": as_login(settings, "nobody")})
+    )
     assert "invalid DSN" in told(invoke("migrate", variables=beside | {"LEDGER_POSTGRES_DSN": "rubbish"}))
     wrong = beside | {"LEDGER_NATS_URL": "nats://127.0.0.1:99999"}
     assert "NATS: nats: invalid connect url" in told(invoke("provision", variables=wrong))
+
+
+def test_a_right_that_is_lacking_is_told(anyio_backend: str, settings: Settings, stranger: str, invoke: Invoke) -> None:
+    variables = variables_of(settings) | {"LEDGER_POSTGRES_DSN": as_login(settings, stranger)}
+    for command in ("migrate", "verify"):
+        assert "Postgres refuses: permission denied" in told(invoke(command, variables=variables))
+
+
+def as_login(settings: Settings, name: str) -> str:
+    return settings.postgres_dsn.replace("postgres@", f"{name}@")
 
 
 # Serving
