@@ -1,8 +1,8 @@
 """The audit: everything derived anew from the log, apart from the code that writes the books, and held against them.
 
-It compares the journal's bytes, the snapshots, every posting with its running balance, what every member and every
-pair has, all aggregates with their deadlines and tags, and the zero sum. It only reads, and sees the books as of one
-moment.
+It compares the journal's bytes, the snapshots and the commands that they remember, every posting with its running
+balance, what every member and every pair has, all aggregates with their deadlines and tags, and the zero sum. It only
+reads, and sees the books as of one moment.
 """
 
 from collections import Counter
@@ -26,12 +26,13 @@ from ledger.domain.refusals import Bug
 from ledger.domain.standing import weight
 from ledger.domain.values import State, tag_of
 from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
-from ledger.log.aggregate import snapshot_of
+from ledger.log.aggregate import REMEMBERED_COMMANDS, CommandMark, snapshot_of
 from ledger.log.event_log import EventLog
 
 QUERIES: Final = named("audit")
 CURSOR_ROWS: Final = 1_000
 AUDIT_TIMEOUT_S: Final = 3_600.0
+DIGEST_BYTES: Final = 8
 ACCOUNTS: Final = ("main", "stake", "disputed")
 TALLIES: Final = ("given", "received", "recent_given", "recent_received", "settled", "kept", "broken", "postings")
 SUMS: Final = (*ACCOUNTS, *TALLIES)
@@ -81,13 +82,17 @@ class Report(Struct):
 
 
 class Row(Struct):
-    """An aggregate as the events make it. The state is kept as bytes: there may be millions."""
+    """An aggregate as the events make it. The state is kept as bytes: there may be millions.
+
+    `commands` are the digests of the last ones that it has seen, one after the other.
+    """
 
     version: int
     position: int
     began: int
     began_at: datetime
     state: bytes
+    commands: bytes
 
 
 class Audit:
@@ -182,14 +187,25 @@ class Audit:
             self.differ(f"position {event.position}: {bug}")
             return None
         version = before.version + 1 if before else 1
+        seen = before.commands if before else b""
         said = snapshot_of(event)
-        if said is not None and said != (version, state):
-            self.differ(f"position {event.position}: its snapshot says {said}, its history {(version, state)}")
+        if said is not None and said[:2] != (version, state):
+            self.differ(f"position {event.position}: its snapshot says {said[:2]}, its history {(version, state)}")
+        if said is not None and b"".join(map(digest, said[2])) != seen:
+            counts = f"({len(said[2])}) than its history last saw ({len(seen) // DIGEST_BYTES})"
+            self.differ(f"position {event.position}: its snapshot remembers other commands {counts}")
         if said is None and before is not None:
             self.differ(f"position {event.position}: it lacks the snapshot that every event after the first carries")
+        mark = CommandMark(event.envelope.commandid, event.envelope.fingerprint, event.position)
+        seen = (seen + digest(mark))[-REMEMBERED_COMMANDS * DIGEST_BYTES :]
         began, began_at = (before.began, before.began_at) if before else (event.position, recorded_at(event))
-        self.rows[event.ref] = Row(version, event.position, began, began_at, encode_state(state))
+        self.rows[event.ref] = Row(version, event.position, began, began_at, encode_state(state), seen)
         return state
+
+
+def digest(mark: CommandMark) -> bytes:
+    """What tells one command from another within this process, in a fraction of its size."""
+    return hash(mark).to_bytes(DIGEST_BYTES, "little", signed=True)
 
 
 class Ordered:

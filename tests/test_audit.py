@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -17,9 +18,10 @@ from ledger.books.reader import Reader
 from ledger.books.schema import SchemaMissing, connected
 from ledger.domain.catalog import KINDS
 from ledger.domain.favour import FavourForgiven, Posted, RecordFavour, evolve
+from ledger.domain.member import JoinMember, PauseMember, ResumeMember, membership_id
 from ledger.domain.values import State
 from ledger.envelope import TYPES, AggregateRef, encode
-from ledger.log.aggregate import aggregate_of, snapshot_after
+from ledger.log.aggregate import REMEMBERED_COMMANDS, aggregate_of, snapshot_after
 from ledger.log.event_log import Append
 from ledger.log.executor import Executor, Outcome, Submission
 from ledger.log.jetstream import JetStreamLog
@@ -412,6 +414,11 @@ async def test_books_of_another_log_differ_in_every_event(few: Ledger, nats_serv
     [
         ("version", r"^position 2: its snapshot says \(7, Forgiven.+, its history \(2, Forgiven"),
         ("state", r"^position 2: its snapshot says \(2, Posted.+, its history \(2, Forgiven"),
+        ("no commands", r"^position 2: its snapshot remembers other commands \(0\) than its history last saw \(1\)$"),
+        (
+            "another command",
+            r"^position 2: its snapshot remembers other commands \(1\) than its history last saw \(1\)$",
+        ),
         ("nothing", "^position 2: it lacks the snapshot that every event after the first carries"),
         ("rubbish", "^poison event at position 2: its aggregate cannot be read"),
     ],
@@ -422,13 +429,15 @@ async def test_a_snapshot_that_lies_is_found(ledger: Ledger, lie: str, named: st
     (last,) = await ledger.log.last([ref])
     assert last is not None
     before = aggregate_of(last)
-    posted = before.state
+    (mark,), posted = before.commands, before.state
     assert isinstance(posted, Posted)
     event = FavourForgiven(giver=posted.giver, receiver=posted.receiver, points=posted.points)
     forgiven = evolve(posted, event)
     snapshot = {
         "version": snapshot_after(replace(before, version=6), forgiven),
         "state": snapshot_after(before, posted),
+        "no commands": snapshot_after(replace(before, commands=()), forgiven),
+        "another command": snapshot_after(replace(before, commands=(replace(mark, fingerprint="0" * 64),)), forgiven),
         "nothing": None,
         "rubbish": b"{}",
     }[lie]
@@ -437,6 +446,19 @@ async def test_a_snapshot_that_lies_is_found(ledger: Ledger, lie: str, named: st
     await ledger.project()
     (sentence,) = await ledger.differences()
     assert re.search(named, sentence)
+
+
+async def test_of_a_long_life_the_last_commands_are_remembered_and_no_others(ledger: Ledger) -> None:
+    step = partial(Submission, community="acme", kind="member", id=membership_id("acme", "ada"))
+    submissions = [step(operation="member.join", command=JoinMember(actor="ada", member="ada"))]
+    for number in range(REMEMBERED_COMMANDS + 2):
+        pause = number % 2 == 0
+        command = PauseMember(actor="ada") if pause else ResumeMember(actor="ada")
+        submissions.append(step(operation="member.pause" if pause else "member.resume", command=command))
+    for outcome in await ledger.executor.execute_all(submissions):
+        assert isinstance(outcome, Outcome)
+    await ledger.project()
+    assert await ledger.differences() == []
 
 
 async def test_a_log_that_cannot_be_read_any_more_is_named(few: Ledger, nats_server: EmbeddedNats) -> None:

@@ -66,9 +66,12 @@ def snapshot_after(before: Aggregate, state: State) -> bytes:
     return _encode(Snapshot(before.version + 1, msgspec.Raw(encode_state(state)), before.commands))
 
 
-def snapshot_of(recorded: Recorded) -> tuple[int, State] | None:
-    """The version and state that an event says it leaves behind; None for one without a snapshot."""
+def snapshot_of(recorded: Recorded) -> tuple[int, State, tuple[CommandMark, ...]] | None:
+    """The version and state that an event says it leaves behind, and the commands that it remembers from before it.
+
+    None for one without a snapshot. Raises: Poison.
+    """
     if recorded.snapshot is None:
         return None
     aggregate = aggregate_of(recorded)
-    return aggregate.version, aggregate.state
+    return aggregate.version, aggregate.state, _decode(recorded.snapshot).commands
