@@ -11,6 +11,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from ledger.books.listing import SKEW_MAX
 from ledger.books.queries import named, newest_first
 from ledger.books.reader import Order, Reader
 from ledger.domain.values import Account
@@ -113,10 +114,10 @@ class History:
         self._reader = reader
 
     async def known(self, at: datetime | None) -> int:
-        """The position up to which everything was known at a time; without one, up to which it is shown now."""
+        """The last position that was recorded by a time, never less by a later one. Without a time: the last shown."""
         if at is None:
             return await self._reader.position()
-        (row,) = await self._rows("known_at", at)
+        (row,) = await self._rows("known_at", at, SKEW_MAX)
         return min(int(row["position"]), int(row["shown"]))
 
     async def sums(self, holder: Holder, known: int, places: Sequence[Place]) -> list[Sums]:

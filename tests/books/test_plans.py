@@ -9,6 +9,7 @@ import pytest
 
 from ledger.books import entries, history
 from ledger.books.fold import FOLIO_LINES
+from ledger.books.listing import SKEW_MAX
 from ledger.books.reader import Order
 from tests.books.filling import BUSY, ENTRIES, LARGE, SELDOM, THINGS
 from tests.books.planning import Values, plan_of, planned
@@ -28,7 +29,7 @@ SINCE: Final = {"one_folio_per_number", "one_posting_per_leg"}  # The postings s
 
 # By query: what it is asked with, and the indexes that it may go along, of which it goes along at least one.
 ALONG: Final[dict[str, tuple[tuple[Any, ...], set[str]]]] = {
-    "known_at": ((AT,), {"events_by_time"}),
+    "known_at": ((AT, SKEW_MAX), {"events_by_time"}),
     "member_sums": (SUMS, {"one_line_per_posting", *SINCE}),
     "pair_sums": ((*SUMS, SELDOM), {"lines_by_pair", *SINCE}),
     "member_lines": (LINES, {"lines_by_time", *SINCE, "one_event_per_position"}),

@@ -3,12 +3,21 @@
 -- happened is by time, position and leg; a place in that order is all three.
 
 -- name: known_at
--- How far the log had come at $1, as far as the books show it.
+-- How far the log had come at $1, as far as the books show it: up to the last position that was recorded by then. That is not
+-- the one with the latest time: the clock of a log's new leader may be behind that of the last, by $2 at most. So the last
+-- position is looked for among all that were recorded up to $2 before the latest time, in the index alone; a later $1 never
+-- knows less. OFFSET 0 keeps the planner from looking for it along all positions, from the end.
 SELECT c.position AS shown, coalesce(j.position, 0) AS position
 FROM checkpoint c
-LEFT JOIN LATERAL (
-    SELECT position FROM journal WHERE recorded_at <= $1 ORDER BY recorded_at DESC, position DESC LIMIT 1
-) j ON true;
+CROSS JOIN LATERAL (
+    SELECT max(position) AS position FROM (
+        SELECT position FROM journal
+        WHERE recorded_at <= $1 AND recorded_at >= (
+            SELECT recorded_at FROM journal WHERE recorded_at <= $1 ORDER BY recorded_at DESC LIMIT 1
+        ) - $2::interval
+        OFFSET 0
+    ) lately
+) j;
 
 -- name: member_sums
 -- Of $2, up to position $3, before each of the places $4 to $6: of every folio that was full by then its last line before
