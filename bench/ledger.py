@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,11 @@ class Process(Struct):
 
     @property
     def resident_mib(self) -> float:
+        """The most that it ever was, where the system tells; else what it is."""
+        with suppress(OSError):
+            status = Path(f"/proc/{self.popen.pid}/status").read_text()
+            (kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+            return int(kib) / 2**10
         return psutil.Process(self.popen.pid).memory_info().rss / 2**20
 
     def stop(self) -> None:

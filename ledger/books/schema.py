@@ -11,14 +11,14 @@ import asyncpg
 from pogo_core.util import migrate as pogo
 from pogo_core.util import sql as pogo_sql
 
+from ledger.books.queries import named
 from ledger.runtime.unavailable import Unavailable
 
 SILENT: Final = logging.getLogger("ledger.migrations")  # What was applied, `migrate` answers.
 SILENT.addHandler(logging.NullHandler())
-MIGRATING: Final = 7_105_214_309  # The advisory lock of whoever migrates.
+QUERIES: Final = named("schema")
 COMMAND_TIMEOUT_S: Final = 30.0
 MIGRATE_TIMEOUT_S: Final = 3_600.0  # Others may be migrating, or a table be large.
-BEGUN: Final = "SELECT to_regclass(quote_ident($1) || '.checkpoint') IS NOT NULL"
 NO_HINTS: Final[Mapping[str, str]] = MappingProxyType({})
 CONNECT_TIMEOUT_S: Final = 5.0
 
@@ -119,7 +119,7 @@ async def migrate(dsn: str, schema: str) -> list[str]:
     """
     async with connected(dsn, schema, "migrate", timeout_s=MIGRATE_TIMEOUT_S) as connection:
         with reaching():
-            await connection.execute("SELECT pg_advisory_lock($1)", MIGRATING)
+            await connection.execute(QUERIES["one_at_a_time"])
             await create(connection, schema)
             before = await applied(connection, schema)
             with as_file(files("ledger.books") / "migrations") as folder:
@@ -130,7 +130,7 @@ async def migrate(dsn: str, schema: str) -> list[str]:
 async def create(connection: "asyncpg.Connection[Any]", schema: str) -> None:
     """Create the schema. One that was dropped by hand begins anew, whatever the migration tool remembers of it."""
     await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-    if not await connection.fetchval(BEGUN, schema):
+    if not await connection.fetchval(QUERIES["begun"], schema):
         for migration in await applied(connection, schema):
             await pogo_sql.migration_unapplied(connection, migration, schema_name=schema)
 
@@ -145,7 +145,7 @@ async def require_schema(connection: Any, schema: str) -> None:
     """Raises: SchemaMissing, naming the migrations that were not applied yet, or that this version does not know."""
     with reaching():
         known = {path.name.removesuffix(".sql") for path in (files("ledger.books") / "migrations").iterdir()}
-        begun = await connection.fetchval(BEGUN, schema)
+        begun = await connection.fetchval(QUERIES["begun"], schema)
         seen = set(await pogo_sql.get_applied_migrations(connection, schema_name=schema)) if begun else set[str]()
     if missing := sorted(known - seen):
         raise SchemaMissing(f"schema {schema!r} lacks {', '.join(missing)}: run `referral-ledger migrate`")

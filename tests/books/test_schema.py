@@ -17,7 +17,7 @@ from pogo_core.util import sql as pogo_sql
 from deploy.embedded import EmbeddedPostgres, free_port
 from ledger.books.queries import named
 from ledger.books.schema import (
-    MIGRATING,
+    QUERIES,
     BooksUnavailable,
     SchemaMissing,
     close,
@@ -197,7 +197,7 @@ async def test_migrating_without_a_server_says_that_it_is_unavailable() -> None:
 async def test_a_connection_that_ends_while_it_waits_to_migrate_is_unavailable(books: Books) -> None:
     waiting = "FROM pg_stat_activity WHERE application_name = 'referral-ledger migrate' AND wait_event_type = 'Lock'"
     async with books.connection() as other:
-        await other.execute("SELECT pg_advisory_lock($1)", MIGRATING)
+        await other.execute(QUERIES["one_at_a_time"])
         migrating = asyncio.create_task(migrate(books.dsn, books.schema))
         await until(lambda: books.value(f"SELECT EXISTS (SELECT {waiting})"))
         await other.execute(f"SELECT pg_terminate_backend(pid) {waiting}")
