@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ledger.log.connection import Connection
     from ledger.runtime.settings import Settings
 
-SEED: Final = 17
+SEED: Final = 18
 LENGTH: Final = 450
 SHOWN_WITHIN_S: Final = 30.0
 POLL_S: Final = 0.01
