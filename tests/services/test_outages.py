@@ -2,8 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +23,10 @@ from ledger.log.jetstream import JetStreamLog
 from ledger.log.stream import STREAM, StreamDrift, definition, provision
 from ledger.runtime.settings import Settings
 from services.app import application, require_no_drift
+from services.http.docs import document_of
+from services.http.views import PLURALS
 from tests.services.caller import Caller, problem_in, refused, serving, started, until
-from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, by
+from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, LIVES, address_in, by, lived
 from workers.projector import project
 
 THANKED: Final = FAVOUR | by("bob")
@@ -90,6 +94,65 @@ async def end_of(settings: Settings) -> int:
         return await JetStreamLog(connection).end()
 
 
+# All that can be read
+
+
+@dataclass(frozen=True)
+class Read:
+    """A route that is read, with something that there is in its path; and the codes of the 503 that it may answer."""
+
+    path: str
+    query: Mapping[str, str]
+    unavailable: frozenset[str]
+
+
+async def all_reads(ledger: Caller) -> list[Read]:
+    """Every route that is read, once the books show something of all that there can be.
+
+    Raises: KeyError, when a route has a parameter in its path that there is no value for here.
+    """
+    begun = {life[0].kind: life[0] for life in LIVES.values()}
+    ids = {PLURALS[kind]: address_in(await lived(ledger, begun[kind]), kind) for kind in PLURALS}
+    last = await ledger.recorded("/favours", THANKED, key="last")
+    statement = await ledger.get("/members/ada/statement", min_position=last["position"])
+    ids["entries"] = statement.json()["lines"][0]["entry"]
+    named = {"community": ledger.community, "member": "ada", "other": "bob"}
+    paths: Mapping[str, Any] = document_of(application("all", Settings()))["paths"]
+    return [
+        Read(
+            with_values(path, named, ids),
+            {"viewer": "ada"} if "{member}" in path else {},  # The coach speaks to the member alone.
+            frozenset(methods["get"]["responses"]["503"]["description"].split(", ")),
+        )
+        for path, methods in paths.items()
+        if path.startswith("/v1/") and "get" in methods
+    ]
+
+
+def with_values(path: str, named: Mapping[str, str], ids: Mapping[str, str]) -> str:
+    """A path with a value for each parameter. An `id` is one of the collection before it."""
+
+    def value(collection: str, part: str) -> str:
+        if part == "{id}":
+            return ids[collection]
+        return named[part.strip("{}")] if part.startswith("{") else part
+
+    return "/".join(value(collection, part) for collection, part in pairwise(["", *path.split("/")]))
+
+
+async def answers_to(reads: Sequence[Read], client: httpx.AsyncClient) -> dict[str, dict[str, Any]]:
+    """What all of them answer, by path. How far the feed has got is left out: what others record moves it, too."""
+    answers = {read.path: await client.get(read.path, params=read.query) for read in reads}
+    assert {path: answer.text for path, answer in answers.items() if answer.status_code != 200} == {}
+    return {path: answer.json() | {"after": ...} for path, answer in answers.items()}
+
+
+@pytest.mark.parametrize("path", ["/v1/communities/{community}/{colour}", "/v1/communities/{community}/songs/{id}"])
+def test_a_path_with_a_parameter_that_there_is_no_value_for_is_not_passed_over(path: str) -> None:
+    with pytest.raises(KeyError, match=r"colour|songs"):
+        with_values(path, {"community": "acme"}, {"favours": GATHERING})
+
+
 # NATS
 
 
@@ -101,7 +164,10 @@ async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves
     async with serving("all", on_own_nats) as client, books_following(on_own_nats):
         ledger = Caller(client)
         await ledger.recorded("/favours", THANKED, key="before")
-        assert (await ledger.get("/members/ada/balance", min_position=1)).json()["main"] == 120
+        reads = await all_reads(ledger.elsewhere())
+        before = await answers_to(reads, client)
+        position = await end_of(on_own_nats)
+        assert (await ledger.get("/members/ada/balance", min_position=position)).json()["main"] == 120
 
         own_nats.kill()
         for key in ("before", "during"):
@@ -111,7 +177,7 @@ async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves
             assert problem["retryable"] is True
         answer = await ledger.post("/batch", [{"op": "favour.record", "body": THANKED, "idempotency_key": "during"}])
         assert problem_in(answer)["retryable"] is True
-        assert (await ledger.get("/members/ada/balance")).json()["main"] == 120
+        assert await answers_to(reads, client) == before
         status, verdicts = await readiness(client)
         assert (status, verdicts["books"]) == (503, "ok")
         assert verdicts["log"].startswith("LogUnavailable")
@@ -125,10 +191,10 @@ async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves
         await until(written)
         replay = await ledger.post("/favours", THANKED, key="before")
         assert (replay.status_code, replay.headers["idempotent-replayed"]) == (201, "true")
-        assert await end_of(on_own_nats) == 2
+        assert await end_of(on_own_nats) == position + 1
 
         async def shown() -> bool:  # The projector may need a moment to see that its consumer is gone.
-            answer = await ledger.get("/members/ada/balance", min_position=2)
+            answer = await ledger.get("/members/ada/balance", min_position=position + 1)
             return answer.status_code == 200 and answer.json()["main"] == 240
 
         await until(shown)
@@ -210,18 +276,29 @@ async def test_while_postgres_is_away_writes_go_on_and_reads_come_back_by_themse
     await migrate(on_own.postgres_dsn, on_own.postgres_schema)
     async with serving("all", on_own) as client, books_following(on_own):
         ledger = Caller(client)
-        await ledger.recorded("/favours", THANKED, key="before")
-        assert (await ledger.get("/summary", min_position=1)).status_code == 200
+        claimed = await ledger.recorded("/favours", CLAIM.body, key="before")
+        reads = await all_reads(ledger.elsewhere())
+        before = await answers_to(reads, client)
+        position = await end_of(on_own)
 
         own_postgres.kill()
-        of_ada = ("balance", "pairs", "pairs/bob", "standing", "matches", "coach")
-        of_all = ("/summary", "/balances", "/policy", f"/gatherings/{GATHERING}/yield")
-        for path in (*of_all, *(f"/members/ada/{what}" for what in of_ada)):
-            answer = await ledger.get(path, viewer="ada")
+        for read in reads:
+            answer = await client.get(read.path, params=read.query)
             refused(answer, 503, "books_unavailable", retryable=True)
+            assert "books_unavailable" in read.unavailable, read.path
             assert int(answer.headers["retry-after"]) >= 1
         during = await ledger.recorded("/favours", THANKED, key="during")
-        refused(await ledger.get(f"/favours/{during['id']}", min_position=2), 503, "books_unavailable")
+        refused(await ledger.get(f"/favours/{during['id']}", min_position=position + 1), 503, "books_unavailable")
+        confirmed = await ledger.recorded(f"/favours/{claimed['id']}/confirm", CONFIRM.body)
+        batch = [
+            {"op": "favour.record", "body": THANKED, "idempotency_key": "in-a-batch"},
+            {"op": "favour.forgive", "body": by("ada"), "id": during["id"]},
+        ]
+        results = (await ledger.post("/batch", batch)).json()
+        assert [(result["status"], result["position"]) for result in results] == [
+            ("recorded", position + 3),
+            ("recorded", position + 4),
+        ]
         status, verdicts = await readiness(client)
         assert (status, verdicts["log"]) == (503, "ok")
         assert verdicts["books"].startswith("BooksUnavailable")
@@ -229,10 +306,12 @@ async def test_while_postgres_is_away_writes_go_on_and_reads_come_back_by_themse
         own_postgres.start()
 
         async def caught_up() -> bool:
-            return (await ledger.get("/summary", min_position=2)).status_code == 200
+            return (await ledger.get("/summary", min_position=position + 4)).status_code == 200
 
         await until(caught_up)
-        assert (await ledger.get(f"/favours/{during['id']}")).json() == during
+        assert await answers_to(reads, client) == before
+        assert (await ledger.get(f"/favours/{claimed['id']}")).json() == confirmed
+        assert (await ledger.get(f"/favours/{during['id']}")).json()["state"] == "forgiven"
         assert (await ledger.get("/members/ada/balance")).json()["main"] == 240
         assert (await readiness(client))[0] == 200
 
