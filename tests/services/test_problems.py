@@ -1,5 +1,6 @@
 """The catalogue of problems is complete, each is documented where it may occur, and nobody gets in without the key."""
 
+import ast
 import importlib
 import pkgutil
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ from services.http.problems import (
     on_http,
     problem_of,
 )
+from tests.services import wrong
 from tests.services.caller import Caller, Clock, problem_in, refused, serving
 from tests.services.lives import CLAIM, DISPUTE, FAVOUR, THANKS, by, lived
 
@@ -109,8 +111,41 @@ def test_every_problem_is_documented_where_it_may_occur() -> None:
 
 
 def test_every_problem_that_a_route_can_answer_is_met_by_a_test() -> None:
-    tests = "\n".join(path.read_text() for path in Path(__file__).parent.glob("*.py"))
-    assert [code for code in map(code_of, STATUS.keys() - THE_CLOCKS_OWN) if f'"{code}"' not in tests] == []
+    """It answers a row of the table of wrong requests, all of which are sent; or a test says that it was answered."""
+    nothing = wrong.Recorded(**dict.fromkeys(wrong.Recorded.__dataclass_fields__, wrong.NOBODY))
+    met = {(row.status, row.code) for row in wrong.everything(nothing)}
+    for path in Path(__file__).parent.glob("test_*.py"):
+        met.update(answers_that_are_asserted(ast.parse(path.read_text())))
+    assert {(status, code_of(kind)) for kind, status in STATUS.items() if kind not in THE_CLOCKS_OWN} - met == set()
+
+
+def answers_that_are_asserted(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """The status and code of every `refused(answer, status, code)` in a test."""
+    for test in module.body:
+        if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef) and test.name.startswith("test_"):
+            for call in ast.walk(test):
+                match call:
+                    case ast.Call(
+                        func=ast.Name("refused"),
+                        args=[_, ast.Constant(int(status)), ast.Constant(str(code))],
+                    ):
+                        yield status, code
+                    case _:
+                        pass
+
+
+def test_a_code_that_is_only_mentioned_is_not_met() -> None:
+    mentioned = """
+CODES = ["too_late"]
+def test_it():
+    assert problem["code"] != "too_late"
+    refused(answer, 409, code)
+async def asked():
+    refused(answer, 409, "too_late")
+"""
+    met = "async def test_it():\n    with it:\n        refused(await asked(), 409, 'too_late', retryable=False)"
+    assert list(answers_that_are_asserted(ast.parse(mentioned))) == []
+    assert list(answers_that_are_asserted(ast.parse(met))) == [(409, "too_late")]
 
 
 def test_a_schema_that_is_not_there_yet_is_not_called_a_mistake() -> None:
