@@ -18,9 +18,10 @@ from hypothesis.stateful import (
     multiple,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
-from ledger.domain.catalog import DISPUTE, INTRO, LAPSES, OPERATIONS, AnyEvent, Kind, Operation
+from ledger.domain.catalog import DISPUTE, INTRO, KINDS, LAPSES, OPERATIONS, AnyEvent, Kind, Operation, deadline_of
 from ledger.domain.context import Context, EventOf, Found, Happened, Need
 from ledger.domain.dispute import OpenDispute, RejectDispute, UpholdDispute
 from ledger.domain.disputed import Code, DisputedEntry, dispute_id
@@ -225,7 +226,7 @@ SAYING_NO: Final = (
     RefuseIntro,
 )
 MODERATOR: Final = "zoe"
-LIVES_MAX: Final = 7
+LIVES_MAX: Final = 12
 casts = st.permutations(CAST)
 
 
@@ -247,10 +248,12 @@ class Community(RuleBasedStateMachine):
         self.books = Books()
         self.by_the_page = Books()
 
-    @initialize(target=lives, cast=casts, words=WORDS)
-    def a_past(self, cast: list[str], words: Words) -> MultipleResults[Key]:
-        """A referral that was won, for others to grow out of, and two introductions that only have to be made."""
-        one, two, three, _ = cast
+    @initialize(target=lives, cast=casts, words=WORDS, size=arbitrary_field(Size))
+    def a_past(self, cast: list[str], words: Words, size: Size) -> MultipleResults[Key]:
+        """A referral that was won and one that grew out of it, introductions that only have to be made, and
+        some of each that nobody has answered.
+        """
+        one, two, three, four = cast
         level = words["level"]
         won = self.begin(
             GiveReferral(actor=one, referrer=one, recipient=two, prospect=PROSPECTS[0], level=level),
@@ -267,7 +270,18 @@ class Community(RuleBasedStateMachine):
             AcceptIntro(actor=one, level=level),
             ConsentIntro(actor=two),
         )
-        return multiple(*won, *matched, *asked)
+        (_, parent), *_ = won
+        qualified = self.begin(
+            GiveReferral(actor=two, referrer=two, recipient=three, prospect=PROSPECTS[1], level=level, parent=parent),
+            QualifyReferral(actor=three),
+        )
+        unanswered = [
+            *self.begin(RecordFavour(actor=three, giver=three, receiver=one, size=size)),
+            *self.begin(GiveReferral(actor=four, referrer=four, recipient=one, prospect=PROSPECTS[0], level=level)),
+            *self.begin(ProposeIntro(actor=one, asker=one, connector=four, target=three)),
+            *self.begin(ProposeIntro(actor=three, asker=four, connector=three, target=two, level=level)),
+        ]
+        return multiple(*won, *matched, *asked, *qualified, *unanswered)
 
     # What may happen
 
@@ -339,11 +353,23 @@ class Community(RuleBasedStateMachine):
     def a_story_goes_on(self, key: Key, words: Words, count: int, willing: bool, data: st.DataObject) -> None:
         """Steps that somebody may take now; the willing never say no, so that some stories end well."""
         for _ in range(count):
-            steps = [step for step in self.steps(key, words) if self.decided(self.known[key], step)]
-            steps = [step for step in steps if not (willing and isinstance(step, SAYING_NO))]
+            steps = [step for _, step in self.possible(key, words) if not (willing and isinstance(step, SAYING_NO))]
             if not steps:
                 break
             self.submit(self.known[key], data.draw(st.sampled_from(steps)))
+
+    @rule(words=WORDS, data=st.data())
+    def the_unheard_of(self, words: Words, data: st.DataObject) -> None:
+        """A step that comes to an event which has not happened yet, if somebody can take one."""
+        heard_of = self.heard_of()
+        steps = {
+            tag: (life, step)
+            for key, life in self.known.items()
+            for tag, step in self.possible(key, words)
+            if tag not in heard_of
+        }
+        if steps:
+            self.submit(*steps[data.draw(st.sampled_from(sorted(steps)))])
 
     @rule(key=lives, data=st.data())
     def any_step(self, key: Key, data: st.DataObject) -> None:
@@ -354,8 +380,19 @@ class Community(RuleBasedStateMachine):
 
     @rule(key=lives)
     def silence(self, key: Key) -> None:
+        """Nobody has said anything: mostly not for long enough."""
         if key[0] in LAPSES:
             self.submit(self.known[key], LAPSES[key[0]]())
+
+    @rule(data=st.data())
+    def silence_until_it_is_due(self, data: st.DataObject) -> None:
+        """Nobody says anything until that of a kind which is due the soonest ends by itself."""
+        ends = [(due, life) for life in self.known.values() if life.state and (due := deadline_of(life.state))]
+        soonest = {life.kind.name: (due, life) for due, life in sorted(ends, key=lambda end: end[0], reverse=True)}
+        if soonest:
+            due, life = soonest[data.draw(st.sampled_from(sorted(soonest)))]
+            self.now = max(self.now, due)
+            self.submit(life, LAPSES[life.kind.name]())
 
     @rule(count=st.sampled_from([1, 10, 14, 90]))
     def time_passes(self, count: int) -> None:
@@ -403,6 +440,14 @@ class Community(RuleBasedStateMachine):
                 said = {word: words[word] for word in operation.command.__struct_fields__ if word in words}
                 for actor in CAST:
                     yield operation.command(actor=actor, **said)
+
+    def possible(self, key: Key, words: Words) -> list[tuple[str, Command]]:
+        """The steps that somebody may take now, and the event that each comes to."""
+        decisions = [(self.decided(self.known[key], step), step) for step in self.steps(key, words)]
+        return [(tag_of(event), step) for event, step in decisions if event is not None]
+
+    def heard_of(self) -> set[str]:
+        return {f"{life.kind.name}.{name}" for life in self.known.values() for name in life.happened}
 
     def decided(self, life: Life, command: Command | Lapse) -> Event | None:
         """What the command comes to; a refusal, like a repeat, comes to nothing."""
@@ -503,3 +548,17 @@ class Community(RuleBasedStateMachine):
 
 Community.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
 TestTheBooksOfACommunity = Community.TestCase
+
+
+def test_the_rules_reach_every_event_of_whatever_they_tell() -> None:
+    runs: list[Community] = []
+
+    class Remembered(Community):
+        def __init__(self) -> None:
+            super().__init__()
+            runs.append(self)
+
+    always_the_same = settings(Community.TestCase.settings, derandomize=True, max_examples=40)
+    run_state_machine_as_test(Remembered, settings=always_the_same)
+    events = {tag_of(event) for kind in KINDS.values() if kind.name in TOLD for event in kind.events}
+    assert events - set().union(*(run.heard_of() for run in runs)) == set()
