@@ -17,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+NATS_CONF = ROOT / "deploy" / "nats.conf"
 OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
 
 
@@ -34,6 +35,17 @@ def test_the_specification_catches_a_misspelt_key() -> None:
 def test_every_image_is_pinned_by_a_version() -> None:
     for name, service in COMPOSE["services"].items():
         assert re.search(r":\d+\.\d+", service["image"]), name
+
+
+@pytest.mark.parametrize(("service", "image"), [("postgres", r"postgres:18\.\d+"), ("nats", r"nats:2\.15\.\d+-alpine")])
+def test_the_servers_are_postgres_18_and_nats_server_2_15(service: str, image: str) -> None:
+    assert re.fullmatch(image, COMPOSE["services"][service]["image"])
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_the_image_is_built_from_a_dockerfile_that_exists(service: str) -> None:
+    build = OURS[service]["build"]
+    assert (ROOT / build["context"] / build["dockerfile"]).is_file()
 
 
 def test_whatever_is_waited_for_is_there_and_says_when_it_is_ready() -> None:
@@ -57,13 +69,20 @@ def test_named_volumes_are_declared_and_mounted_files_exist() -> None:
             assert found, f"{name}: {volume}"
 
 
+def test_nats_runs_with_the_configuration_that_is_mounted() -> None:
+    nats = COMPOSE["services"]["nats"]
+    mounted = {target: source for source, target, *_ in (volume.split(":") for volume in nats["volumes"])}
+    option, config = nats["command"]
+    assert option == "--config"
+    assert (ROOT / mounted[config]).resolve() == NATS_CONF
+
+
 def test_nats_server_takes_its_configuration_and_would_fsync_every_message() -> None:
     program = shutil.which("nats-server", path=str(Path(sys.executable).parent))
     assert program is not None
-    config = ROOT / "deploy" / "nats.conf"
-    tried = subprocess.run([program, "-t", "-c", str(config)], capture_output=True, text=True, check=False)
+    tried = subprocess.run([program, "-t", "-c", str(NATS_CONF)], capture_output=True, text=True, check=False)
     assert tried.returncode == 0, tried.stderr
-    assert re.search(r"^\s*sync_interval:\s*always$", config.read_text(), re.MULTILINE)
+    assert re.search(r"^\s*sync_interval:\s*always$", NATS_CONF.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("service", OURS)
