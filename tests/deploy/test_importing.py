@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from deploy import importing
+from deploy import import_screen, importing
 from deploy.import_screen import send_with_bar, tell_refused
 from deploy.importing import (
     BATCH_BYTES_MAX,
@@ -489,6 +489,8 @@ async def test_the_books_are_waited_for_until_they_show_the_last_position() -> N
 
 # The screen
 
+DRAWN_WITHIN_S = 5.0
+
 
 async def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path) -> None:
     sending = importer(lambda _: httpx.Response(200, json=[]))
@@ -510,6 +512,31 @@ async def test_an_answer_that_ends_it_is_told_in_a_sentence(tmp_path: Path, answ
     (tmp_path / "f.csv").write_text("giver,receiver\nann,bob\n")
     sending = importer(lambda _: answer)
     assert await send_with_bar(sending, tmp_path / "f.csv", FAVOURS, Console(file=io.StringIO())) == told
+
+
+async def test_lines_their_rate_and_the_time_that_remains_are_shown_while_a_file_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four and a half batches one was answered after ten seconds; the next waits until that was drawn."""
+    monkeypatch.setattr(importing, "BATCH_COMMANDS", 100)
+    monkeypatch.setattr(import_screen, "REDRAW_S", 0.01)
+    (tmp_path / "f.ndjson").write_text('{"n": 1}\n' * 450)
+    drawn = "100 lines, 10/s 0:00:13"
+    screen, seconds = io.StringIO(), 0
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + DRAWN_WITHIN_S
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal seconds
+        while seconds and drawn not in screen.getvalue() and loop.time() < give_up_at:  # noqa: ASYNC110  A thread draws.
+            await asyncio.sleep(0.01)
+        seconds = 10
+        return httpx.Response(200, json=[{"status": "recorded"}] * len(json.loads(request.content)))
+
+    console = Console(file=screen, force_terminal=True, color_system=None, width=160, get_time=lambda: seconds)
+    assert await send_with_bar(importer(answer), tmp_path / "f.ndjson", COMMANDS, console) is None
+    assert drawn in screen.getvalue()
+    assert "100% 450 lines, 45/s 0:00:00" in screen.getvalue()
 
 
 def test_of_a_refused_line_as_much_is_shown_as_a_person_reads_and_no_terminal_obeys(tmp_path: Path) -> None:
