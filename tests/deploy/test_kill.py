@@ -42,6 +42,7 @@ LINES: Final = 6_000
 MEMBERS: Final = 60
 KILLS_EACH: Final = 2
 PAUSE_MAX_S: Final = 0.4
+ENDS_WELL_WITHIN_S: Final = 120.0
 OVERDUE_EACH: Final = 40
 LONG_AGO: Final = datetime(2026, 1, 5, tzinfo=UTC)
 VICTIMS: Final = {
@@ -221,9 +222,9 @@ def test_nothing_is_lost_and_nothing_applied_twice_whoever_is_killed(
     assert "Traceback" not in importing.said, importing.said
 
     until(lambda: answers(f"{base}/readyz"), what="/readyz after the last kill")
-    last = command_line.run(*arguments)
-    while last.returncode != 0:
-        last = command_line.run(*arguments)
+    deadline = time.monotonic() + ENDS_WELL_WITHIN_S
+    while (last := command_line.run(*arguments)).returncode != 0:
+        assert time.monotonic() < deadline, f"the import never ended well, but said:\n{last.stdout}"
     recorded, repeated, refused = counts(last.stdout)
     assert (recorded + repeated, refused) == (expected.recorded, expected.refused)
     lapsed = len(victims) * OVERDUE_EACH
