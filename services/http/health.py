@@ -1,7 +1,8 @@
 """Is it alive, is it ready: `/livez` and `/readyz`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -9,6 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 from ledger.books.schema import SchemaMissing
 from ledger.log.stream import StreamDrift, StreamMissing
 from ledger.runtime.unavailable import Unavailable
+
+CHECK_WITHIN_S: Final = 3.0  # Of a server that hangs it is soon said that it is not there.
 
 Check = Callable[[], Awaitable[None]]
 
@@ -33,7 +36,10 @@ def health_routes(checks: Mapping[str, Check]) -> list[HTTPRouteHandler]:
 
 async def verdict(check: Check) -> str:
     try:
-        await check()
+        async with asyncio.timeout(CHECK_WITHIN_S):
+            await check()
+    except TimeoutError:
+        return f"TimeoutError: no answer within {CHECK_WITHIN_S:g} s"
     except (Unavailable, SchemaMissing, StreamMissing, StreamDrift, NotDurable) as error:
         return f"{type(error).__name__}: {error}"
     return "ok"

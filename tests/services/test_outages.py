@@ -24,6 +24,7 @@ from ledger.log.stream import STREAM, StreamDrift, definition, provision
 from ledger.runtime.settings import Settings
 from services.app import application, require_no_drift
 from services.http.docs import document_of
+from services.http.health import verdict as verdict_of
 from services.http.views import PLURALS
 from tests.services.caller import Caller, problem_in, refused, serving, started, until
 from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, LIVES, address_in, by, lived
@@ -429,6 +430,22 @@ async def test_it_ends_at_once_whenever_it_is_told_to_while_its_servers_are_away
             with suppress(asyncio.CancelledError):
                 await task
     assert never_ended == []
+
+
+# What readiness says
+
+
+async def test_a_server_that_hangs_is_soon_said_not_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.http.health.CHECK_WITHIN_S", 0.05)
+
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    async def answers() -> None:
+        pass
+
+    assert await verdict_of(hangs) == "TimeoutError: no answer within 0.05 s"
+    assert await verdict_of(answers) == "ok"
 
 
 # What readiness says of the log
