@@ -59,12 +59,16 @@ async def follow(log: EventLog, writer: Writer, settings: Settings) -> None:
     )
     folded: asyncio.Queue[Changes] = asyncio.Queue(maxsize=FOLDED_MAX)
     async with aclosing(batches):
+        # No task group: when one of its own has failed, it takes a cancellation from outside for its own.
+        tasks = (asyncio.create_task(fold_all(batches, writer, folded)), asyncio.create_task(write_all(writer, folded)))
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(fold_all(batches, writer, folded))
-                group.create_task(write_all(writer, folded))
-        except* Exception as errors:  # noqa: BLE001  Raised again, alone.
-            raise errors.exceptions[0] from None
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def fold_all(

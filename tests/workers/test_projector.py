@@ -3,19 +3,20 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
 from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
+from ledger.books.fold import Changes
 from ledger.books.schema import UNREACHABLE, BooksUnavailable, migrate
-from ledger.books.writer import Writer, the_writer
+from ledger.books.writer import Checkpoint, Writer, the_writer
 from ledger.domain.catalog import AnyEvent
 from ledger.domain.favour import ConfirmFavour, FavourClaimed, FavourConfirmed, FavourThanked, RecordFavour
 from ledger.envelope import AggregateRef, Poison, Recorded, encode
@@ -30,7 +31,7 @@ from ledger.runtime.settings import Settings
 from tests.books.page import PageBooks, held_against_the_page
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, Chronicle, RandomHistory, envelope_of, number
-from workers.projector import project
+from workers.projector import follow, project
 
 ROOT: Final = Path(__file__).parents[2]
 TAKE_OVER_MAX_S: Final = 5
@@ -539,6 +540,42 @@ async def test_a_connection_that_is_ended_is_made_again(settings: Settings, book
         await chronicle.thanks(2, begin=3)
         await reaches(books, 4, task)
     await held_against_the_log(books, chronicle)
+
+
+async def test_a_projector_that_is_stopped_while_it_gives_up_stops(settings: Settings) -> None:
+    gives_up, let_go = asyncio.Event(), asyncio.Event()
+
+    class Lingering(MemoryLog):
+        """Takes a moment to end its reading."""
+
+        async def read_from(self, *_: Any, **__: Any) -> AsyncGenerator[list[Recorded], None]:
+            yield []
+            try:
+                await asyncio.Event().wait()
+            finally:
+                gives_up.set()
+                await let_go.wait()
+
+    class Unavailable(Writer):
+        def __init__(self) -> None:
+            pass
+
+        async def checkpoint(self) -> Checkpoint:
+            return Checkpoint(0, None)
+
+        async def prepare(self, events: Sequence[Recorded]) -> Changes:
+            return Changes(1, 1, "", [], [], {}, {}, {}, [])
+
+        async def write(self, changes: Changes) -> None:
+            raise BooksUnavailable
+
+    following = asyncio.create_task(follow(Lingering(), Unavailable(), settings))
+    await gives_up.wait()
+    following.cancel()
+    await asyncio.sleep(0)
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await following
 
 
 async def test_postgres_may_be_killed_and_come_back(
