@@ -187,8 +187,11 @@ class Community:
         key: str | None = None,
         if_match: str | None = None,
     ) -> None:
-        """The asker says something that is refused, or known already."""
-        self._hears(what, await self._posts(what, path, body or {}, key, if_match))
+        """The asker says something that is refused, or known already; or recorded now, if it was refused before."""
+        answer = await self._posts(what, path, body or {}, key, if_match)
+        if answer.status_code == httpx.codes.CREATED and "idempotent-replayed" not in answer.headers:
+            self._remember([int(answer.headers["ledger-position"])])
+        self._hears(what, answer)
 
     async def tries_at_once(self, what: str, items: Sequence[Mapping[str, Any]]) -> None:
         self._hears(what, await self.caller.post("/batch", items))
