@@ -189,7 +189,7 @@ class Community:
     ) -> None:
         """The asker says something that is refused, or known already; or recorded now, if it was refused before."""
         answer = await self._posts(what, path, body or {}, key, if_match)
-        if answer.status_code == httpx.codes.CREATED and "idempotent-replayed" not in answer.headers:
+        if answer.status_code == 201 and "idempotent-replayed" not in answer.headers:
             self._remember([int(answer.headers["ledger-position"])])
         self._hears(what, answer)
 
