@@ -228,7 +228,7 @@ async def go_on_to_a_million(ledger: Ledger, figures: Figures) -> None:
 
 def weigh(ledger: Ledger, figures: Figures) -> None:
     for process in ledger.processes:
-        figures.add(f"most memory of `{process.name}`, resident, MiB", f"{process.resident_mib:,.0f}")
+        figures.add(f"most memory of `{process.name}`, resident, MiB", f"{process.peak_mib:,.0f}")
 
 
 async def measure_alone(measurement: Callable[[Ledger, Figures, float], Awaitable[None]], seconds: float) -> None:

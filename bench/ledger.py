@@ -30,8 +30,8 @@ class Process(Struct):
     popen: subprocess.Popen[bytes]
 
     @property
-    def resident_mib(self) -> float:
-        """The most that it ever was, where the system tells; else what it is."""
+    def peak_mib(self) -> float:
+        """The most memory that was ever resident, where the system tells; else what is."""
         with suppress(OSError):
             status = Path(f"/proc/{self.popen.pid}/status").read_text()
             (kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]

@@ -1,6 +1,5 @@
 """The command line `referral-ledger`."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Coroutine
@@ -19,7 +18,6 @@ from ledger.runtime.telemetry import configure_logs
 
 DEFAULT_DATA: Final = Path(".ledger")
 SHOWN_MAX: Final = 10
-ANSWERS_WITHIN_S: Final = 10.0
 NEEDS_A_PERSON: Final = 3  # The exit status of a process that must not simply be started again.
 
 console = Console(highlight=False)
@@ -125,10 +123,12 @@ def up(data: Path, port: int | None, demo: bool) -> None:
     fixed = port is not None
     try:
         run(until_stopped(run_everything(settings, data, ready, port_is_fixed=fixed)))
+    except* StreamLost as lost:
+        said = "; ".join(str(error) for error in lost.exceptions)
+        raise Failure(f"{said} If it is lost for good, remove {data}/: everything begins anew.") from None
     except* (
         EmbeddedServerError,
         StreamDrift,
-        StreamLost,
         Unavailable,
         TimeoutError,
         OSError,
@@ -233,7 +233,12 @@ def provision() -> None:
             "There is no stream, and Postgres does not answer whether one was lost that books were written from: "
             f"{error}"
         ) from None
-    except (StreamDrift, StreamLost, Unavailable, TimeoutError) as error:
+    except StreamLost as error:
+        raise Failure(
+            f"{error} If it is lost for good, drop that schema, and run `referral-ledger migrate` and this once more: "
+            "everything begins anew."
+        ) from None
+    except (StreamDrift, Unavailable, TimeoutError) as error:
         raise Failure(str(error) or "NATS does not answer") from None
     console.print("The stream LEDGER was made." if created else "The stream LEDGER is as it must be.")
 
@@ -376,16 +381,14 @@ def verify() -> None:
     """Derive everything anew from the log and hold the books against it. Ends with 1 if anything differs."""
     from ledger.audit import audit
     from ledger.books.schema import SchemaMissing
-    from ledger.log.connection import Connection
+    from ledger.log.connection import reached
     from ledger.log.jetstream import JetStreamLog
     from ledger.runtime.unavailable import Unavailable
 
     settings = load_settings()
 
     async def verifying() -> Any:
-        async with Connection(settings.nats_url, "verify") as connection:
-            async with asyncio.timeout(ANSWERS_WITHIN_S):
-                await connection.ready()
+        async with reached(settings.nats_url, "verify") as connection:
             return await audit(JetStreamLog(connection), settings.postgres_dsn, settings.postgres_schema)
 
     try:

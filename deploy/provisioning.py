@@ -1,16 +1,12 @@
 """Making the log's stream: where there is none, and none was lost."""
 
-import asyncio
 from contextlib import suppress
-from typing import Final
 
 from ledger.books.reader import QUERIES
 from ledger.books.schema import SchemaMissing, connected, reaching
-from ledger.log.connection import Connection
+from ledger.log.connection import reached
 from ledger.log.stream import STREAM, StreamMissing, provision, require_stream
 from ledger.runtime.settings import Settings
-
-NATS_WITHIN_S: Final = 5.0
 
 
 class StreamLost(Exception):
@@ -23,9 +19,7 @@ async def provision_stream(settings: Settings) -> bool:
     Raises: StreamDrift; StreamLost; LogUnavailable, BooksUnavailable or TimeoutError, when a server does not answer
     in time. The books are only asked where there is no stream.
     """
-    async with Connection(settings.nats_url, "provision") as connection:
-        async with asyncio.timeout(NATS_WITHIN_S):
-            await connection.ready()
+    async with reached(settings.nats_url, "provision") as connection:
         with suppress(StreamMissing):
             await require_stream(connection, settings.log_replicas)
             return False
@@ -43,6 +37,5 @@ async def require_nothing_lost(settings: Settings) -> None:
     if position:
         raise StreamLost(
             f"The stream {STREAM} is not there, and the books in schema {settings.postgres_schema} were written from "
-            f"it, up to position {position:,}. Restore the log. If it is lost for good, drop that schema, and run "
-            "`referral-ledger migrate` and `referral-ledger provision`: everything begins anew."
+            f"it, up to position {position:,}. Restore the log."
         )

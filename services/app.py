@@ -20,7 +20,7 @@ from ledger.domain.catalog import OPERATIONS
 from ledger.domain.guard import Facts
 from ledger.domain.intro import ProposeIntro
 from ledger.domain.policy import Policy
-from ledger.log.connection import Connection
+from ledger.log.connection import Connection, reached
 from ledger.log.event_log import LogUnavailable
 from ledger.log.executor import Consult, Executor
 from ledger.log.jetstream import JetStreamLog
@@ -46,7 +46,6 @@ from services.query.routes import query_routes
 
 Part = Literal["command", "query", "all"]
 CHECK_RETRY_S: Final = 0.5
-CHECK_WITHIN_S: Final = 5.0
 CONSULT_WITHIN_S: Final = 1.0  # An ask that is advised on late is worse than one that is not advised on.
 
 _log = structlog.get_logger()
@@ -168,9 +167,7 @@ def running(hub: Hub) -> Callable[[Litestar], Any]:
 async def require_no_drift(settings: Settings) -> None:
     """Raises: StreamDrift, before anything is served on it. That there is none yet is no reason not to start."""
     with suppress(LogUnavailable, StreamMissing, TimeoutError):
-        async with Connection(settings.nats_url, "check") as connection:
-            async with asyncio.timeout(CHECK_WITHIN_S):
-                await connection.ready()
+        async with reached(settings.nats_url, "check") as connection:
             await require_stream(connection, settings.log_replicas)
 
 

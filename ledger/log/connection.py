@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 import msgspec
@@ -18,6 +19,7 @@ from ledger.log.event_log import LogUnavailable
 
 REQUEST_TIMEOUT_S: Final = 5.0
 RECONNECT_WAIT_S: Final = 0.25
+REACHED_WITHIN_S: Final = 5.0
 
 _log = structlog.get_logger()
 
@@ -109,6 +111,18 @@ class TappedClient(Client):
 
 async def never(_message: Msg) -> None:
     """What nobody calls: the messages of a tap are taken before."""
+
+
+@asynccontextmanager
+async def reached(url: str, name: str) -> AsyncGenerator["Connection", None]:
+    """A connection that stands, for whoever has something to ask at once.
+
+    Raises: TimeoutError, when NATS does not answer in time.
+    """
+    async with Connection(url, name) as connection:
+        async with asyncio.timeout(REACHED_WITHIN_S):
+            await connection.ready()
+        yield connection
 
 
 class Connection:

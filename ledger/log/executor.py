@@ -98,7 +98,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class _Pending(Struct, kw_only=True):
-    """A submission and everything about it that does not change from one attempt to the next."""
+    """A submission and what is known about it: all but `sent` is the same at every attempt."""
 
     place: int  # Among those that were submitted together.
     submission: Submission

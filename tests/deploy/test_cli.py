@@ -217,8 +217,7 @@ async def test_a_stream_is_not_made_anew_under_the_books_of_one_that_was_lost(
 def test_servers_that_do_not_answer_are_told(
     invoke: Invoke, command: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.provisioning.NATS_WITHIN_S", 0.5)
-    monkeypatch.setattr(cli, "ANSWERS_WITHIN_S", 0.5)
+    monkeypatch.setattr("ledger.log.connection.REACHED_WITHIN_S", 0.5)
     assert sentence in told(invoke(command, variables=NOBODY))
 
 

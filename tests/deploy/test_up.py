@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import socket
 from contextlib import ExitStack, suppress
@@ -161,6 +162,20 @@ def test_ctrl_c_during_the_first_start_leaves_nothing_running_and_nothing_broken
     assert "Traceback" not in started.said, started.said
     all_gone(family)
 
+    again, url = demo(command_line)
+    assert nets(url) == BALANCES
+    assert again.end() == 0
+
+
+def test_books_whose_log_was_lost_are_not_begun_anew_and_it_says_what_to_do(command_line: CommandLine) -> None:
+    started, _ = demo(command_line)
+    assert started.end() == 0
+    shutil.rmtree(command_line.folder / ".ledger" / "nats")
+    done = command_line.run("up")
+    assert done.returncode == 1
+    assert "were written from it, up to position 24. Restore the log." in done.stdout
+    assert "If it is lost for good, remove .ledger/: everything begins anew." in done.stdout
+    shutil.rmtree(command_line.folder / ".ledger")
     again, url = demo(command_line)
     assert nets(url) == BALANCES
     assert again.end() == 0

@@ -1,11 +1,10 @@
 """The log, as each of those that keep it: an empty one for every test."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.embedded import EmbeddedNats, free_port
+from deploy.embedded import EmbeddedNats
 from ledger.log.connection import Connection
 from ledger.log.event_log import EventLog
 from ledger.log.jetstream import JetStreamLog
@@ -28,15 +27,6 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[EventLog]:
     async with Connection(server.url, "test") as connection:
         await connection.ready()
         yield JetStreamLog(connection)
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[EmbeddedNats]:
-    """A server that a test may kill."""
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

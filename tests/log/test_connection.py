@@ -118,17 +118,17 @@ async def test_nobody_is_called_with_a_tapped_message() -> None:
 
 
 async def test_a_connection_that_the_server_ended_for_good_is_made_anew_and_what_was_read_goes_on(
-    own_server: EmbeddedNats, tmp_path: Path
+    own_nats: EmbeddedNats, tmp_path: Path
 ) -> None:
     config = tmp_path / "nats" / "nats.conf"
     open_to_all = config.read_text()
 
     def reload(text: str) -> None:
-        assert own_server.pid is not None
+        assert own_nats.pid is not None
         config.write_text(text)
-        os.kill(own_server.pid, signal.SIGHUP)
+        os.kill(own_nats.pid, signal.SIGHUP)
 
-    async with Connection(own_server.url, "test") as connection:
+    async with Connection(own_nats.url, "test") as connection:
         await connection.ready()
         await provision(connection, 1)
         log = JetStreamLog(connection)
@@ -169,10 +169,10 @@ async def test_a_connection_that_was_left_stays_closed(nats_server: EmbeddedNats
     assert connection.client is left
 
 
-async def test_a_connection_may_be_left_while_it_is_made_anew(own_server: EmbeddedNats) -> None:
-    async with Connection(own_server.url, "test") as connection:
+async def test_a_connection_may_be_left_while_it_is_made_anew(own_nats: EmbeddedNats) -> None:
+    async with Connection(own_nats.url, "test") as connection:
         await connection.ready()
-        own_server.kill()
+        own_nats.kill()
         await connection.client.close()
         with pytest.raises(LogUnavailable):
             connection.require()
@@ -180,8 +180,8 @@ async def test_a_connection_may_be_left_while_it_is_made_anew(own_server: Embedd
         await connection.ready()
 
 
-async def test_a_read_of_many_that_is_cut_off_leaves_no_subscription_behind(own_server: EmbeddedNats) -> None:
-    async with Connection(own_server.url, "test") as connection:
+async def test_a_read_of_many_that_is_cut_off_leaves_no_subscription_behind(own_nats: EmbeddedNats) -> None:
+    async with Connection(own_nats.url, "test") as connection:
         await connection.ready()
         await provision(connection, 1)
         log = JetStreamLog(connection)
@@ -189,7 +189,7 @@ async def test_a_read_of_many_that_is_cut_off_leaves_no_subscription_behind(own_
         subscriptions = len(connection.client._subs)
         reading = [asyncio.ensure_future(log.last([a_favour(), a_favour()])) for _ in range(20)]
         await asyncio.sleep(0)
-        own_server.kill()
+        own_nats.kill()
         results = await asyncio.gather(*reading, return_exceptions=True)
         assert {type(result) for result in results} <= {LogUnavailable, list}
         assert len(connection.client._subs) == subscriptions

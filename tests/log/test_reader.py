@@ -71,16 +71,16 @@ async def consumers(connection: Connection) -> list[str]:
 # What happens around it
 
 
-async def test_a_server_that_is_killed_mid_read_costs_no_event_and_repeats_none(own_server: EmbeddedNats) -> None:
-    async with Connection(own_server.url, "test") as connection:
+async def test_a_server_that_is_killed_mid_read_costs_no_event_and_repeats_none(own_nats: EmbeddedNats) -> None:
+    async with Connection(own_nats.url, "test") as connection:
         await connection.ready()
         await provision(connection, 1)
         log = JetStreamLog(connection)
         await record(log, 4_000)
         async with aclosing(log.read_from(1, batch_max=100)) as events:
             read = await positions(events, 500)
-            own_server.kill()
-            own_server.start()
+            own_nats.kill()
+            own_nats.start()
             read += await positions(events, 4_000 - len(read))
             subscriptions = len(connection.client._subs)
 
@@ -98,10 +98,10 @@ async def test_a_server_that_is_killed_mid_read_costs_no_event_and_repeats_none(
 
 
 async def test_a_reader_that_starts_again_leaves_nothing_behind(
-    own_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+    own_nats: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "SILENCE_MAX_S", 1.2)
-    async with Connection(own_server.url, "test") as connection:
+    async with Connection(own_nats.url, "test") as connection:
         await connection.ready()
         await provision(connection, 1)
         log = JetStreamLog(connection)
@@ -111,13 +111,13 @@ async def test_a_reader_that_starts_again_leaves_nothing_behind(
             assert await positions(events, 1) == [1]
             subscriptions = len(connection.client._subs)
             waiting = asyncio.ensure_future(positions(events, 1))
-            own_server.kill()
+            own_nats.kill()
 
             async def given_up() -> bool:
                 return len(made) > 1
 
             await until(given_up)
-            own_server.start()
+            own_nats.start()
 
             async def back() -> bool:
                 return connection.client.is_connected and made[-1]._requested > 0

@@ -547,7 +547,7 @@ async def test_a_stream_that_was_lost_is_not_made_anew_by_whoever_serves(
 async def test_a_log_that_is_not_there_yet_is_no_reason_not_to_start(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.app.CHECK_WITHIN_S", 0.4)
+    monkeypatch.setattr("ledger.log.connection.REACHED_WITHIN_S", 0.4)
     nowhere = msgspec.structs.replace(settings, nats_url=f"nats://{HOST}:{free_port()}")
     await require_no_drift(nowhere)
 

@@ -501,15 +501,6 @@ async def test_what_is_over_is_forgotten(settings: Settings, books: Books, chron
 
 
 @pytest.fixture
-def own_nats(tmp_path: Path) -> Iterator[EmbeddedNats]:
-    """A nats-server to stop."""
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A Postgres to stop."""
     server = EmbeddedPostgres(tmp_path / "postgres", free_port())
