@@ -9,17 +9,17 @@ from uuid import UUID
 from bench.ledger import Ledger
 from bench.measure import COMMUNITY, PATH, Figures, console, many
 from ledger.books.writer import the_writer
-from ledger.domain.attendance import Attend
-from ledger.domain.catalog import OPERATIONS
-from ledger.domain.contact import MakeContact
-from ledger.domain.favour import RecordFavour
-from ledger.domain.gathering import HoldGathering
-from ledger.domain.intro import AcceptIntro, ConsentIntro, DeclineIntro, MakeIntro, ProposeIntro
-from ledger.domain.member import JoinMember, SetOffers, SetWants, membership_id
-from ledger.domain.one_to_one import BookOneToOne, HoldOneToOne
-from ledger.domain.referral import GiveReferral, QualifyReferral, WinReferral
-from ledger.domain.refusals import Refusal
-from ledger.domain.values import Command
+from ledger.domain.catalog.operations import OPERATIONS
+from ledger.domain.kinds.attendance import Attend
+from ledger.domain.kinds.contact import MakeContact
+from ledger.domain.kinds.favour import RecordFavour
+from ledger.domain.kinds.gathering import HoldGathering
+from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, DeclineIntro, MakeIntro, ProposeIntro
+from ledger.domain.kinds.member import JoinMember, SetOffers, SetWants, membership_id
+from ledger.domain.kinds.one_to_one import BookOneToOne, HoldOneToOne
+from ledger.domain.kinds.referral import GiveReferral, QualifyReferral, WinReferral
+from ledger.domain.values.aggregate_types import Command
+from ledger.domain.values.refusals import Refusal
 from ledger.log.executor import Executor, Submission
 from ledger.log.memory import MemoryLog
 

@@ -17,8 +17,8 @@ from bench.wire import Wire
 from deploy.demo import until_ready
 from deploy.embedded import free_port
 from ledger.books.writer import the_writer
-from ledger.domain.favour import RecordFavour
-from ledger.domain.refusals import Refusal
+from ledger.domain.kinds.favour import RecordFavour
+from ledger.domain.values.refusals import Refusal
 from ledger.log.executor import Executor, Submission
 from ledger.log.memory import MemoryLog
 

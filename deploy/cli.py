@@ -247,7 +247,7 @@ def community_id(_context: click.Context, _parameter: click.Parameter, value: st
     """Checked before it becomes part of an address, in which it might lead elsewhere."""
     import msgspec
 
-    from ledger.domain.values import CommunityId
+    from ledger.domain.values.ids import CommunityId
 
     try:
         return msgspec.convert(value, CommunityId)

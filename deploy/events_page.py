@@ -6,14 +6,15 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.domain.catalog import EVENTS, KINDS, LAPSES, OPERATIONS, Kind, alternatives
-from ledger.domain.dispute import DisputeUpheld
-from ledger.domain.entry import Transfer
-from ledger.domain.intro import IntroClosed, IntroMade, IntroMet
-from ledger.domain.posting import RULES, entry_of
-from ledger.domain.referral import ReferralWon
-from ledger.domain.refusals import Bug
-from ledger.domain.values import Event, tag_of
+from ledger.domain.catalog.kinds import EVENTS, KINDS, Kind, union_members
+from ledger.domain.catalog.operations import LAPSES, OPERATIONS
+from ledger.domain.kinds.dispute.events import DisputeUpheld
+from ledger.domain.kinds.intro.events import IntroClosed, IntroMade, IntroMet
+from ledger.domain.kinds.referral import ReferralWon
+from ledger.domain.posting.rules import RULES, entry_of
+from ledger.domain.values.aggregate_types import Event, tag_of
+from ledger.domain.values.entries import Transfer
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import encode
 from ledger.examples import envelope_of, example_of
 from ledger.log.message import subject_of
@@ -88,7 +89,7 @@ def head() -> str:
 def section(kind: Kind) -> str:
     operations = ", ".join(f"`{name}`" for name, operation in OPERATIONS.items() if operation.kind is kind)
     lapse = "; and the clock's lapse" if kind.name in LAPSES else ""
-    states = ", ".join(f"`{tag_of(state)}`" for state in alternatives(kind.states))
+    states = ", ".join(f"`{tag_of(state)}`" for state in union_members(kind.states))
     about = [f"## {kind.name.capitalize()}\n", f"Operations: {operations}{lapse}.\n", f"States: {states}.\n"]
     return "\n".join([*about, *(paragraph(event) for event in kind.events)])
 

@@ -17,14 +17,14 @@ from msgspec import Struct
 from ledger.books.fold import FOLIO_LINES
 from ledger.books.queries import named
 from ledger.books.schema import connected, require_schema
-from ledger.domain.catalog import KINDS, deadline_of
-from ledger.domain.effects import acquaintance, is_help, trials, weighed_at
-from ledger.domain.entry import Leg
-from ledger.domain.member import Active
-from ledger.domain.posting import entry_of
-from ledger.domain.refusals import Bug
-from ledger.domain.standing import weight
-from ledger.domain.values import State, tag_of
+from ledger.domain.catalog.kinds import KINDS, deadline_of
+from ledger.domain.kinds.member import Active
+from ledger.domain.posting.rules import entry_of
+from ledger.domain.standing.effects import acquaintance, is_help, reliability_changes, weighting_time
+from ledger.domain.standing.indices import weight
+from ledger.domain.values.aggregate_types import State, tag_of
+from ledger.domain.values.entries import Leg
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
 from ledger.log.aggregate import REMEMBERED_COMMANDS, CommandMark, snapshot_of
 from ledger.log.event_log import EventLog
@@ -137,7 +137,7 @@ class Audit:
                     str(gathering) if gathering else None,
                 )
             )
-        for trial in trials(fact):
+        for trial in reliability_changes(fact):
             has = self.member(community, trial.member, event.position)
             has["kept"] += trial.kept
             has["broken"] += trial.broken
@@ -156,7 +156,7 @@ class Audit:
     def tally(self, event: Recorded, leg: Leg, has: Counter[str]) -> None:
         """The gross tallies, which count towards a member's standing and a pair's."""
         fact = event.envelope.data
-        weigh_at = weighed_at(fact, event.envelope.time)
+        weigh_at = weighting_time(fact, event.envelope.time)
         for side, points in (("given", leg.given), ("received", leg.received)):
             if points:
                 has[side] += points

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from ledger.domain.catalog import EVENTS, KIND_OF_EVENT, KINDS, AnyEvent, Kind
-from ledger.domain.values import Instant, State
+from ledger.domain.catalog.kinds import EVENTS, KIND_OF_EVENT, KINDS, AnyEvent, Kind
+from ledger.domain.values.aggregate_types import State
+from ledger.domain.values.ids import Instant
 
 TYPES: Final = {event: f"referral-ledger.{tag}.v1" for tag, event in EVENTS.items()}
 

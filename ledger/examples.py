@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from ledger.domain.catalog import KIND_OF_EVENT
-from ledger.domain.entry import Transfer
-from ledger.domain.guard import Advice
-from ledger.domain.policy import DEFAULT_POLICY
-from ledger.domain.values import CLOCK, Event, tag_of
+from ledger.domain.catalog.kinds import KIND_OF_EVENT
+from ledger.domain.values.advice import Advice
+from ledger.domain.values.aggregate_types import Event, tag_of
+from ledger.domain.values.entries import Transfer
+from ledger.domain.values.ids import CLOCK
+from ledger.domain.values.policy import DEFAULT_POLICY
 from ledger.envelope import TYPES, Envelope
 
 COMMUNITY: Final = "acme"

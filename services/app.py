@@ -16,10 +16,10 @@ from ledger.books.feed import Feed
 from ledger.books.insight import Insight
 from ledger.books.reader import Reader
 from ledger.books.schema import BooksUnavailable, SchemaMissing
-from ledger.domain.catalog import OPERATIONS
-from ledger.domain.guard import Facts
-from ledger.domain.intro import ProposeIntro
-from ledger.domain.policy import Policy
+from ledger.domain.catalog.operations import OPERATIONS
+from ledger.domain.kinds.intro.commands import ProposeIntro
+from ledger.domain.values.advice import GuardFacts
+from ledger.domain.values.policy import Policy
 from ledger.log.connection import Connection, reached
 from ledger.log.event_log import LogUnavailable
 from ledger.log.executor import Consult, Executor
@@ -114,9 +114,9 @@ def consulting(insight: Insight) -> Consult:
     Who kept one ask waiting is not asked again at once: a batch may hold a thousand.
     """
     silent_until_s = 0.0
-    given_up: set[asyncio.Task[Facts]] = set()
+    given_up: set[asyncio.Task[GuardFacts]] = set()
 
-    async def consult(community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> Facts | None:
+    async def consult(community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> GuardFacts | None:
         nonlocal silent_until_s
         if time.monotonic() < silent_until_s:
             return None
@@ -132,7 +132,7 @@ def consulting(insight: Insight) -> Consult:
         asking.add_done_callback(forgotten)
         return None
 
-    def forgotten(asking: asyncio.Task[Facts]) -> None:
+    def forgotten(asking: asyncio.Task[GuardFacts]) -> None:
         given_up.discard(asking)
         if not asking.cancelled() and (error := asking.exception()) is not None:
             _log.warning("the books did not answer an ask", reason=repr(error))

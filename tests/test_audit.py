@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from ledger.audit import Report, audit, compare
 from ledger.books.reader import Reader
 from ledger.books.schema import SchemaMissing, connected
-from ledger.domain.catalog import KINDS
-from ledger.domain.favour import FavourForgiven, Posted, RecordFavour, evolve
-from ledger.domain.member import JoinMember, PauseMember, ResumeMember, membership_id
-from ledger.domain.values import State
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.kinds.favour import FavourForgiven, Posted, RecordFavour, evolve
+from ledger.domain.kinds.member import JoinMember, PauseMember, ResumeMember, membership_id
+from ledger.domain.values.aggregate_types import State
 from ledger.envelope import TYPES, AggregateRef, encode
 from ledger.log.aggregate import REMEMBERED_COMMANDS, aggregate_of, snapshot_after
 from ledger.log.event_log import Append

@@ -14,8 +14,8 @@ import structlog
 
 from ledger.books.reader import BooksBehind, Due, Reader
 from ledger.books.schema import BooksUnavailable, SchemaMissing
-from ledger.domain.catalog import LAPSES
-from ledger.domain.refusals import NotDue, Refusal, Unknown, WrongState
+from ledger.domain.catalog.operations import LAPSES
+from ledger.domain.values.refusals import NotDue, Refusal, Unknown, WrongState
 from ledger.envelope import AggregateRef
 from ledger.log.event_log import AppendUncertain, EventLog, LogUnavailable
 from ledger.log.executor import Executor, Outcome, Submission

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from ledger.books.queries import named
 from ledger.books.reader import Reader
-from ledger.domain.posting import entry_of
-from ledger.domain.refusals import Bug
-from ledger.domain.values import State
+from ledger.domain.posting.rules import entry_of
+from ledger.domain.values.aggregate_types import State
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, Envelope, decode
 
 QUERIES: Final = named("entries")

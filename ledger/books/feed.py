@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ledger.books.pool import fetched, pool_of
 from ledger.books.queries import named
-from ledger.domain.refusals import Bug
+from ledger.domain.values.refusals import Bug
 
 QUERIES: Final = named("feed")
 SCAN_MAX_ROWS: Final = 10_000  # In one query. A filter that fits one event in a million must not read a million rows.

@@ -8,14 +8,14 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from ledger.domain.catalog import KINDS, MEMBER, deadline_of
-from ledger.domain.effects import acquaintance, is_help, trials, weighed_at
-from ledger.domain.entry import Entry
-from ledger.domain.member import Active, Member
-from ledger.domain.posting import entry_of
-from ledger.domain.refusals import Bug
-from ledger.domain.standing import hours_begun, weight_in
-from ledger.domain.values import State, tag_of
+from ledger.domain.catalog.kinds import KINDS, MEMBER, deadline_of
+from ledger.domain.kinds.member import Active, Member
+from ledger.domain.posting.rules import entry_of
+from ledger.domain.standing.effects import acquaintance, is_help, reliability_changes, weighting_time
+from ledger.domain.standing.indices import hours_begun, weight_in
+from ledger.domain.values.aggregate_types import State, tag_of
+from ledger.domain.values.entries import Entry
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
 
 PARTIES_MAX: Final = 3
@@ -81,7 +81,7 @@ class Batch(Struct, frozen=True):
             community = event.ref.community
             for leg in entry.legs:
                 found.add((community, leg.member))
-            for trial in trials(event.envelope.data):
+            for trial in reliability_changes(event.envelope.data):
                 found.add((community, trial.member))
         return found
 
@@ -188,7 +188,7 @@ def post(event: Recorded, entry: Entry, gathering: UUID | None, changes: Changes
     rule = tag_of(fact)
     helps = is_help(fact)
     hours = known_hours(happened_at)
-    if (weigh_at := weighed_at(fact, happened_at)) is not happened_at:
+    if (weigh_at := weighting_time(fact, happened_at)) is not happened_at:
         hours = known_hours(weigh_at)
     for number, leg in enumerate(entry.legs):
         points, given, received = leg.points, leg.given, leg.received
@@ -279,7 +279,7 @@ def gave(community: str, giver: str, receiver: str, points: int, helps: bool, ch
 
 def try_them(event: Recorded, changes: Changes) -> None:
     """Those who could have been at fault in an introduction: did they keep their word?"""
-    for trial in trials(event.envelope.data):
+    for trial in reliability_changes(event.envelope.data):
         balance = balance_of((event.ref.community, trial.member), event.position, changes)
         balance.kept += trial.kept
         balance.broken += trial.broken

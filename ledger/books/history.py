@@ -14,7 +14,7 @@ from msgspec import Struct
 from ledger.books.listing import SKEW_MAX
 from ledger.books.queries import named, newest_first
 from ledger.books.reader import Order, Reader
-from ledger.domain.values import Account
+from ledger.domain.values.points import Account
 
 QUERIES: Final = named("history")
 WAYS: Final[Mapping[Order, Mapping[str, str]]] = MappingProxyType(

@@ -8,13 +8,13 @@ from msgspec import Struct
 
 from ledger.books.queries import named
 from ledger.books.reader import Reader
-from ledger.domain.coach import Ask
-from ledger.domain.guard import WAYS_MAX, Facts, Way
-from ledger.domain.intro import ProposeIntro
-from ledger.domain.member import MemberState, Paused, membership_id
-from ledger.domain.policy import Policy
-from ledger.domain.publication import Publication, publication_id
-from ledger.domain.standing import credit_limit
+from ledger.domain.kinds.intro.commands import ProposeIntro
+from ledger.domain.kinds.member import MemberState, Paused, membership_id
+from ledger.domain.kinds.publication import Publication, publication_id
+from ledger.domain.standing.coach import Ask
+from ledger.domain.standing.indices import credit_limit
+from ledger.domain.values.advice import SUGGESTIONS_MAX, GuardFacts, Suggestion
+from ledger.domain.values.policy import Policy
 from ledger.envelope import decode_state
 
 QUERIES: Final = named("insight")
@@ -118,7 +118,7 @@ class Insight:
             paused=isinstance(membership, Paused),
         )
 
-    async def facts(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> Facts:
+    async def facts(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> GuardFacts:
         """What the guard weighs of an ask. The books may lag behind the log: what was asked a moment ago may lack."""
         _, standing = await self.standing(community, ask.asker, now, policy)
         (row,) = await self._rows(
@@ -143,17 +143,17 @@ class Insight:
             ways=await self.ways(community, ask.asker),
         )
 
-    async def ways(self, community: str, member: str) -> tuple[Way, ...]:
+    async def ways(self, community: str, member: str) -> tuple[Suggestion, ...]:
         """Three concrete things that the member could give now."""
-        rows = await self._rows("ways", community, member, WAYS_MAX)
+        rows = await self._rows("ways", community, member, SUGGESTIONS_MAX)
         found = [
-            Way(way=row["way"], id=UUID(row["id"]) if row["id"] else None, member=row["member"], tag=row["tag"])
+            Suggestion(way=row["way"], id=UUID(row["id"]) if row["id"] else None, member=row["member"], tag=row["tag"])
             for row in rows
             if row["way"] is not None
         ]
         if not rows[0]["offers"]:
-            found.append(Way(way="set_offers"))
-        return tuple([*found, Way(way="make_contact")][:WAYS_MAX])
+            found.append(Suggestion(way="set_offers"))
+        return tuple([*found, Suggestion(way="make_contact")][:SUGGESTIONS_MAX])
 
     async def asks(self, community: str, member: str) -> tuple[int, list[Ask]]:
         """The member's own asks, newest first."""
@@ -186,9 +186,9 @@ class Insight:
         return await self._reader.rows(query, *arguments, queries=QUERIES)
 
 
-def facts_of(standing: Standing, **of_the_ask: Any) -> Facts:
+def facts_of(standing: Standing, **of_the_ask: Any) -> GuardFacts:
     """What the guard weighs: of the asker, and of the ask."""
-    return Facts(
+    return GuardFacts(
         member=standing.member,
         net=standing.net,
         limit=standing.limit,

@@ -10,8 +10,8 @@ from msgspec import Struct
 from ledger.books.fold import PARTIES_MAX
 from ledger.books.queries import named, newest_first
 from ledger.books.reader import Order, Reader
-from ledger.domain.catalog import KINDS, MEMBER
-from ledger.domain.values import State
+from ledger.domain.catalog.kinds import KINDS, MEMBER
+from ledger.domain.values.aggregate_types import State
 from ledger.envelope import decode_state
 
 QUERIES: Final = named("listing")

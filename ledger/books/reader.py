@@ -15,9 +15,9 @@ from msgspec import Struct
 from ledger.books.pool import ACQUIRE_MAX_S, fetched, pool_of
 from ledger.books.queries import named
 from ledger.books.schema import BooksUnavailable, SchemaMissing, connected, reaching, require_schema
-from ledger.domain.refusals import Bug
-from ledger.domain.standing import Stage, stage
-from ledger.domain.values import State
+from ledger.domain.standing.indices import Stage, stage
+from ledger.domain.values.aggregate_types import State
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, decode_state
 from ledger.runtime.unavailable import Unavailable
 

@@ -34,7 +34,7 @@ from ledger.books.fold import (
 from ledger.books.queries import named
 from ledger.books.recent import Recent
 from ledger.books.schema import connected, reaching, require_schema
-from ledger.domain.refusals import Bug
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, Recorded
 
 QUERIES: Final = named("writer")

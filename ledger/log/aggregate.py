@@ -5,8 +5,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from ledger.domain.refusals import Bug
-from ledger.domain.values import State
+from ledger.domain.values.aggregate_types import State
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import Poison, Recorded, decode_state, encode_state
 
 REMEMBERED_COMMANDS: Final = 8

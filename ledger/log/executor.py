@@ -17,14 +17,14 @@ import msgspec
 from msgspec import Meta, Struct
 from uuid_utils import uuid7
 
-from ledger.domain.catalog import KINDS, POLICY, AnyEvent
-from ledger.domain.context import Context, EventOf, Found, Happened, Need
-from ledger.domain.guard import Facts
-from ledger.domain.intro import ProposeIntro
-from ledger.domain.policy import Policy
-from ledger.domain.publication import POLICY_NOTICE, Publication, in_force, publication_id
-from ledger.domain.refusals import Bug, Refusal, TimeInFuture, TimeTooEarly
-from ledger.domain.values import Command, Creation, Lapse, State
+from ledger.domain.catalog.kinds import KINDS, POLICY, AnyEvent
+from ledger.domain.kinds.intro.commands import ProposeIntro
+from ledger.domain.kinds.publication import POLICY_NOTICE, Publication, policy_in_force, publication_id
+from ledger.domain.values.advice import GuardFacts
+from ledger.domain.values.aggregate_types import Command, Creation, Lapse, State
+from ledger.domain.values.context import Context, EventOf, Finding, Need, PastEvent
+from ledger.domain.values.policy import Policy
+from ledger.domain.values.refusals import Bug, GuardUnavailable, Refusal, TimeInFuture, TimeTooEarly
 from ledger.envelope import TYPES, AggregateRef, Envelope, Recorded, encode
 from ledger.log.aggregate import Aggregate, CommandMark, aggregate_of, snapshot_after
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, EventLog, LogUnavailable
@@ -59,12 +59,6 @@ class VersionMismatch(Refusal):
     """It has changed since you read it: its version is not the one in If-Match."""
 
     code = "version_mismatch"
-
-
-class GuardUnavailable(Refusal):
-    """The community enforces the guard, and the books that it reads do not answer. Try again."""
-
-    code = "guard_unavailable"
 
 
 class Contended(Refusal):
@@ -118,7 +112,7 @@ Ahead = Mapping[AggregateRef, int]
 """Aggregates to which something is still to be done, each with the place of the first command that does it."""
 
 
-Consult = Callable[[str, ProposeIntro, Policy, datetime], Awaitable[Facts | None]]
+Consult = Callable[[str, ProposeIntro, Policy, datetime], Awaitable[GuardFacts | None]]
 """What the books say of an ask: from the community, the ask, the policy and the time; None when they do not answer."""
 
 
@@ -340,7 +334,7 @@ class Executor:
         before = aggregate.state if aggregate else None
         if submission.if_match is not None:
             version = (
-                kind.version_seen(command.actor, aggregate.state, aggregate.version, pending.now) if aggregate else 0
+                kind.version_read_by(command.actor, aggregate.state, aggregate.version, pending.now) if aggregate else 0
             )
             if submission.if_match != version:
                 raise VersionMismatch(if_match=submission.if_match, version=version)
@@ -381,9 +375,9 @@ class Executor:
                 self._policies.clear()
             remembered = (now, cast("Publication", aggregate_of(last).state) if last is not None else None)
             self._policies[community] = remembered
-        return in_force(remembered[1], now)
+        return policy_in_force(remembered[1], now)
 
-    async def _facts(self, pending: _Pending, policy: Policy) -> Facts | None:
+    async def _facts(self, pending: _Pending, policy: Policy) -> GuardFacts | None:
         """What the guard weighs. From the books, which may lag: a limit may be passed by who is quicker than they are.
 
         Raises: GuardUnavailable, when the books do not answer and the community enforces.
@@ -396,7 +390,7 @@ class Executor:
             raise GuardUnavailable
         return facts
 
-    async def _find(self, community: str, need: Need) -> Found:
+    async def _find(self, community: str, need: Need) -> Finding:
         """What another aggregate has to say, always on the leader's word: no expectation guards it."""
         ref = AggregateRef(community, need.kind, str(need.id))
         if isinstance(need, EventOf):
@@ -424,10 +418,10 @@ def is_settled_on_nothing(pending: _Pending) -> bool:
     return isinstance(command, Creation) and not KINDS[pending.ref.kind].needs(command, None, UUID(pending.ref.id))
 
 
-def happened(recorded: Recorded) -> Happened:
+def happened(recorded: Recorded) -> PastEvent:
     envelope = recorded.envelope
     recorded_at = datetime.fromtimestamp(recorded.recorded_at_us / 1_000_000, UTC)
-    return Happened(UUID(envelope.id), envelope.data, recorded_at, envelope.time)
+    return PastEvent(UUID(envelope.id), envelope.data, recorded_at, envelope.time)
 
 
 def is_of(pending: _Pending, mark: CommandMark) -> bool:

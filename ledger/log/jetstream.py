@@ -13,7 +13,7 @@ import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 
-from ledger.domain.refusals import Bug
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, Recorded
 from ledger.log.connection import REQUEST_TIMEOUT_S, Connection
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, LogUnavailable

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 
-from ledger.domain.refusals import Bug
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, Poison, Recorded
 from ledger.log.event_log import APPEND_MAX, Append, Conflict, ForeignLog
 from ledger.log.message import event_of, understood

@@ -9,8 +9,8 @@ from zlib import crc32
 
 import msgspec
 
-from ledger.domain.catalog import KIND_OF_EVENT
-from ledger.domain.values import Event, tag_of
+from ledger.domain.catalog.kinds import KIND_OF_EVENT
+from ledger.domain.values.aggregate_types import Event, tag_of
 from ledger.envelope import TYPES, AggregateRef, Poison, Recorded, decode
 
 ALL_SUBJECTS: Final = "ledger.*.*.*.*.*"

@@ -12,13 +12,13 @@ from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Referenc
 from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import Meta, Struct
 
-from ledger.domain.catalog import OPERATIONS
-from ledger.domain.refusals import Refusal
-from ledger.domain.values import tag_of
+from ledger.domain.catalog.operations import OPERATIONS
+from ledger.domain.values.aggregate_types import tag_of
+from ledger.domain.values.refusals import Refusal
 from ledger.log.event_log import APPEND_MAX, AppendUncertain, LogUnavailable
 from ledger.log.executor import Executor, IdempotencyKey, Outcome, Submission
 from services.command.routes import path_id_of, view_for
-from services.http.auth import only_moderators
+from services.http.auth import require_scope
 from services.http.body import body_of, decoded
 from services.http.conventions import (
     PREFIX,
@@ -123,8 +123,7 @@ def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
         for raw in items_of(await body_of(request)):
             try:
                 submission = submission_of(raw, tenant, correlation_id, traceparent)
-                if OPERATIONS[submission.operation].moderated:
-                    only_moderators(request)
+                require_scope(request, OPERATIONS[submission.operation].scope)
                 submissions.append(submission)
                 results.append(None)
             except Refusal as refusal:

@@ -8,14 +8,15 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 
-from ledger.domain import refusals
-from ledger.domain.catalog import DISPUTE, OPERATIONS, Operation
-from ledger.domain.member import MemberState
-from ledger.domain.values import Command, Lapse
+from ledger.domain.catalog.kinds import DISPUTE
+from ledger.domain.catalog.operations import OPERATIONS, Operation
+from ledger.domain.kinds.member import MemberState
+from ledger.domain.values import refusals
+from ledger.domain.values.aggregate_types import Command, Lapse
 from ledger.log import executor
 from ledger.log.event_log import AppendUncertain, LogUnavailable
 from ledger.log.executor import Executor, Outcome, Submission
-from services.http.auth import MODERATED
+from services.http.auth import SCOPE
 from services.http.body import body_of, decoded, documenting
 from services.http.conventions import (
     PREFIX,
@@ -44,7 +45,7 @@ from services.http.problems import (
     Unauthorized,
     documented,
 )
-from services.http.views import PLURALS, VIEWS, Held, View, view_of
+from services.http.views import VIEWS, Held, View, view_of
 
 ALWAYS: Final = (
     MalformedJson,
@@ -59,37 +60,6 @@ ALWAYS: Final = (
     LogUnavailable,
     AppendUncertain,
 )
-REFUSALS: Final[dict[str, tuple[type[Exception], ...]]] = {
-    "favour.record": (refusals.SelfDealing,),
-    "referral.give": (refusals.SelfDealing, refusals.Unknown, refusals.ParentNotWon),
-    "favour.forgive": (refusals.UnderDispute,),
-    "intro.propose": (
-        refusals.SelfDealing,
-        refusals.LevelMisplaced,
-        refusals.ExpectationMisplaced,
-        refusals.RespondByOutOfRange,
-        refusals.ReciprocityLimit,
-        refusals.OpenAsks,
-        refusals.InboundAsks,
-        refusals.AskedBefore,
-        executor.GuardUnavailable,
-    ),
-    "intro.close": (refusals.NobodyAsked, refusals.UnderDispute),
-    "dispute.open": (refusals.Unknown, refusals.WrongState, refusals.TooLate),
-    "dispute.uphold": (refusals.PartyToIt, NotAModerator),
-    "dispute.reject": (refusals.PartyToIt, NotAModerator),
-    "member.join": (refusals.SelfDealing,),
-    "attendance.attend": (refusals.Unknown,),
-    "attendance.pay": (refusals.NoDues,),
-    "contact.make": (refusals.SelfDealing,),
-    "one-to-one.book": (refusals.SelfDealing,),
-    "policy.publish": (
-        refusals.PolicyInvalid,
-        refusals.StartsOutOfRange,
-        refusals.TooManyScheduled,
-        NotAModerator,
-    ),
-}
 
 
 def command_routes(commands: Executor, now: Now) -> list[HTTPRouteHandler]:
@@ -123,8 +93,8 @@ def creation(name: str, operation: Operation, commands: Executor, now: Now) -> H
         location = f"{request.url.path.rstrip('/')}/{path_id_of(outcome)}"
         return answer(outcome, submission.command, now(), 201, {"Location": location})
 
-    own = (*REFUSALS.get(name, ()), refusals.AlreadyExists, executor.KeyMissing, executor.VersionMismatch)
-    return described(create, name, operation, f"{PREFIX}/{PLURALS[operation.kind.name]}", 201, own)
+    own = (*operation.refuses, refusals.AlreadyExists, executor.KeyMissing, executor.VersionMismatch)
+    return described(create, name, operation, f"{PREFIX}/{operation.kind.plural}", 201, own)
 
 
 def step(name: str, operation: Operation, commands: Executor, now: Now) -> HTTPRouteHandler:
@@ -153,9 +123,9 @@ def step(name: str, operation: Operation, commands: Executor, now: Now) -> HTTPR
         return answer(await commands.execute(submission), submission.command, now(), 200, {})
 
     take.__annotations__["id"] = address_form(operation.kind.name)
-    own = (*REFUSALS.get(name, ()), refusals.Unknown, refusals.WrongState, executor.VersionMismatch)
+    own = (*operation.refuses, refusals.Unknown, refusals.WrongState, executor.VersionMismatch)
     verb = name.partition(".")[2]
-    path = f"{PREFIX}/{PLURALS[operation.kind.name]}/{{id:str}}/{verb}"
+    path = f"{PREFIX}/{operation.kind.plural}/{{id:str}}/{verb}"
     return described(take, name, operation, path, 200, own)
 
 
@@ -169,13 +139,13 @@ def described(
         path,
         name=name,
         operation_id=operation_id(verb, kind),
-        opt={MODERATED: operation.moderated},
+        opt={SCOPE: operation.scope},
         operation_class=documenting(operation.command),
         summary=(operation.command.__doc__ or "").partition("\n")[0],
         description=operation.command.__doc__,
         status_code=status,
-        tags=[PLURALS[kind]],
-        responses=documented(*ALWAYS, *own, executor.Contended),
+        tags=[operation.kind.plural],
+        responses=documented(*ALWAYS, *own, *([NotAModerator] if operation.scope else []), executor.Contended),
     )(handler)
 
 

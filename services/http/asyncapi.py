@@ -13,9 +13,9 @@ from litestar import get
 from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType, defstruct
 from msgspec.structs import fields
 
-from ledger.domain.catalog import EVENTS, KIND_OF_EVENT, KINDS
-from ledger.domain.favour import FavourClaimed, FavourConfirmed
-from ledger.domain.values import Event, tag_of
+from ledger.domain.catalog.kinds import EVENTS, KIND_OF_EVENT, KINDS
+from ledger.domain.kinds.favour import FavourClaimed, FavourConfirmed
+from ledger.domain.values.aggregate_types import Event, tag_of
 from ledger.envelope import TYPES, Envelope, Recorded, encode
 from ledger.examples import AGGREGATE, COMMUNITY, envelope_of, example_of
 from ledger.log.aggregate import aggregate_of, snapshot_after

@@ -31,8 +31,8 @@ OPEN_PATHS: Final = (
     "/asyncapi.json",
     "/docs",
 )  # Nothing of a community.
-MODERATED: Final = "moderated"
-"""In a route's `opt`: it takes a moderator's key."""
+SCOPE: Final = "scope"
+"""The key of a route's `opt` that names the scope it needs."""
 
 
 def guard(settings: Settings) -> Guard:
@@ -43,8 +43,7 @@ def guard(settings: Settings) -> Guard:
         if connection.scope["path"].startswith(OPEN_PATHS):
             return
         connection.state.scopes = scopes_of(bearer_of(connection), keys) if keys else ALL_SCOPES
-        if route.opt.get(MODERATED):
-            only_moderators(connection)
+        require_scope(connection, route.opt.get(SCOPE))
 
     return guarded
 
@@ -72,9 +71,12 @@ def may(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope) -> bool:
     return scope in connection.state.scopes
 
 
-def only_moderators(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-    """Raises: NotAModerator."""
-    if not may(connection, "moderate"):
+def require_scope(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope | None) -> None:
+    """Check that the key of the request has the scope, if one is needed.
+
+    Raises: NotAModerator.
+    """
+    if scope is not None and not may(connection, scope):
         raise NotAModerator
 
 

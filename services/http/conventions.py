@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
-from ledger.domain.catalog import MEMBER
-from ledger.domain.member import membership_id
-from ledger.domain.values import CommunityId, Instant, MemberId
+from ledger.domain.catalog.kinds import MEMBER
+from ledger.domain.kinds.member import membership_id
+from ledger.domain.values.ids import CommunityId, Instant, MemberId
 from ledger.log.executor import IdempotencyKey
 from services.http.problems import InvalidField
 

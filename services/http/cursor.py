@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from ledger.domain.values import MemberId
+from ledger.domain.values.ids import MemberId
 from services.http.problems import InvalidField
 
 FORM: Final = 2

@@ -13,10 +13,11 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import fields, replace
 
-from ledger.domain.catalog import DISPUTE, EVENTS, KINDS, OPERATIONS, Kind, Operation
-from ledger.domain.context import Context, EventOf, Found, Happened, Need
-from ledger.domain.refusals import Bug, Refusal
-from ledger.domain.values import Command, Creation
+from ledger.domain.catalog.kinds import DISPUTE, EVENTS, KINDS, Kind
+from ledger.domain.catalog.operations import OPERATIONS, Operation
+from ledger.domain.values.aggregate_types import Command, Creation
+from ledger.domain.values.context import Context, EventOf, Finding, Need, PastEvent
+from ledger.domain.values.refusals import Bug, Refusal
 from ledger.examples import AGGREGATE, COMMUNITY, EXAMPLES, MODERATOR, NOW, example_of
 from services.http.views import Held, View, view_of
 
@@ -95,9 +96,9 @@ def decided(kind: Kind, command: Command, before: Held | None, reached: Mapping[
     return Exchange(command=command, held=held)
 
 
-def what_is_found(need: Need, reached: Mapping[str, list[Held]]) -> Found:
+def what_is_found(need: Need, reached: Mapping[str, list[Held]]) -> Finding:
     """Another aggregate as an earlier example left it, or an example of its event."""
     if isinstance(need, EventOf):
         event = example_of(EVENTS[f"{need.kind}.{need.event}"])
-        return Happened(UUID(AGGREGATE), event, NOW, NOW)
+        return PastEvent(UUID(AGGREGATE), event, NOW, NOW)
     return next((held.state for held in reached[need.kind]), None)

@@ -4,7 +4,6 @@ Litestar writes the document from the routes; `complete` adds examples, headers 
 route that is added later is completed like the others.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from inspect import cleandoc
@@ -30,7 +29,7 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import Struct
 
-from ledger.domain.catalog import EVENTS, KINDS, MEMBER
+from ledger.domain.catalog.kinds import EVENTS, KINDS, MEMBER
 from ledger.envelope import encode
 from ledger.examples import AGGREGATE, COMMUNITY, NOW, envelope_of, example_of
 from services.http import problems
@@ -38,7 +37,7 @@ from services.http.conventions import etag, operation_id
 from services.http.exchanges import POSITION, Exchange, exchanges
 from services.http.problem_examples import BY_CODE
 from services.http.sampling import Sampling
-from services.http.views import PLURALS, VIEWS, view_of
+from services.http.views import VIEWS, view_of
 
 CONDITION: Final = "If-None-Match"
 SHOWN: Final = "#/components/examples/"
@@ -46,7 +45,7 @@ METHODS: Final = ("get", "put", "post", "delete", "patch")
 VIEW_FORMS: Final = frozenset(view.__name__ for view in VIEWS.values())
 TAGS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        **{PLURALS[name]: (sys.modules[kind.events[0].__module__].__doc__ or "") for name, kind in KINDS.items()},
+        **{kind.plural: kind.about or "" for kind in KINDS.values()},
         "community": "The community as a whole: its balances, totals and policy.",
         "batch": "Many commands in one request.",
         "events": "Everything that was recorded, in the order of the log.",
@@ -214,7 +213,7 @@ def complete_operation(operation: Operation, sampling: Sampling, exchange: Excha
             operation.summary = operation.description.partition("\n")[0]
     for parameter in operation.parameters or ():
         if isinstance(parameter, Parameter):
-            of_member = operation.tags == [PLURALS[MEMBER.name]] and parameter.name == "id"
+            of_member = operation.tags == [MEMBER.plural] and parameter.name == "id"
             complete_parameter(parameter, sampling, "member" if of_member else parameter.name)
     if operation.request_body is not None and not isinstance(operation.request_body, Reference):
         for media in operation.request_body.content.values():

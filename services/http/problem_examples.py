@@ -8,8 +8,9 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.domain import publication, refusals
-from ledger.domain.refusals import Fact, Refusal
+from ledger.domain.kinds import publication
+from ledger.domain.values import refusals
+from ledger.domain.values.refusals import Fact, Refusal
 from ledger.examples import AGGREGATE, EXAMPLES, NOW
 from ledger.log import executor
 from services.http import problems
@@ -56,7 +57,7 @@ FACTS: Final[Mapping[type[Exception], Mapping[str, Fact]]] = MappingProxyType(
         refusals.StartsOutOfRange: {
             "field": "starts_at",
             "earliest": NOW + publication.POLICY_NOTICE,
-            "latest": NOW + publication.AHEAD_MAX,
+            "latest": NOW + publication.POLICY_AHEAD_MAX,
         },
         refusals.TooManyScheduled: {"scheduled_max": publication.SCHEDULED_MAX},
     }

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from ledger.books.reader import BooksBehind
 from ledger.books.schema import BooksUnavailable, SchemaMissing
-from ledger.domain import refusals
-from ledger.domain.refusals import Refusal
+from ledger.domain.values import refusals
+from ledger.domain.values.refusals import Refusal
 from ledger.log import executor
 from ledger.log.event_log import AppendUncertain, LogUnavailable
 from ledger.runtime import telemetry
@@ -140,7 +140,7 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
         refusals.PolicyInvalid: 422,
         refusals.StartsOutOfRange: 422,
         Internal: 500,
-        executor.GuardUnavailable: 503,
+        refusals.GuardUnavailable: 503,
         LogUnavailable: 503,
         BooksUnavailable: 503,
         BooksBehind: 503,
@@ -152,7 +152,7 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
 RETRYABLE: Final = frozenset(
     {
         executor.Contended,
-        executor.GuardUnavailable,
+        refusals.GuardUnavailable,
         LogUnavailable,
         BooksUnavailable,
         BooksBehind,

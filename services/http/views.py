@@ -1,6 +1,6 @@
 """Views: how each kind is shown, and to whom. The same after a command as from the books."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -9,15 +9,18 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from ledger.domain.disputed import Code, DisputedEntry, Remedy
-from ledger.domain.entry import Transfer
-from ledger.domain.guard import Advice
-from ledger.domain.intro import Fault, Intro, Outcome
-from ledger.domain.publication import Version
-from ledger.domain.referral import Disqualification
-from ledger.domain.refusals import NotYours
-from ledger.domain.values import Band, Instant, Level, Points, Size, State, tag_of
-from ledger.domain.visibility import seen_by_asker, version_seen
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.kinds.dispute.states import Code, DisputedEntry, Remedy
+from ledger.domain.kinds.intro.silence import asker_state, version_read_by
+from ledger.domain.kinds.intro.states import Fault, Intro, Outcome
+from ledger.domain.kinds.publication import PolicyVersion
+from ledger.domain.kinds.referral import Disqualification
+from ledger.domain.values.advice import Advice
+from ledger.domain.values.aggregate_types import State, tag_of
+from ledger.domain.values.entries import Transfer
+from ledger.domain.values.ids import Instant
+from ledger.domain.values.points import DealBand, Level, Points, Size
+from ledger.domain.values.refusals import NotYours
 
 
 class View(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,7 +52,7 @@ class ReferralView(View, frozen=True, kw_only=True):
     parent: UUID | None = None
     parent_referrer: str | None = None
     qualified: bool = False
-    band: Band | None = None
+    band: DealBand | None = None
     reason: Disqualification | None = None
 
 
@@ -154,7 +157,7 @@ class PolicyView(View, frozen=True, kw_only=True):
     """The newest versions, by when they start: the one in force and all that are scheduled."""
 
     state: Literal["published"]
-    versions: list[Version]
+    versions: list[PolicyVersion]
 
 
 VIEWS: Final[Mapping[str, type[View]]] = MappingProxyType(
@@ -171,18 +174,6 @@ VIEWS: Final[Mapping[str, type[View]]] = MappingProxyType(
         "policy": PolicyView,
     }
 )
-PLURALS: Final[Mapping[str, str]] = MappingProxyType(
-    {kind: {"policy": "policies"}.get(kind, f"{kind}s") for kind in VIEWS}
-)
-PRIVATE: Final[Mapping[str, Callable[[Any], tuple[str, ...]]]] = MappingProxyType(
-    {
-        "favour": lambda favour: (favour.giver, favour.receiver),
-        "referral": lambda referral: (referral.referrer, referral.recipient),
-        "intro": lambda intro: (intro.asker, intro.connector, intro.target),
-        "dispute": lambda dispute: (dispute.opener, *dispute.parties),
-    }
-)
-"""Kinds that only those in it may see, and who they are."""
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -201,7 +192,8 @@ def view_of(held: Held, viewer: str | None, now: datetime) -> View:
 
     Raises: NotYours, when it is private and the viewer is not in it.
     """
-    if viewer is not None and (parties := PRIVATE.get(held.kind)) and viewer not in parties(held.state):
+    kind = KINDS[held.kind]
+    if viewer is not None and kind.private and viewer not in kind.concerned(held.state):
         raise NotYours(role="party")
     facts: dict[str, Any] = {name: fact for name, fact in msgspec.structs.asdict(held.state).items() if fact != ()}
     facts["state"] = tag_of(held.state)
@@ -209,8 +201,8 @@ def view_of(held: Held, viewer: str | None, now: datetime) -> View:
     match held.kind:
         case "intro" if viewer is not None:
             intro: Any = held.state
-            version = version_seen(viewer, intro, held.version, now)
-            if seen := seen_by_asker(intro, now) if viewer == intro.asker else None:
+            version = version_read_by(viewer, intro, held.version, now)
+            if seen := asker_state(intro, now) if viewer == intro.asker else None:
                 facts = {name: facts[name] for name in SHOWN_WHILE_HIDDEN if name in facts} | {"state": seen}
                 position = held.began
             facts |= for_eyes_of(viewer, intro)

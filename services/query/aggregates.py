@@ -6,7 +6,8 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from ledger.books.reader import Reader
-from ledger.domain.refusals import NotYours, Unknown
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.values.refusals import NotYours, Unknown
 from services.http.conventions import (
     PREFIX,
     AggregateId,
@@ -22,7 +23,7 @@ from services.http.conventions import (
     viewer_of,
 )
 from services.http.problems import documented
-from services.http.views import PLURALS, VIEWS, Held, view_of
+from services.http.views import VIEWS, Held, view_of
 from services.query.shown import ALWAYS, shown
 
 
@@ -54,10 +55,10 @@ def aggregate_route(kind: str, reader: Reader, now: Now) -> HTTPRouteHandler:
     show.__annotations__["id"] = address_form(kind)
     show.__annotations__["return"] = cast("Any", Response)[VIEWS[kind]]
     return get(
-        f"{PREFIX}/{PLURALS[kind]}/{{id:str}}",
+        f"{PREFIX}/{KINDS[kind].plural}/{{id:str}}",
         name=f"{kind}.show",
         operation_id=operation_id("get", kind),
         summary=f"One {kind}, as it stands.",
-        tags=[PLURALS[kind]],
+        tags=[KINDS[kind].plural],
         responses=documented(*ALWAYS, NotYours, Unknown),
     )(show)

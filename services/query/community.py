@@ -9,8 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from ledger.books.history import History
 from ledger.books.insight import Insight
 from ledger.books.reader import Reader
-from ledger.domain.catalog import KINDS
-from ledger.domain.publication import in_force
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.kinds.publication import policy_in_force
 from services.http.conventions import (
     LIMIT_DEFAULT,
     PREFIX,
@@ -80,7 +80,7 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         position, published = await insight.policy(tenant)
         versions = published.versions if published is not None else ()
         scheduled = [version for version in versions if version.starts_at > at]
-        return shown(PolicyInForce(policy=in_force(published, at), scheduled=scheduled), position)
+        return shown(PolicyInForce(policy=policy_in_force(published, at), scheduled=scheduled), position)
 
     @get(f"{PREFIX}/gatherings/{{id:str}}/yield", operation_id="getYield", tags=["gatherings"], responses=PROBLEMS)
     async def gathering_yield(

@@ -11,12 +11,15 @@ from msgspec import Struct, structs
 
 from ledger.books.entries import Entries, Happening
 from ledger.books.reader import Reader
-from ledger.domain.dispute import DisputeOpened, DisputeUpheld
-from ledger.domain.disputed import DisputedEntry, dispute_id
-from ledger.domain.intro import Closed, Made, Met
-from ledger.domain.posting import RULES, rule_says
-from ledger.domain.refusals import NotYours, Unknown
-from ledger.domain.values import Account, Event, Instant, State, tag_of
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.kinds.dispute.events import DisputeOpened, DisputeUpheld
+from ledger.domain.kinds.dispute.states import DisputedEntry, dispute_id
+from ledger.domain.kinds.intro.states import Closed, Made, Met
+from ledger.domain.posting.rules import RULES, rule_in_words
+from ledger.domain.values.aggregate_types import Event, State, tag_of
+from ledger.domain.values.ids import Instant
+from ledger.domain.values.points import Account
+from ledger.domain.values.refusals import NotYours, Unknown
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.envelope import AggregateRef
 from services.http.auth import may
@@ -30,7 +33,6 @@ from services.http.conventions import (
     viewer_of,
 )
 from services.http.problems import documented
-from services.http.views import PRIVATE
 from services.query.shown import ALWAYS, shown
 
 PROBLEMS: Final = documented(*ALWAYS, NotYours, Unknown)
@@ -127,7 +129,7 @@ def entry_route(reader: Reader) -> HTTPRouteHandler:
             recorded_at=happened.recorded_at,
             actor=happened.envelope.actor,
             policy_version=happened.envelope.policyversion,
-            rule=rule_says(fact),
+            rule=rule_in_words(fact),
             numbers=numbers_of(fact),
             legs=[LegView(**structs.asdict(leg)) for leg in legs],
             history=[happened_view(event) for event in life if eyes.may_read(state, tag_of(event.envelope.data))],
@@ -149,7 +151,7 @@ class Eyes(Struct, frozen=True):
 
     def are_of_party(self, kind: str, state: State) -> bool:
         """Whether it is theirs to read; what is not private is everybody's."""
-        return self.member is None or kind not in PRIVATE or self.member in PRIVATE[kind](state)
+        return self.member is None or not KINDS[kind].private or self.member in KINDS[kind].concerned(state)
 
     def may_read(self, state: State, event: str) -> bool:
         """Whether an event of it tells them nothing that they must not know."""

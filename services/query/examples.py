@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Struct, structs
 
 from ledger.books.insight import Match
-from ledger.domain.catalog import EVENTS
-from ledger.domain.coach import Again, Coaching
-from ledger.domain.posting import rule_says
+from ledger.domain.catalog.kinds import EVENTS
+from ledger.domain.posting.rules import rule_in_words
+from ledger.domain.standing.coach import Coaching, RetryableAsk
 from ledger.examples import AGGREGATE, COMMUNITY, EXAMPLES, NOW, envelope_of, example_of
 from services.http.exchanges import POSITION
 from services.query.entries import EntryView, HappenedView, LegView
@@ -61,7 +61,7 @@ EXPLAINED: Final = EntryView(
     recorded_at=NOW,
     actor="bob",
     policy_version=1,
-    rule=rule_says(THANKED),
+    rule=rule_in_words(THANKED),
     numbers={"points": 120},
     legs=[
         LegView(
@@ -105,7 +105,7 @@ BOOKS: Final[tuple[Struct, ...]] = (
         actual_permille=667,
         expected_permille=300,
         days_to_yes=3,
-        again=(Again(intro=UUID(AGGREGATE), connector="ada", target="cleo", asked_at=NOW),),
+        again=(RetryableAsk(intro=UUID(AGGREGATE), connector="ada", target="cleo", asked_at=NOW),),
     ),
     YieldView(
         gathering=EXAMPLES["gathering"],

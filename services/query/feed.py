@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from ledger.books.feed import Feed, Page, Wanted
 from ledger.books.reader import Reader
-from ledger.domain.catalog import EVENTS, KINDS
-from ledger.domain.values import tag_of
+from ledger.domain.catalog.kinds import EVENTS, KINDS
+from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
 from services.http import event_stream
 from services.http.auth import may

@@ -10,23 +10,23 @@ from litestar.datastructures import MultiDict
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Operation, Parameter, Schema
 
 from ledger.books.listing import Filters
-from ledger.domain.catalog import INTRO, KINDS, MEMBER, POLICY, alternatives
-from ledger.domain.values import MemberId, Tag, tag_of
-from ledger.domain.visibility import Seen
+from ledger.domain.catalog.kinds import INTRO, KINDS, MEMBER, POLICY, union_members
+from ledger.domain.kinds.intro.silence import AskerState
+from ledger.domain.values.aggregate_types import tag_of
+from ledger.domain.values.ids import MemberId, Tag
 from services.http.conventions import checked, instant_of
 from services.http.problems import InvalidField
-from services.http.views import PLURALS
 
 LISTED: Final = tuple(kind for kind in KINDS if kind != POLICY.name)  # Of policies a community has one.
-SEEN: Final = get_args(Seen)
+SEEN: Final = get_args(AskerState)
 OF_EVERY_LIST: Final = ("viewer", "order", "limit", "cursor", "min_position")
 
-STATES: Final = MappingProxyType({kind: tuple(map(tag_of, alternatives(KINDS[kind].states))) for kind in LISTED})
+STATES: Final = MappingProxyType({kind: tuple(map(tag_of, union_members(KINDS[kind].states))) for kind in LISTED})
 
 
 def names_of(kind: str) -> tuple[str, ...]:
     """The filters that a kind has."""
-    known = {name for state in alternatives(KINDS[kind].states) for name in state.__struct_fields__}
+    known = {name for state in union_members(KINDS[kind].states) for name in state.__struct_fields__}
     tagged = "tags" in known or kind == MEMBER.name
     return (
         *("member", "role", "state", "since"),
@@ -46,7 +46,7 @@ def filters_of(kind: str, said: "MultiDict[Any]", eyes: str | None) -> Filters:
     taken = (*NAMES[kind], *OF_EVERY_LIST)
     for name in said:
         if name not in taken:
-            reason = f"{PLURALS[kind]} can be listed by {', '.join(NAMES[kind])}"
+            reason = f"{KINDS[kind].plural} can be listed by {', '.join(NAMES[kind])}"
             raise InvalidField(field=name, source="query", reason=reason)
         if len(said.getall(name)) > 1:
             raise InvalidField(field=name, source="query", reason="is said more than once")

@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 
 from ledger.books.listing import AFTER_ALL, Listed, Listing
 from ledger.books.reader import Order, Reader
-from ledger.domain.catalog import INTRO
+from ledger.domain.catalog.kinds import INTRO, KINDS
 from services.http.conventions import (
     LIMIT_DEFAULT,
     PREFIX,
@@ -25,7 +25,7 @@ from services.http.conventions import (
     viewer_of,
 )
 from services.http.cursor import after_cursor, cursor_after, not_of_this_list
-from services.http.views import PLURALS, PRIVATE, VIEWS, Held, View, view_of
+from services.http.views import VIEWS, Held, View, view_of
 from services.query.filters import LISTED, documenting_filters, filters_of
 from services.query.shown import PROBLEMS, shown
 
@@ -36,7 +36,7 @@ InOrder = Annotated[Order, QueryParameter(description="Which comes first.")]
 
 def page_of(kind: str) -> type[msgspec.Struct]:
     """The form of a page: `FavoursPage` and its like."""
-    plural = PLURALS[kind]
+    plural = KINDS[kind].plural
     return msgspec.defstruct(
         "".join(word.capitalize() for word in plural.split("-")) + "Page",
         [(field_of(kind), cast("Any", list)[VIEWS[kind]]), ("next", str | None, None)],
@@ -49,7 +49,7 @@ def page_of(kind: str) -> type[msgspec.Struct]:
 
 
 def field_of(kind: str) -> str:
-    return PLURALS[kind].replace("-", "_")
+    return KINDS[kind].plural.replace("-", "_")
 
 
 PAGES: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType({kind: page_of(kind) for kind in LISTED})
@@ -74,13 +74,13 @@ def list_route(kind: str, reader: Reader, listing: Listing, now: Now) -> HTTPRou
         eyes = viewer_of(viewer) if viewer is not None else None
         filters = filters_of(kind, request.query_params, eyes)
         # All that its pages have in common: with other filters, another order or another viewer it is another list.
-        query = f"{PLURALS[kind]} {msgspec.json.encode((order, eyes, filters)).decode()}"
+        query = f"{KINDS[kind].plural} {msgspec.json.encode((order, eyes, filters)).decode()}"
         after = position_in(after_cursor(cursor, query, tenant)) if cursor is not None else None
         await reader.reach(min_position)
         # What the asker of an introduction reads in place of its state is known only when the view is made.
         seen = filters.state if kind == INTRO.name and eyes is not None else None
         asked_for = limit + 1 if seen is None else EXAMINED_MAX
-        within = eyes if kind in PRIVATE else None
+        within = eyes if KINDS[kind].private else None
         narrowed = msgspec.structs.replace(filters, state=None if seen else filters.state, within=within)
         position, found = await listing.page(tenant, kind, narrowed, order=order, after=after, limit=asked_for)
         at = now()
@@ -94,12 +94,12 @@ def list_route(kind: str, reader: Reader, listing: Listing, now: Now) -> HTTPRou
 
     show.__annotations__["return"] = cast("Any", Response)[PAGES[kind]]
     return get(
-        f"{PREFIX}/{PLURALS[kind]}",
+        f"{PREFIX}/{KINDS[kind].plural}",
         name=f"{kind}.list",
         operation_id="list" + PAGES[kind].__name__.removesuffix("Page"),
-        summary=f"{PLURALS[kind].capitalize()}, in the order in which they began.",
+        summary=f"{KINDS[kind].plural.capitalize()}, in the order in which they began.",
         description=description_of(kind),
-        tags=[PLURALS[kind]],
+        tags=[KINDS[kind].plural],
         operation_class=documenting_filters(kind),
         responses=PROBLEMS,
     )(show)
@@ -107,7 +107,7 @@ def list_route(kind: str, reader: Reader, listing: Listing, now: Now) -> HTTPRou
 
 def description_of(kind: str) -> str:
     text = "Filters may be combined; all of them hold of what is listed."
-    if kind in PRIVATE:
+    if KINDS[kind].private:
         text += " With a `viewer`, only what they are in is listed."
     if kind == INTRO.name:
         text += (

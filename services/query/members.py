@@ -9,10 +9,10 @@ from litestar.params import QueryParameter
 from ledger.books.history import History, Holder
 from ledger.books.insight import Insight, facts_of
 from ledger.books.reader import Reader
-from ledger.domain.coach import Coaching, coach
-from ledger.domain.guard import is_riding
-from ledger.domain.publication import in_force
-from ledger.domain.standing import band, recent_permille, reliability_permille
+from ledger.domain.kinds.intro.reciprocity_guard import is_riding
+from ledger.domain.kinds.publication import policy_in_force
+from ledger.domain.standing.coach import Coaching, coach
+from ledger.domain.standing.indices import recent_permille, reliability_permille, standing_band
 from services.http.conventions import (
     LIMIT_DEFAULT,
     PREFIX,
@@ -144,10 +144,10 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         only_for(viewer, whose)
         await reader.reach(min_position)
         _, published = await insight.policy(tenant)
-        policy = in_force(published, at)
+        policy = policy_in_force(published, at)
         position, found = await insight.standing(tenant, whose, at, policy)
         recent = recent_permille(found.recent_given, found.recent_received, at)
-        word = band(
+        word = standing_band(
             recent_permille=recent,
             settled_items=found.settled,
             since=found.since,
@@ -170,7 +170,7 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         await reader.reach(min_position)
         _, published = await insight.policy(tenant)
         position, asks = await insight.asks(tenant, whose)
-        view = coach(asks, at, in_force(published, at))
+        view = coach(asks, at, policy_in_force(published, at))
         return shown(view, position, viewer=viewer, asked=min_position)
 
     @get(f"{PREFIX}/members/{{member:str}}/matches", operation_id="listMatches", tags=["members"], responses=PERSONAL)

@@ -15,7 +15,7 @@ from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from ledger.books.reader import Order
-from ledger.domain.refusals import NotYours
+from ledger.domain.values.refusals import NotYours
 from services.http.problems import NotAcceptable, documented
 from services.query.examples import STATEMENT
 from services.query.shown import ALWAYS

@@ -4,7 +4,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from ledger.books.feed import Feed
 from ledger.books.reader import Reader
-from ledger.domain.catalog import KINDS
+from ledger.domain.catalog.kinds import KINDS
 from services.http.conventions import Now
 from services.http.event_stream import Streams
 from services.query.aggregates import aggregate_route

@@ -6,7 +6,7 @@ from litestar import Response
 
 from ledger.books.reader import BooksBehind
 from ledger.books.schema import BooksUnavailable, SchemaMissing
-from ledger.domain.refusals import NotYours
+from ledger.domain.values.refusals import NotYours
 from services.http.conventions import viewer_of
 from services.http.problems import InvalidField, Unauthorized, documented
 

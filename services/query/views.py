@@ -8,10 +8,11 @@ from msgspec import Struct, structs
 from ledger.books.history import Part, Sums, Totals
 from ledger.books.insight import Match, Standing
 from ledger.books.reader import MemberBalance, PairTally, Summary
-from ledger.domain.policy import Policy
-from ledger.domain.publication import Version
-from ledger.domain.standing import Band, Stage, reciprocity_permille
-from ledger.domain.values import Account, Instant
+from ledger.domain.kinds.publication import PolicyVersion
+from ledger.domain.standing.indices import Stage, StandingBand, reciprocity_permille
+from ledger.domain.values.ids import Instant
+from ledger.domain.values.points import Account
+from ledger.domain.values.policy import Policy
 
 COUNTERPARTIES_MAX: Final = 500
 
@@ -122,7 +123,7 @@ class StandingView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     member: str
-    band: Band
+    band: StandingBand
     reciprocity_permille: int
     recent_permille: int
     reliability_permille: int
@@ -171,7 +172,7 @@ class PolicyInForce(Struct, frozen=True, kw_only=True):
     """The policy that decisions are made by now, and those that are to start."""
 
     policy: Policy
-    scheduled: list[Version]
+    scheduled: list[PolicyVersion]
 
 
 class ZeroSum(Struct, frozen=True, kw_only=True):
@@ -234,7 +235,9 @@ def pair_view(member: str, tally: PairTally) -> PairView:
     return PairView(member=member, other=tally.other, given=tally.given, received=tally.received, stage=tally.stage)
 
 
-def standing_view(standing: Standing, band: Band, recent_permille: int, reliability_permille: int) -> StandingView:
+def standing_view(
+    standing: Standing, band: StandingBand, recent_permille: int, reliability_permille: int
+) -> StandingView:
     return StandingView(
         member=standing.member,
         band=band,

@@ -8,23 +8,27 @@ from uuid import UUID
 
 import msgspec
 
-from ledger.domain.attendance import Attend
-from ledger.domain.catalog import KINDS, LAPSES, OPERATIONS, AnyEvent
-from ledger.domain.contact import MakeContact
-from ledger.domain.context import Context, Need
-from ledger.domain.dispute import OpenDispute, RejectDispute, UpholdDispute
-from ledger.domain.disputed import Code, DisputedEntry
-from ledger.domain.favour import ForgiveFavour, RecordFavour, RefuseFavour
-from ledger.domain.gathering import HoldGathering
-from ledger.domain.intro import DeclineIntro, IntroMade, ProposeIntro, RefuseIntro, WithdrawIntro
-from ledger.domain.member import JoinMember, LeaveMember
-from ledger.domain.one_to_one import BookOneToOne, CancelOneToOne
-from ledger.domain.policy import Policy
-from ledger.domain.publication import PublishPolicy
-from ledger.domain.referral import DisqualifyReferral, GiveReferral, LoseReferral, Won
-from ledger.domain.refusals import Refusal
-from ledger.domain.transfers import transfers_of
-from ledger.domain.values import Band, Command, Creation, Lapse, Level, MemberId, Size, State, tag_of
+from ledger.domain.catalog.kinds import KINDS, AnyEvent
+from ledger.domain.catalog.operations import LAPSES, OPERATIONS
+from ledger.domain.kinds.attendance import Attend
+from ledger.domain.kinds.contact import MakeContact
+from ledger.domain.kinds.dispute.commands import OpenDispute, RejectDispute, UpholdDispute
+from ledger.domain.kinds.dispute.states import Code, DisputedEntry
+from ledger.domain.kinds.favour import ForgiveFavour, RecordFavour, RefuseFavour
+from ledger.domain.kinds.gathering import HoldGathering
+from ledger.domain.kinds.intro.commands import DeclineIntro, ProposeIntro, RefuseIntro, WithdrawIntro
+from ledger.domain.kinds.intro.events import IntroMade
+from ledger.domain.kinds.member import JoinMember, LeaveMember
+from ledger.domain.kinds.one_to_one import BookOneToOne, CancelOneToOne
+from ledger.domain.kinds.publication import PublishPolicy
+from ledger.domain.kinds.referral import DisqualifyReferral, GiveReferral, LoseReferral, Won
+from ledger.domain.kinds.transfers import transfers_of
+from ledger.domain.values.aggregate_types import Command, Creation, Lapse, State, tag_of
+from ledger.domain.values.context import Context, Need
+from ledger.domain.values.ids import MemberId
+from ledger.domain.values.points import DealBand, Level, Size
+from ledger.domain.values.policy import Policy
+from ledger.domain.values.refusals import Refusal
 from ledger.envelope import TYPES, AggregateRef, Envelope, Recorded, encode
 from ledger.log.event_log import Append, EventLog
 from ledger.log.executor import Executor, Outcome, Submission
@@ -320,7 +324,7 @@ class RandomHistory:
         policy = Policy(
             size_points={size: draw.choice(worths) for size in get_args(Size)},
             level_points={level: 2 * draw.choice(halves) for level in get_args(Level)},
-            band_points={band: draw.choice(worths) for band in get_args(Band)},
+            band_points={band: draw.choice(worths) for band in get_args(DealBand)},
             parent_points=draw.choice(worths),
             met_points=draw.choice(worths),
             asker_fault_points=draw.choice(worths),

@@ -13,9 +13,9 @@ from deploy.embedded import EmbeddedPostgres
 from ledger.books import feed as feed_module
 from ledger.books.feed import Entry, Feed, Page, Wanted
 from ledger.books.schema import BooksUnavailable, SchemaMissing
-from ledger.domain.catalog import EVENTS
-from ledger.domain.refusals import Bug
-from ledger.domain.values import tag_of
+from ledger.domain.catalog.kinds import EVENTS
+from ledger.domain.values.aggregate_types import tag_of
+from ledger.domain.values.refusals import Bug
 from tests.books.shown import Books, until
 from tests.books.telling import ACME, Chronicle, RandomHistory
 

@@ -20,17 +20,17 @@ from ledger.books import reader as reader_module
 from ledger.books.feed import Feed
 from ledger.books.reader import BooksBehind, Due, HeldAggregate, MemberBalance, PairTally, Reader, Summary
 from ledger.books.schema import BooksUnavailable, SchemaMissing, connected, migrate
-from ledger.domain.catalog import KINDS
-from ledger.domain.contact import MakeContact
-from ledger.domain.dispute import OpenDispute
-from ledger.domain.favour import ConfirmFavour, RecordFavour
-from ledger.domain.intro import AcceptIntro, ConsentIntro, MakeIntro, ProposeIntro
-from ledger.domain.member import JoinMember
-from ledger.domain.one_to_one import BookOneToOne, HoldOneToOne
-from ledger.domain.policy import Policy
-from ledger.domain.publication import PublishPolicy
-from ledger.domain.referral import GiveReferral
-from ledger.domain.refusals import Bug
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.kinds.contact import MakeContact
+from ledger.domain.kinds.dispute.commands import OpenDispute
+from ledger.domain.kinds.favour import ConfirmFavour, RecordFavour
+from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, MakeIntro, ProposeIntro
+from ledger.domain.kinds.member import JoinMember
+from ledger.domain.kinds.one_to_one import BookOneToOne, HoldOneToOne
+from ledger.domain.kinds.publication import PublishPolicy
+from ledger.domain.kinds.referral import GiveReferral
+from ledger.domain.values.policy import Policy
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef
 from tests.books.shown import Books, until
 from tests.books.telling import ACME, NOW, Chronicle, number

@@ -27,9 +27,9 @@ from ledger.books.schema import (
     require_schema,
 )
 from ledger.books.writer import POSTING, Checkpoint
-from ledger.domain.intro import ProposeIntro
-from ledger.domain.referral import GiveReferral
-from ledger.domain.values import Account
+from ledger.domain.kinds.intro.commands import ProposeIntro
+from ledger.domain.kinds.referral import GiveReferral
+from ledger.domain.values.points import Account
 from tests.books.page import PageBooks, held_against_the_page
 from tests.books.shown import Books, until
 from tests.books.telling import NOW, Chronicle, RandomHistory, number

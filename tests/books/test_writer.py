@@ -17,13 +17,14 @@ from deploy.embedded import EmbeddedPostgres
 from ledger.books.fold import Changes, Held, new_row
 from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate, require_schema
 from ledger.books.writer import QUERIES, REMEMBERED_MAX, Checkpoint, Displaced, Writer
-from ledger.domain.attendance import Attend
-from ledger.domain.catalog import EVENTS, LAPSES, OPERATIONS, AnyEvent
-from ledger.domain.contact import ContactMade, MakeContact
-from ledger.domain.dispute import DisputeOpened, DisputeUpheld, OpenDispute, RejectDispute, UpholdDispute
-from ledger.domain.disputed import DisputedEntry, dispute_id
-from ledger.domain.entry import Entry, Leg, Transfer
-from ledger.domain.favour import (
+from ledger.domain.catalog.kinds import EVENTS, AnyEvent
+from ledger.domain.catalog.operations import LAPSES, OPERATIONS
+from ledger.domain.kinds.attendance import Attend
+from ledger.domain.kinds.contact import ContactMade, MakeContact
+from ledger.domain.kinds.dispute.commands import OpenDispute, RejectDispute, UpholdDispute
+from ledger.domain.kinds.dispute.events import DisputeOpened, DisputeUpheld
+from ledger.domain.kinds.dispute.states import DisputedEntry, dispute_id
+from ledger.domain.kinds.favour import (
     ConfirmFavour,
     FavourClaimed,
     FavourConfirmed,
@@ -32,22 +33,16 @@ from ledger.domain.favour import (
     RecordFavour,
     RefuseFavour,
 )
-from ledger.domain.gathering import HoldGathering
-from ledger.domain.intro import (
-    AcceptIntro,
-    CloseIntro,
-    ConsentIntro,
-    IntroClosed,
-    MakeIntro,
-    MeetIntro,
-    ProposeIntro,
-)
-from ledger.domain.member import JoinMember, LeaveMember, PauseMember, ResumeMember, SetOffers, SetWants
-from ledger.domain.one_to_one import BookOneToOne, HoldOneToOne
-from ledger.domain.posting import entry_of
-from ledger.domain.referral import GiveReferral, QualifyReferral, ReferralWon, WinReferral
-from ledger.domain.refusals import Bug, Refusal
-from ledger.domain.values import tag_of
+from ledger.domain.kinds.gathering import HoldGathering
+from ledger.domain.kinds.intro.commands import AcceptIntro, CloseIntro, ConsentIntro, MakeIntro, MeetIntro, ProposeIntro
+from ledger.domain.kinds.intro.events import IntroClosed
+from ledger.domain.kinds.member import JoinMember, LeaveMember, PauseMember, ResumeMember, SetOffers, SetWants
+from ledger.domain.kinds.one_to_one import BookOneToOne, HoldOneToOne
+from ledger.domain.kinds.referral import GiveReferral, QualifyReferral, ReferralWon, WinReferral
+from ledger.domain.posting.rules import entry_of
+from ledger.domain.values.aggregate_types import tag_of
+from ledger.domain.values.entries import Entry, Leg, Transfer
+from ledger.domain.values.refusals import Bug, Refusal
 from ledger.envelope import AggregateRef, Poison, Recorded, encode_state
 from ledger.log.executor import Executor, Outcome, Submission
 from tests.books.page import PageBooks, folios_held_against_the_postings, held_against_the_page

@@ -20,7 +20,7 @@ from deploy import cli
 from deploy.embedded import free_port
 from deploy.importing import BATCH_COMMANDS
 from ledger.books.schema import connected
-from ledger.domain.favour import RecordFavour
+from ledger.domain.kinds.favour import RecordFavour
 from ledger.envelope import AggregateRef
 from ledger.log.connection import Connection
 from ledger.log.executor import Executor, Outcome, Submission

@@ -30,7 +30,7 @@ from deploy.importing import (
     lines_of,
     write_refused,
 )
-from ledger.domain.catalog import OPERATIONS
+from ledger.domain.catalog.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

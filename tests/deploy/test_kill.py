@@ -24,7 +24,7 @@ import pytest
 
 from deploy.embedded import free_port
 from ledger.books.reader import Reader
-from ledger.domain.favour import FavourThanked, RecordFavour
+from ledger.domain.kinds.favour import FavourThanked, RecordFavour
 from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, LogUnavailable
 from ledger.log.executor import Executor, Outcome, Submission

@@ -15,7 +15,7 @@ import pytest
 
 from deploy import serving
 from deploy.embedded import HOST, free_port
-from ledger.domain.member import JoinMember, SetWants, membership_id
+from ledger.domain.kinds.member import JoinMember, SetWants, membership_id
 from ledger.runtime.settings import Settings
 from services.query import hub
 from tests.books.telling import submission

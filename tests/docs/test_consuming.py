@@ -16,7 +16,7 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from ledger.domain.catalog import EVENTS, KINDS
+from ledger.domain.catalog.kinds import EVENTS, KINDS
 from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import bucket

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from deploy.events_page import page, type_of
-from ledger.domain.catalog import EVENTS, KINDS, LAPSES, OPERATIONS, alternatives
-from ledger.domain.entry import Transfer
-from ledger.domain.guard import Advice, Way
-from ledger.domain.policy import Policy
-from ledger.domain.refusals import Bug
-from ledger.domain.values import tag_of
+from ledger.domain.catalog.kinds import EVENTS, KINDS, union_members
+from ledger.domain.catalog.operations import LAPSES, OPERATIONS
+from ledger.domain.values.advice import Advice, Suggestion
+from ledger.domain.values.aggregate_types import tag_of
+from ledger.domain.values.entries import Transfer
+from ledger.domain.values.policy import Policy
+from ledger.domain.values.refusals import Bug
 from ledger.examples import EXAMPLES
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "events.md"
@@ -36,7 +37,7 @@ def paragraph_of(heading: str) -> str:
     return whole.partition(f"{heading}\n")[2].partition("\n### ")[0].partition("\n## ")[0]
 
 
-@pytest.mark.parametrize("form", [Advice, Policy, Transfer, Way])
+@pytest.mark.parametrize("form", [Advice, Policy, Transfer, Suggestion])
 def test_every_form_inside_of_an_event_is_on_the_page_with_every_field(form: type[msgspec.Struct]) -> None:
     paragraph = paragraph_of(f"### Form {form.__name__}")
     assert all(f"| `{field}` |" in paragraph for field in form.__struct_fields__)
@@ -45,14 +46,14 @@ def test_every_form_inside_of_an_event_is_on_the_page_with_every_field(form: typ
 def test_every_link_leads_to_a_heading() -> None:
     headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", page(), re.MULTILINE)}
     links = set(re.findall(r"\]\(#([\w-]+)\)", page()))
-    assert links == {"form-advice", "form-policy", "form-transfer", "form-way"}
+    assert links == {"form-advice", "form-policy", "form-transfer", "form-suggestion"}
     assert links <= headings
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_is_on_the_page_with_every_state_and_whether_it_lapses(name: str) -> None:
     section = page().partition(f"\n## {name.capitalize()}\n")[2].partition("\n## ")[0]
-    assert all(f"`{tag_of(state)}`" in section for state in alternatives(KINDS[name].states))
+    assert all(f"`{tag_of(state)}`" in section for state in union_members(KINDS[name].states))
     assert ("the clock's lapse" in section) == (name in LAPSES)
 
 

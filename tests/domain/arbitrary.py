@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_typ
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from ledger.domain.member import Welcome
-from ledger.domain.values import Amount, Instant, MemberId, ProspectId, Tag, Tags
+from ledger.domain.kinds.member import Welcome
+from ledger.domain.values.ids import Instant, MemberId, ProspectId, Tag, Tags
+from ledger.domain.values.points import Amount
 from tests.domain.spec import NOW
 
 CAST: Final = ("ada", "bob", "cyd", "dee")

@@ -15,14 +15,16 @@ from typing import Any, Final, Self, TypeVar, Union
 import msgspec
 import pytest
 
-from ledger.domain.catalog import KINDS, LAPSES, OPERATIONS, Kind, alternatives
-from ledger.domain.context import NOTHING_FOUND, Context, Found, Need
-from ledger.domain.entry import Leg
-from ledger.domain.guard import Facts
-from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.posting import entry_of
-from ledger.domain.refusals import AlreadyExists, Bug, Fact, Refusal, Unknown, WrongState
-from ledger.domain.values import Account, Command, Creation, Event, Lapse, State, tag_of
+from ledger.domain.catalog.kinds import KINDS, Kind, union_members
+from ledger.domain.catalog.operations import LAPSES, OPERATIONS
+from ledger.domain.posting.rules import entry_of
+from ledger.domain.values.advice import GuardFacts
+from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse, State, tag_of
+from ledger.domain.values.context import NO_FINDINGS, Context, Finding, Need
+from ledger.domain.values.entries import Leg
+from ledger.domain.values.points import Account
+from ledger.domain.values.policy import DEFAULT_POLICY, Policy
+from ledger.domain.values.refusals import AlreadyExists, Bug, Fact, Refusal, Unknown, WrongState
 
 NOW: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 MOMENT: Final = timedelta(microseconds=1)
@@ -158,8 +160,8 @@ class Given:
         *,
         at: datetime = NOW,
         policy: Policy = DEFAULT_POLICY,
-        found: Mapping[Need, Found] = NOTHING_FOUND,
-        facts: Facts | None = None,
+        found: Mapping[Need, Finding] = NO_FINDINGS,
+        facts: GuardFacts | None = None,
     ) -> When:
         kind = KIND_OF_COMMAND[type(command)]
         context = Context(now=at, policy=policy, found=found, facts=facts)
@@ -186,7 +188,9 @@ class Lifecycle:
     asked_to: Mapping[str, Command | Lapse]  # Column: the command, by one who may.
     possible_when: Mapping[str, str]  # Column: what a wrong state should have been.
     table: str
-    found: Mapping[Need, Found] = field(default_factory=dict[Need, Found])  # What the commands need to see of others.
+    found: Mapping[Need, Finding] = field(
+        default_factory=dict[Need, Finding]
+    )  # What the commands need to see of others.
 
     @property
     def cells(self) -> list[tuple[str, str, str]]:
@@ -237,6 +241,6 @@ def prove_nothing_forgotten(*lifecycles: Lifecycle) -> None:
     (kind,) = {life.kind.name: life.kind for life in lifecycles}.values()
     histories = [history for life in lifecycles for history in life.after.values()]
     commands = {type(command) for life in lifecycles for command in life.asked_to.values()}
-    assert {type(fold(kind, history)) for history in histories if history} == set(alternatives(kind.states))
+    assert {type(fold(kind, history)) for history in histories if history} == set(union_members(kind.states))
     assert {type(event) for history in histories for event in history} == set(kind.events)
     assert commands == {command for command, of in KIND_OF_COMMAND.items() if of.name == kind.name}

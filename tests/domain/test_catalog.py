@@ -9,33 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain import (
-    attendance,
-    contact,
-    dispute,
-    disputed,
-    favour,
-    gathering,
-    intro,
-    member,
-    one_to_one,
-    policy,
-    publication,
-    referral,
-    refusals,
-)
-from ledger.domain.catalog import (
-    EVENTS,
-    KIND_OF_EVENT,
-    KINDS,
-    LAPSES,
-    OPERATIONS,
-    AnyEvent,
-    alternatives,
-)
-from ledger.domain.context import Context, EventOf, StateOf
-from ledger.domain.refusals import Bug, Refusal, WrongState
-from ledger.domain.values import Command, Creation, Event, Lapse, tag_of
+from ledger.domain.catalog.kinds import EVENTS, KIND_OF_EVENT, KINDS, AnyEvent, union_members
+from ledger.domain.catalog.operations import LAPSES, OPERATIONS
+from ledger.domain.kinds import attendance, contact, favour, gathering, member, one_to_one, publication, referral
+from ledger.domain.kinds.dispute import commands as dispute_commands
+from ledger.domain.kinds.dispute import states as dispute_states
+from ledger.domain.kinds.intro import commands as intro_commands
+from ledger.domain.kinds.intro import states as intro_states
+from ledger.domain.values import policy, refusals
+from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse, tag_of
+from ledger.domain.values.context import Context, EventOf, StateOf
+from ledger.domain.values.refusals import Bug, Refusal, WrongState
 from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW
 
@@ -44,8 +28,8 @@ EVENING: Final = "0190f000-0000-7000-8000-000000000002"  # A gathering.
 COMMANDS: Final = {
     "favour": favour.FavourCommand,
     "referral": referral.ReferralCommand,
-    "intro": intro.IntroCommand,
-    "dispute": dispute.DisputeCommand,
+    "intro": intro_commands.IntroCommand,
+    "dispute": dispute_commands.DisputeCommand,
     "member": member.MemberCommand,
     "gathering": gathering.GatheringCommand,
     "attendance": attendance.AttendanceCommand,
@@ -136,14 +120,14 @@ def test_the_kinds_know_every_event_there_is() -> None:
         "one-to-one",
         "policy",
     ]
-    assert set(KIND_OF_EVENT) == set(alternatives(AnyEvent)) == set(EVENTS.values())
+    assert set(KIND_OF_EVENT) == set(union_members(AnyEvent)) == set(EVENTS.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_command_of_a_kind_is_an_operation_or_the_lapse_and_no_other_is(kind: str) -> None:
     operations = {operation.command for operation in OPERATIONS.values() if operation.kind.name == kind}
     lapses = {LAPSES[kind]} if kind in LAPSES else set[type[Lapse]]()
-    assert operations | lapses == set(alternatives(COMMANDS[kind]))
+    assert operations | lapses == set(union_members(COMMANDS[kind]))
 
 
 @every_operation
@@ -184,7 +168,7 @@ def test_no_two_events_share_a_tag() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_states_of_a_kind_are_named_by_one_word_each(kind: str) -> None:
-    tags = [tag_of(state) for state in alternatives(KINDS[kind].states)]
+    tags = [tag_of(state) for state in union_members(KINDS[kind].states)]
     assert len(set(tags)) == len(tags)
     assert all(re.fullmatch(r"[a-z]+", tag) for tag in tags)
 
@@ -193,7 +177,7 @@ def test_the_states_of_a_kind_are_named_by_one_word_each(kind: str) -> None:
     "told",
     [
         *EVENTS.values(),
-        *(state for kind in KINDS.values() for state in alternatives(kind.states)),
+        *(state for kind in KINDS.values() for state in union_members(kind.states)),
         *COMMAND_TYPES,
         *REFUSALS,
     ],
@@ -206,7 +190,7 @@ def test_everything_that_is_published_says_what_it_means(told: type) -> None:
 
 @pytest.mark.parametrize(
     "struct",
-    [*EVENTS.values(), *(state for kind in KINDS.values() for state in alternatives(kind.states)), *COMMAND_TYPES],
+    [*EVENTS.values(), *(state for kind in KINDS.values() for state in union_members(kind.states)), *COMMAND_TYPES],
 )
 def test_nothing_that_was_said_can_be_edited(struct: type[msgspec.Struct]) -> None:
     assert struct.__struct_config__.frozen
@@ -326,7 +310,7 @@ def test_a_creation_decides_on_no_id_unless_it_says_so() -> None:
 
 STRAY: Final = {  # To each kind, a command of another one, by somebody who might.
     "favour": (
-        intro.ConsentIntro(actor="bob"),
+        intro_commands.ConsentIntro(actor="bob"),
         favour.Posted(giver="ada", receiver="bob", size="small", points=60),
     ),
     "referral": (
@@ -335,11 +319,11 @@ STRAY: Final = {  # To each kind, a command of another one, by somebody who migh
     ),
     "intro": (
         referral.QualifyReferral(actor="bob"),
-        intro.Withdrawn(asker="ada", connector="bob", target="cyd"),
+        intro_states.Withdrawn(asker="ada", connector="bob", target="cyd"),
     ),
     "dispute": (
         favour.ConfirmFavour(actor="zoe"),
-        disputed.Rejected(
+        dispute_states.Rejected(
             about=UUID(PARENT),
             entry="favour.thanked",
             entry_id=UUID(int=1),
@@ -360,7 +344,7 @@ STRAY: Final = {  # To each kind, a command of another one, by somebody who migh
     "one-to-one": (member.PauseMember(actor="ada"), one_to_one.Held(member="ada", other="bob")),
     "policy": (
         favour.ConfirmFavour(actor="ada"),
-        publication.Published(versions=(publication.Version(starts_at=NOW, policy=policy.Policy(version=2)),)),
+        publication.Published(versions=(publication.PolicyVersion(starts_at=NOW, policy=policy.Policy(version=2)),)),
     ),
 }
 

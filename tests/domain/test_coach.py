@@ -12,10 +12,11 @@ from hypothesis import given as arbitrarily
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.domain.catalog import INTRO
-from ledger.domain.coach import Again, Ask, Coaching, coach, days_to_yes, rounded
-from ledger.domain.intro import Intro, IntroEvent
-from ledger.domain.policy import DEFAULT_POLICY, Policy
+from ledger.domain.catalog.kinds import INTRO
+from ledger.domain.kinds.intro.events import IntroEvent
+from ledger.domain.kinds.intro.states import Intro
+from ledger.domain.standing.coach import Ask, Coaching, RetryableAsk, coach, days_to_yes, rounded_share
+from ledger.domain.values.policy import DEFAULT_POLICY, Policy
 from tests.domain.spec import MOMENT, NOW, days, fold, stored
 from tests.domain.test_intro import (
     ACCEPTED,
@@ -158,8 +159,8 @@ def half_up(value: Fraction | None) -> int | None:
 
 @arbitrarily(st.integers(0, 10**6), st.integers(1, 10**6))
 def test_a_half_is_rounded_up(part: int, whole: int) -> None:
-    assert rounded(part, whole) == half_up(Fraction(part, whole))
-    assert rounded(part, 0) is None
+    assert rounded_share(part, whole) == half_up(Fraction(part, whole))
+    assert rounded_share(part, 0) is None
 
 
 # When to ask again
@@ -173,7 +174,7 @@ def test_what_came_to_nothing_may_be_tried_again_after_thirty_days_and_not_a_mom
     nothing = ask(ASKED, DECLINED)
     assert again([nothing], NOW + days(30) - MOMENT) == []
     assert coached(nothing, now=NOW + days(30)).again == (
-        Again(intro=nothing.id, connector="bob", target="cyd", asked_at=NOW),
+        RetryableAsk(intro=nothing.id, connector="bob", target="cyd", asked_at=NOW),
     )
 
 

@@ -10,31 +10,27 @@ import pytest
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.domain import favour, intro
-from ledger.domain.catalog import DISPUTE, EVENTS, FAVOUR, INTRO
-from ledger.domain.context import Context, EventOf, Found, Happened, Need, StateOf
-from ledger.domain.dispute import (
-    ROLES,
-    DisputeCommand,
-    DisputeLapsed,
-    DisputeOpened,
-    DisputeRejected,
-    DisputeUpheld,
-    LapseDispute,
-    OpenDispute,
-    RejectDispute,
-    UpholdDispute,
-    needs,
-    parties_of,
-)
-from ledger.domain.disputed import Code, DisputedEntry, Opened, Rejected, Upheld, dispute_id, dispute_of
-from ledger.domain.entry import Leg, Transfer
-from ledger.domain.favour import FavourConfirmed, FavourForgiven, FavourThanked, ForgiveFavour
-from ledger.domain.intro import CloseIntro, Fault, IntroClosed, IntroMade, IntroMet, LapseIntro
-from ledger.domain.policy import Policy
-from ledger.domain.posting import entry_of
-from ledger.domain.referral import ReferralQualified, ReferralWon
-from ledger.domain.refusals import (
+from ledger.domain.catalog.kinds import DISPUTE, EVENTS, FAVOUR, INTRO
+from ledger.domain.kinds import favour
+from ledger.domain.kinds.dispute.commands import DisputeCommand, LapseDispute, OpenDispute, RejectDispute, UpholdDispute
+from ledger.domain.kinds.dispute.decision import ROLES, needs, parties_of
+from ledger.domain.kinds.dispute.events import DisputeLapsed, DisputeOpened, DisputeRejected, DisputeUpheld
+from ledger.domain.kinds.dispute.states import Code, DisputedEntry, Opened, Rejected, Upheld, dispute_id, dispute_need
+from ledger.domain.kinds.favour import FavourConfirmed, FavourForgiven, FavourThanked, ForgiveFavour
+from ledger.domain.kinds.intro import events as intro_events
+from ledger.domain.kinds.intro import states as intro_states
+from ledger.domain.kinds.intro.commands import CloseIntro, LapseIntro
+from ledger.domain.kinds.intro.events import IntroClosed, IntroMade, IntroMet
+from ledger.domain.kinds.intro.states import Fault
+from ledger.domain.kinds.referral import ReferralQualified, ReferralWon
+from ledger.domain.kinds.transfers import TRANSFERS, transfers_of
+from ledger.domain.posting.rules import entry_of
+from ledger.domain.values.aggregate_types import Command, Event, Lapse, State, tag_of
+from ledger.domain.values.context import Context, EventOf, Finding, Need, PastEvent, StateOf
+from ledger.domain.values.entries import Leg, Transfer
+from ledger.domain.values.ids import MemberId
+from ledger.domain.values.policy import Policy
+from ledger.domain.values.refusals import (
     AlreadyExists,
     NotDue,
     NotYours,
@@ -44,8 +40,6 @@ from ledger.domain.refusals import (
     Unknown,
     WrongState,
 )
-from ledger.domain.transfers import TRANSFERS, transfers_of
-from ledger.domain.values import Command, Event, Lapse, MemberId, State, tag_of
 from tests.domain.arbitrary import CAST
 from tests.domain.spec import (
     MOMENT,
@@ -91,11 +85,11 @@ DUE: Final = NOW + days(30)
 PAYERS_CODES: Final[tuple[Code, ...]] = ("not_mine", "duplicate", "no_consent", "misdescribed")
 
 
-def found_about(event: Event, state: State | None = None, recorded_at: datetime = RECORDED) -> dict[Need, Found]:
+def found_about(event: Event, state: State | None = None, recorded_at: datetime = RECORDED) -> dict[Need, Finding]:
     """What a dispute of this event gets to see."""
     kind, name = tag_of(event).split(".")
     return {
-        EventOf(kind, ABOUT, name): Happened(ENTRY_ID, event, recorded_at, HAPPENED),
+        EventOf(kind, ABOUT, name): PastEvent(ENTRY_ID, event, recorded_at, HAPPENED),
         StateOf(kind, ABOUT): state,
     }
 
@@ -286,7 +280,7 @@ def test_two_who_were_matched_met_for_nothing_and_cannot_dispute_it() -> None:
 @pytest.mark.parametrize("entry", get_args(DisputedEntry))
 def test_what_never_happened_cannot_be_disputed(entry: DisputedEntry) -> None:
     kind, name = entry.split(".")
-    nothing: dict[Need, Found] = {EventOf(kind, ABOUT, name): None, StateOf(kind, ABOUT): None}
+    nothing: dict[Need, Finding] = {EventOf(kind, ABOUT, name): None, StateOf(kind, ABOUT): None}
     attempt = given().when(OpenDispute(actor=BOB, about=ABOUT, entry=entry, code="not_mine"), found=nothing)
     attempt.then_refused(Unknown, kind=kind, id=ABOUT, entry=entry)
 
@@ -555,10 +549,10 @@ def standing(dispute: DisputeOpened, *judged: Event) -> State:
 def test_a_giver_cannot_forgive_what_is_disputed_or_was_reversed(history: tuple[favour.FavourEvent, ...]) -> None:
     dispute = opened(history[-1], BOB)
     judged = same(dispute)
-    first, second = (dispute_of(ABOUT, entry) for entry in ("favour.thanked", "favour.confirmed"))
+    first, second = (dispute_need(ABOUT, entry) for entry in ("favour.thanked", "favour.confirmed"))
     need, other = (first, second) if len(history) == 1 else (second, first)
 
-    def forgiving(*events: Event) -> dict[Need, Found]:
+    def forgiving(*events: Event) -> dict[Need, Finding]:
         return {need: standing(dispute, *events), other: None}
 
     given(*history).when(FORGIVE, found=forgiving()).then_refused(UnderDispute, lapses_at=DUE)
@@ -570,13 +564,13 @@ def test_a_giver_cannot_forgive_what_is_disputed_or_was_reversed(history: tuple[
 
 
 def test_one_who_may_not_forgive_is_told_so_and_not_that_it_is_disputed() -> None:
-    found: dict[Need, Found] = {dispute_of(ABOUT, "favour.thanked"): standing(OPENED)}
+    found: dict[Need, Finding] = {dispute_need(ABOUT, "favour.thanked"): standing(OPENED)}
     given(THANKED).when(replace(FORGIVE, actor=BOB), found=found).then_refused(NotYours, role="giver")
 
 
 # An introduction under dispute
 
-INTRO_MADE: Final = dispute_of(ABOUT, "intro.made")
+INTRO_MADE: Final = dispute_need(ABOUT, "intro.made")
 
 
 def dispute_of_made(made: IntroMade, code: Code) -> DisputeOpened:
@@ -586,16 +580,18 @@ def dispute_of_made(made: IntroMade, code: Code) -> DisputeOpened:
     return event
 
 
-def upheld_dispute(made: IntroMade, code: Code) -> dict[Need, Found]:
+def upheld_dispute(made: IntroMade, code: Code) -> dict[Need, Finding]:
     dispute = dispute_of_made(made, code)
     judged = given(dispute).when(UPHOLD, found=found_about(made)).then_recorded("dispute.upheld")
     return {INTRO_MADE: judged.state}
 
 
 @pytest.mark.parametrize("history", [TO_MADE, TO_MET, MATCH_TO_MADE, MATCH_TO_MET])
-def test_what_is_disputed_is_not_closed_by_anybody_nor_by_the_clock(history: tuple[intro.IntroEvent, ...]) -> None:
+def test_what_is_disputed_is_not_closed_by_anybody_nor_by_the_clock(
+    history: tuple[intro_events.IntroEvent, ...],
+) -> None:
     made = MATCH_MADE if MATCH_MADE in history else MADE
-    found: dict[Need, Found] = {INTRO_MADE: standing(dispute_of_made(made, "not_mine"))}
+    found: dict[Need, Finding] = {INTRO_MADE: standing(dispute_of_made(made, "not_mine"))}
     for actor in (ADA, BOB, CYD):
         given(*history).when(replace(CLOSE, actor=actor), found=found).then_refused(UnderDispute, lapses_at=DUE)
     owning_up = replace(CLOSE, actor=BOB, fault="connector")
@@ -608,12 +604,12 @@ def test_what_is_disputed_is_not_closed_by_anybody_nor_by_the_clock(history: tup
 @pytest.mark.parametrize("history", [TO_MADE, TO_MET, MATCH_TO_MADE, MATCH_TO_MET])
 @pytest.mark.parametrize("over", ["never", "rejected", "lapsed"])
 def test_what_was_disputed_in_vain_is_closed_as_if_it_had_not_been(
-    history: tuple[intro.IntroEvent, ...], over: str
+    history: tuple[intro_events.IntroEvent, ...], over: str
 ) -> None:
     matched = MATCH_MADE in history
     dispute = dispute_of_made(MATCH_MADE if matched else MADE, "no_consent")
     ends = {"rejected": DisputeRejected(**same(dispute)), "lapsed": DisputeLapsed(**same(dispute))}
-    found: dict[Need, Found] = {INTRO_MADE: standing(dispute, ends[over]) if over in ends else None}
+    found: dict[Need, Finding] = {INTRO_MADE: standing(dispute, ends[over]) if over in ends else None}
     closed = MATCH_CLOSED if matched else CLOSED
     given(*history).when(CLOSE, found=found).then(closed).posting(gets_back(BOB, 60))
     silent = given(*history).when(LapseIntro(), at=CLOSE_DUE, found=found)
@@ -635,8 +631,8 @@ SETTLED: Final[list[tuple[bool, Code, Fault]]] = [
 def test_a_fault_that_was_upheld_closes_it_as_that_fault_and_only_the_stake_goes_back(
     matched: bool, code: Code, fault: Fault, actor: str, says: Fault, met: bool
 ) -> None:
-    of_a_match: list[tuple[intro.IntroEvent, ...]] = [MATCH_TO_MADE, MATCH_TO_MET]
-    of_an_ask: list[tuple[intro.IntroEvent, ...]] = [TO_MADE, TO_MET]
+    of_a_match: list[tuple[intro_events.IntroEvent, ...]] = [MATCH_TO_MADE, MATCH_TO_MET]
+    of_an_ask: list[tuple[intro_events.IntroEvent, ...]] = [TO_MADE, TO_MET]
     history = (of_a_match if matched else of_an_ask)[met]
     found = upheld_dispute(MATCH_MADE if matched else MADE, code)
     closing = CloseIntro(actor=actor, outcome="no_result", fault=says)
@@ -715,7 +711,9 @@ def test_to_close_an_introduction_takes_a_look_at_its_dispute() -> None:
         for history in life.after.values():
             state: Any = fold(INTRO, history)
             for command in life.asked_to.values():
-                looks = isinstance(command, CloseIntro | LapseIntro) and isinstance(state, intro.Made | intro.Met)
+                looks = isinstance(command, CloseIntro | LapseIntro) and isinstance(
+                    state, intro_states.Made | intro_states.Met
+                )
                 assert INTRO.needs(command, state, ABOUT) == ((INTRO_MADE,) if looks else ())
 
 
@@ -876,7 +874,7 @@ def test_however_an_introduction_is_disputed_and_closed_nothing_stays_at_stake_o
     hypothesis.assume(not matched or (code != "asker_ghosted" and says != "asker"))
     made = replace(MATCH_MADE if matched else MADE, points=points, stake=stake)
     agreed = replace(OFFERED if matched else ACCEPTED, points=points)
-    history: list[intro.IntroEvent] = [agreed, *MATCH_TO_MADE[1:-1]] if matched else [ASKED, agreed, CONSENTED]
+    history: list[intro_events.IntroEvent] = [agreed, *MATCH_TO_MADE[1:-1]] if matched else [ASKED, agreed, CONSENTED]
     history.append(made)
     if met:
         history.append(replace(MET, points=0 if matched else 30))

@@ -9,17 +9,25 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.domain.catalog import EVENTS, KIND_OF_EVENT, KINDS, AnyEvent
-from ledger.domain.contact import ContactMade
-from ledger.domain.dispute import DisputeEvent, DisputeLapsed, DisputeOpened, DisputeRejected, DisputeUpheld
-from ledger.domain.disputed import DisputedEntry
-from ledger.domain.effects import Acquaintance, acquaintance, is_help, trials, weighed_at
-from ledger.domain.entry import Transfer
-from ledger.domain.favour import FavourConfirmed, FavourForgiven, FavourThanked
-from ledger.domain.intro import Fault, IntroClosed, IntroMade, IntroMet, Outcome
-from ledger.domain.one_to_one import OneToOneBooked, OneToOneCancelled, OneToOneHeld
-from ledger.domain.posting import entry_of
-from ledger.domain.values import Event, MemberId, tag_of
+from ledger.domain.catalog.kinds import EVENTS, KIND_OF_EVENT, KINDS, AnyEvent
+from ledger.domain.kinds.contact import ContactMade
+from ledger.domain.kinds.dispute.events import (
+    DisputeEvent,
+    DisputeLapsed,
+    DisputeOpened,
+    DisputeRejected,
+    DisputeUpheld,
+)
+from ledger.domain.kinds.dispute.states import DisputedEntry
+from ledger.domain.kinds.favour import FavourConfirmed, FavourForgiven, FavourThanked
+from ledger.domain.kinds.intro.events import IntroClosed, IntroMade, IntroMet
+from ledger.domain.kinds.intro.states import Fault, Outcome
+from ledger.domain.kinds.one_to_one import OneToOneBooked, OneToOneCancelled, OneToOneHeld
+from ledger.domain.posting.rules import entry_of
+from ledger.domain.standing.effects import Acquaintance, acquaintance, is_help, reliability_changes, weighting_time
+from ledger.domain.values.aggregate_types import Event, tag_of
+from ledger.domain.values.entries import Transfer
+from ledger.domain.values.ids import MemberId
 from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW, days, fold
 
@@ -61,7 +69,7 @@ BROKEN_AFTER_ALL: Final = (-1, 1)
 
 def tried(event: Event) -> dict[MemberId, tuple[int, int]]:
     """What is added to the words that each has kept, and to those they have broken."""
-    found = trials(event)
+    found = reliability_changes(event)
     assert len({trial.member for trial in found}) == len(found)
     return {trial.member: (trial.kept, trial.broken) for trial in found}
 
@@ -101,14 +109,14 @@ def test_nobody_is_tried_by_what_was_nobodys_fault(remedy: str) -> None:
 
 @arbitrarily(events)
 def test_nobody_is_tried_by_anything_else_and_the_target_never(event: AnyEvent) -> None:
-    members = {trial.member for trial in trials(event)}
+    members = {trial.member for trial in reliability_changes(event)}
     match event:
         case IntroClosed():
             assert members <= {event.connector, event.asker}
         case DisputeUpheld():
             assert members <= {transfer.payer for transfer in event.owed}
         case _:
-            assert trials(event) == ()
+            assert reliability_changes(event) == ()
 
 
 # Who got to know whom
@@ -203,12 +211,12 @@ def test_help_is_given_by_somebody_to_somebody(event: AnyEvent) -> None:
 
 
 def test_a_reversal_weighs_as_much_as_what_it_reverses() -> None:
-    assert weighed_at(upheld("reversal"), NOW) == LONG_AGO
+    assert weighting_time(upheld("reversal"), NOW) == LONG_AGO
 
 
 @pytest.mark.parametrize("remedy", ["fault", "none"])
 def test_what_a_fault_costs_weighs_from_the_day_it_was_judged(remedy: str) -> None:
-    assert weighed_at(upheld(remedy), NOW) == NOW
+    assert weighting_time(upheld(remedy), NOW) == NOW
 
 
 @pytest.mark.parametrize(
@@ -224,4 +232,4 @@ def test_what_a_fault_costs_weighs_from_the_day_it_was_judged(remedy: str) -> No
     ids=tag_of,
 )
 def test_everything_else_weighs_from_when_it_happened(event: AnyEvent | DisputeEvent) -> None:
-    assert weighed_at(event, NOW) == NOW
+    assert weighting_time(event, NOW) == NOW

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.catalog import FAVOUR
-from ledger.domain.favour import (
+from ledger.domain.catalog.kinds import FAVOUR
+from ledger.domain.kinds.favour import (
     ConfirmFavour,
     FavourClaimed,
     FavourConfirmed,
@@ -20,9 +20,9 @@ from ledger.domain.favour import (
     RecordFavour,
     RefuseFavour,
 )
-from ledger.domain.policy import Policy
-from ledger.domain.refusals import NotDue, NotYours, SelfDealing
-from ledger.domain.values import Size
+from ledger.domain.values.points import Size
+from ledger.domain.values.policy import Policy
+from ledger.domain.values.refusals import NotDue, NotYours, SelfDealing
 from tests.domain.spec import MOMENT, NOW, Lifecycle, days, given, gives_up, owes, prove_nothing_forgotten
 
 GIVER: Final = "ada"

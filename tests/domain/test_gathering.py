@@ -6,12 +6,12 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.attendance import Attend, AttendanceAttended, AttendanceDuesPaid, PayDues
-from ledger.domain.catalog import ATTENDANCE, GATHERING
-from ledger.domain.context import Found, Happened, Need, StateOf
-from ledger.domain.favour import Refused
-from ledger.domain.gathering import GatheringHeld, HoldGathering
-from ledger.domain.refusals import Bug, NoDues, NotYours, Unknown
+from ledger.domain.catalog.kinds import ATTENDANCE, GATHERING
+from ledger.domain.kinds.attendance import Attend, AttendanceAttended, AttendanceDuesPaid, PayDues
+from ledger.domain.kinds.favour import Refused
+from ledger.domain.kinds.gathering import GatheringHeld, HoldGathering
+from ledger.domain.values.context import Finding, Need, PastEvent, StateOf
+from ledger.domain.values.refusals import Bug, NoDues, NotYours, Unknown
 from tests.domain.spec import LATER, NOW, Lifecycle, days, fold, given, prove_nothing_forgotten
 
 HOST: Final = "ada"
@@ -31,8 +31,8 @@ HOLD = HoldGathering(actor=HOST, host=HOST, dues=True)
 ATTEND = Attend(actor=MEMBER, gathering=EVENING, member=MEMBER)
 PAY = PayDues(actor=HOST)
 
-WITH_DUES: Final[dict[Need, Found]] = {NEED: fold(GATHERING, (HELD,))}
-WITHOUT_DUES: Final[dict[Need, Found]] = {NEED: fold(GATHERING, (FREE,))}
+WITH_DUES: Final[dict[Need, Finding]] = {NEED: fold(GATHERING, (HELD,))}
+WITHOUT_DUES: Final[dict[Need, Finding]] = {NEED: fold(GATHERING, (FREE,))}
 
 GATHERINGS = Lifecycle(
     kind=GATHERING,
@@ -138,10 +138,10 @@ def test_nobody_attends_a_gathering_that_nobody_held() -> None:
     "found",
     [
         Refused(giver=HOST, receiver=MEMBER, size="small", points=60),
-        Happened(id=EVENING, event=HELD, recorded_at=NOW, occurred_at=NOW),
+        PastEvent(id=EVENING, event=HELD, recorded_at=NOW, occurred_at=NOW),
     ],
 )
-def test_what_is_no_gathering_is_not_taken_for_one(found: Found) -> None:
+def test_what_is_no_gathering_is_not_taken_for_one(found: Finding) -> None:
     when = given().when(ATTEND, found={NEED: found})
     with pytest.raises(Bug, match=r"is no gathering$"):
         when.kind.decide(when.command, when.state, when.context)

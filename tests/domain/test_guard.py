@@ -10,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.domain.guard import Advice, Facts, Reason, Way, is_riding, refuse_if_enforced, weigh
-from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.refusals import AskedBefore, Bug, InboundAsks, OpenAsks, ReciprocityLimit, Refusal
+from ledger.domain.kinds.intro.reciprocity_guard import is_riding, refuse_if_enforced, weigh
+from ledger.domain.values.advice import Advice, GuardFacts, Reason, Suggestion
+from ledger.domain.values.policy import DEFAULT_POLICY, Policy
+from ledger.domain.values.refusals import AskedBefore, Bug, InboundAsks, OpenAsks, ReciprocityLimit, Refusal
 from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import MOMENT, NOW, days, stored
 
@@ -22,12 +23,12 @@ OFF: Final = Policy(guard="off")
 EVENING: Final = UUID("0190f000-0000-7000-8000-000000000001")
 
 WAYS: Final = (
-    Way(way="answer_ask", id=EVENING),
-    Way(way="meet_want", member="bob", tag="tax"),
-    Way(way="set_offers"),
+    Suggestion(way="answer_ask", id=EVENING),
+    Suggestion(way="meet_want", member="bob", tag="tax"),
+    Suggestion(way="set_offers"),
 )
-NEW: Final = Facts(member="ada", limit=120)
-RIDER: Final = Facts(
+NEW: Final = GuardFacts(member="ada", limit=120)
+RIDER: Final = GuardFacts(
     member="ada",
     net=-84,  # 0.7 of the limit.
     limit=120,
@@ -39,13 +40,13 @@ RIDER: Final = Facts(
 )
 
 
-def told(facts: Facts, policy: Policy = ADVISE) -> Advice:
+def told(facts: GuardFacts, policy: Policy = ADVISE) -> Advice:
     advice = weigh(facts, NOW, policy)
     assert advice is not None
     return advice
 
 
-def refused(facts: Facts) -> Refusal:
+def refused(facts: GuardFacts) -> Refusal:
     with pytest.raises(Refusal) as caught:
         refuse_if_enforced(weigh(facts, NOW, ENFORCE), ENFORCE)
     return caught.value
@@ -71,7 +72,7 @@ def test_one_who_meets_all_of_the_rule_rides() -> None:
         replace(RIDER, paused=True),
     ],
 )
-def test_one_who_just_misses_a_part_of_it_does_not(better: Facts) -> None:
+def test_one_who_just_misses_a_part_of_it_does_not(better: GuardFacts) -> None:
     assert not is_riding(better, NOW, DEFAULT_POLICY)
 
 
@@ -88,7 +89,7 @@ def test_the_rule_is_the_policys(milder: Policy) -> None:
     assert not is_riding(RIDER, NOW, milder)
 
 
-def rides_by_the_page(facts: Facts, now: datetime) -> bool:
+def rides_by_the_page(facts: GuardFacts, now: datetime) -> bool:
     """Net at or below -0.7 of the limit, at least 5 items received in 180 days, given/received under 0.2, older than
     90 days, not paused."""
     if facts.paused or facts.received == 0 or facts.since is None:
@@ -99,7 +100,7 @@ def rides_by_the_page(facts: Facts, now: datetime) -> bool:
 
 
 riders = arbitrary(
-    Facts,
+    GuardFacts,
     net=st.integers(-(2**53), 2**53) | st.integers(-90, -80),
     limit=st.integers(120, 2_400) | st.just(120),
     given=st.integers(0, 2**53) | st.integers(115, 125),
@@ -114,7 +115,7 @@ riders = arbitrary(
 @given(facts=riders)
 @example(facts=RIDER)
 @example(facts=replace(RIDER, received=0, given=0))
-def test_who_rides_is_what_the_page_says(facts: Facts) -> None:
+def test_who_rides_is_what_the_page_says(facts: GuardFacts) -> None:
     assert is_riding(facts, NOW, DEFAULT_POLICY) == rides_by_the_page(facts, NOW)
 
 
@@ -138,7 +139,7 @@ def test_nothing_speaks_against_one_who_is_new() -> None:
 
 
 def test_the_connector_is_told_the_facts_and_the_asker_three_ways_to_give() -> None:
-    more = replace(RIDER, open_asks=4, inbound_asks=3, ways=(*WAYS, Way(way="make_contact", member="cyd")))
+    more = replace(RIDER, open_asks=4, inbound_asks=3, ways=(*WAYS, Suggestion(way="make_contact", member="cyd")))
     assert told(more) == Advice(
         verdict="riding",
         reasons=("reciprocity_limit",),
@@ -203,17 +204,17 @@ def test_an_invitation_drops_what_protects_the_connector_and_keeps_the_facts() -
     assert invited.verdict == "riding"
 
 
-facts_of_any_kind = arbitrary(Facts, open_asks=st.integers(0, 7), inbound_asks=st.integers(0, 6)) | riders
+facts_of_any_kind = arbitrary(GuardFacts, open_asks=st.integers(0, 7), inbound_asks=st.integers(0, 6)) | riders
 
 
 @given(facts=facts_of_any_kind, policy=st.sampled_from([ADVISE, ENFORCE]))
-def test_an_invitation_never_makes_it_harder_to_ask(facts: Facts, policy: Policy) -> None:
+def test_an_invitation_never_makes_it_harder_to_ask(facts: GuardFacts, policy: Policy) -> None:
     stranger, invited = (told(replace(facts, invited=invited), policy) for invited in (False, True))
     assert set(invited.reasons) == set(stranger.reasons) - {"reciprocity_limit", "inbound_asks"}
 
 
 @given(facts=riders, given_more=st.integers(0, 2_000))
-def test_giving_never_makes_it_harder_to_ask(facts: Facts, given_more: int) -> None:
+def test_giving_never_makes_it_harder_to_ask(facts: GuardFacts, given_more: int) -> None:
     better = replace(facts, net=facts.net + given_more, given=facts.given + given_more)
     assert set(told(better).reasons) <= set(told(facts).reasons)
 
@@ -233,7 +234,7 @@ def test_advice_alone_never_refuses() -> None:
 
 
 @given(facts=facts_of_any_kind)
-def test_an_ask_is_refused_where_it_is_enforced_and_there_is_a_reason(facts: Facts) -> None:
+def test_an_ask_is_refused_where_it_is_enforced_and_there_is_a_reason(facts: GuardFacts) -> None:
     advice = told(facts, ENFORCE)
     if advice.reasons:
         assert refused(facts).code == advice.reasons[0]

@@ -8,13 +8,21 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.catalog import INTRO
-from ledger.domain.guard import UNAVAILABLE, Facts, Way, weigh
-from ledger.domain.intro import (
+from ledger.domain.catalog.kinds import INTRO
+from ledger.domain.kinds.intro.commands import (
     AcceptIntro,
     CloseIntro,
     ConsentIntro,
     DeclineIntro,
+    IntroStep,
+    LapseIntro,
+    MakeIntro,
+    MeetIntro,
+    ProposeIntro,
+    RefuseIntro,
+    WithdrawIntro,
+)
+from ledger.domain.kinds.intro.events import (
     IntroAccepted,
     IntroAsked,
     IntroClosed,
@@ -26,18 +34,15 @@ from ledger.domain.intro import (
     IntroMet,
     IntroOffered,
     IntroRefused,
-    IntroStep,
     IntroWithdrawn,
-    LapseIntro,
-    MakeIntro,
-    MeetIntro,
-    Outcome,
-    ProposeIntro,
-    RefuseIntro,
-    WithdrawIntro,
 )
-from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.refusals import (
+from ledger.domain.kinds.intro.reciprocity_guard import UNAVAILABLE, weigh
+from ledger.domain.kinds.intro.states import Outcome
+from ledger.domain.values.advice import GuardFacts, Suggestion
+from ledger.domain.values.aggregate_types import tag_of
+from ledger.domain.values.points import Level
+from ledger.domain.values.policy import DEFAULT_POLICY, Policy
+from ledger.domain.values.refusals import (
     Bug,
     ExpectationMisplaced,
     LevelMisplaced,
@@ -49,7 +54,6 @@ from ledger.domain.refusals import (
     SelfDealing,
     WrongState,
 )
-from ledger.domain.values import Level, tag_of
 from tests.domain.spec import (
     LATER,
     MOMENT,
@@ -316,22 +320,22 @@ def test_an_intro_may_bring_its_own_id() -> None:
 
 # What the guard says of an ask
 
-FACTS: Final = Facts(member=ASKER, net=-10, limit=120, given=480, received=490, open_asks=1, inbound_asks=2)
-RIDER: Final = Facts(
+FACTS: Final = GuardFacts(member=ASKER, net=-10, limit=120, given=480, received=490, open_asks=1, inbound_asks=2)
+RIDER: Final = GuardFacts(
     member=ASKER,
     net=-120,
     limit=120,
     received=600,
     received_items=5,
     since=NOW - days(91),
-    ways=(Way(way="set_offers"),),
+    ways=(Suggestion(way="set_offers"),),
 )
 OFF: Final = Policy(guard="off")
 ENFORCED: Final = Policy(guard="enforce")
 
 
 @pytest.mark.parametrize("facts", [FACTS, RIDER, replace(FACTS, open_asks=5, inbound_asks=4)])
-def test_an_ask_carries_what_the_guard_advises_and_is_not_refused(facts: Facts) -> None:
+def test_an_ask_carries_what_the_guard_advises_and_is_not_refused(facts: GuardFacts) -> None:
     advice = weigh(facts, NOW, DEFAULT_POLICY)
     asked = given().when(ASK, facts=facts).then(replace(ASKED, advice=advice))
     asked.leaving("asked", advice=advice, invited=False)

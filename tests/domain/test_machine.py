@@ -21,24 +21,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ledger.domain.catalog import DISPUTE, INTRO, KINDS, LAPSES, OPERATIONS, AnyEvent, Kind, Operation, deadline_of
-from ledger.domain.context import Context, EventOf, Found, Happened, Need
-from ledger.domain.dispute import OpenDispute, RejectDispute, UpholdDispute
-from ledger.domain.disputed import Code, DisputedEntry, dispute_id
-from ledger.domain.entry import NOTHING
-from ledger.domain.favour import RecordFavour, RefuseFavour
-from ledger.domain.intro import (
+from ledger.domain.catalog.kinds import DISPUTE, INTRO, KINDS, AnyEvent, Kind, deadline_of
+from ledger.domain.catalog.operations import LAPSES, OPERATIONS, Operation
+from ledger.domain.kinds.dispute.commands import OpenDispute, RejectDispute, UpholdDispute
+from ledger.domain.kinds.dispute.states import Code, DisputedEntry, dispute_id
+from ledger.domain.kinds.favour import RecordFavour, RefuseFavour
+from ledger.domain.kinds.intro.commands import (
     AcceptIntro,
     ConsentIntro,
     DeclineIntro,
-    Fault,
-    Outcome,
     ProposeIntro,
     RefuseIntro,
     WithdrawIntro,
 )
-from ledger.domain.posting import entry_of
-from ledger.domain.referral import (
+from ledger.domain.kinds.intro.states import Fault, Outcome
+from ledger.domain.kinds.referral import (
     Disqualification,
     DisqualifyReferral,
     GiveReferral,
@@ -46,8 +43,12 @@ from ledger.domain.referral import (
     QualifyReferral,
     WinReferral,
 )
-from ledger.domain.refusals import Refusal
-from ledger.domain.values import Band, Command, Creation, Event, Lapse, Level, Size, State, tag_of
+from ledger.domain.posting.rules import entry_of
+from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse, State, tag_of
+from ledger.domain.values.context import Context, EventOf, Finding, Need, PastEvent
+from ledger.domain.values.entries import EMPTY_ENTRY
+from ledger.domain.values.points import DealBand, Level, Size
+from ledger.domain.values.refusals import Refusal
 from tests.domain.arbitrary import CAST, PROSPECTS, arbitrary, arbitrary_field, members
 from tests.domain.spec import KIND_OF_COMMAND, NOW, days, fold
 
@@ -58,7 +59,7 @@ Books = Counter[Account]
 
 SIZES: Final[Mapping[Size, int]] = {"small": 60, "medium": 120, "large": 240}
 LEVELS: Final[Mapping[Level, int]] = {1: 30, 2: 60, 3: 120, 4: 240, 5: 360}
-BANDS: Final[Mapping[Band, int]] = {"S": 60, "M": 120, "L": 240, "XL": 480}
+BANDS: Final[Mapping[DealBand, int]] = {"S": 60, "M": 120, "L": 240, "XL": 480}
 NUMBERS: Final = {"points", "stake", "penalty", "parent_points", "transfers", "owed"}
 SILENT: Final = {"declined", "refused", "expired", "lapsed", "withdrawn", "disqualified", "lost"}
 
@@ -190,7 +191,7 @@ class Life:
     kind: Kind
     id: UUID
     state: State | None = None
-    happened: dict[str, Happened] = field(default_factory=dict[str, Happened])  # The last event of each name.
+    happened: dict[str, PastEvent] = field(default_factory=dict[str, PastEvent])  # The last event of each name.
     stored: list[bytes] = field(default_factory=list[bytes])
     about: dict[str, Any] = field(default_factory=dict[str, Any])
     voices: set[str] = field(default_factory=set[str])
@@ -209,7 +210,7 @@ Words = dict[str, Any]
 WORDS: Final = st.fixed_dictionaries(
     {
         "level": arbitrary_field(Level),
-        "band": arbitrary_field(Band),
+        "band": arbitrary_field(DealBand),
         "reason": arbitrary_field(Disqualification),
         "outcome": arbitrary_field(Outcome),
         "fault": arbitrary_field(Fault),
@@ -459,7 +460,7 @@ class Community(RuleBasedStateMachine):
             return None
         return event
 
-    def find(self, need: Need) -> Found:
+    def find(self, need: Need) -> Finding:
         other = self.known.get((need.kind, need.id))
         if other is None:
             return None
@@ -477,7 +478,7 @@ class Community(RuleBasedStateMachine):
         life.state = life.kind.evolve(life.state, event)
         life.stored.append(msgspec.json.encode(event))
         life.voices.add(actor)
-        happened = Happened(UUID(int=len(self.log)), event, self.now, self.now)
+        happened = PastEvent(UUID(int=len(self.log)), event, self.now, self.now)
         life.happened[tag.partition(".")[2]] = happened
         self.learn(life, tag, event)
         entry = posted(event)
@@ -488,7 +489,7 @@ class Community(RuleBasedStateMachine):
         self.books.update(entry)
         self.by_the_page.update(page(tag, life.about))
         if life.kind is not DISPUTE and tag.partition(".")[2] in SILENT:
-            assert entry_of(event) == NOTHING
+            assert entry_of(event) == EMPTY_ENTRY
 
     def learn(self, life: Life, tag: str, event: Event) -> None:
         """Keep who and what, as the page would; of numbers, none."""

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.catalog import MEMBER
-from ledger.domain.member import (
+from ledger.domain.catalog.kinds import MEMBER
+from ledger.domain.kinds.member import (
     JoinMember,
     LeaveMember,
     MemberCapsSet,
@@ -26,7 +26,7 @@ from ledger.domain.member import (
     SetOffers,
     SetWants,
 )
-from ledger.domain.refusals import AlreadyExists, NotYours, SelfDealing, WrongState
+from ledger.domain.values.refusals import AlreadyExists, NotYours, SelfDealing, WrongState
 from tests.domain.spec import NOW, Lifecycle, days, given, prove_nothing_forgotten
 
 ADA: Final = "ada"

@@ -10,23 +10,23 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.domain.catalog import POLICY
-from ledger.domain.context import Context
-from ledger.domain.favour import ConfirmFavour
-from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.publication import (
-    DURATIONS,
-    KEYS,
+from ledger.domain.catalog.kinds import POLICY
+from ledger.domain.kinds.favour import ConfirmFavour
+from ledger.domain.kinds.publication import (
+    DURATION_FIELDS,
+    REQUIRED_KEYS,
     PolicyPublished,
+    PolicyVersion,
     Published,
     PublishPolicy,
-    Version,
     decide,
     evolve,
-    in_force,
+    policy_in_force,
 )
-from ledger.domain.refusals import Bug, PolicyInvalid, StartsOutOfRange, TooManyScheduled
-from ledger.domain.values import Event, State
+from ledger.domain.values.aggregate_types import Event, State
+from ledger.domain.values.context import Context
+from ledger.domain.values.policy import DEFAULT_POLICY, Policy
+from ledger.domain.values.refusals import Bug, PolicyInvalid, StartsOutOfRange, TooManyScheduled
 from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import MOMENT, NOW, days, given, stored
 
@@ -91,7 +91,7 @@ def state_after(*history: PolicyPublished) -> Published | None:
 
 
 def met_points(state: Published | None, now: datetime) -> int:
-    return in_force(state, now).met_points
+    return policy_in_force(state, now).met_points
 
 
 # The numbers
@@ -161,7 +161,7 @@ def test_the_first_that_is_published_is_version_two() -> None:
     starts_at = NOW + days(1)
     recorded = given().when(publish(starts_at, thanks_at(40))).then(published(2, starts_at, thanks_at(40)))
     recorded.posting_nothing().leaving(
-        "published", versions=(Version(starts_at=starts_at, policy=Policy(version=2, met_points=40)),)
+        "published", versions=(PolicyVersion(starts_at=starts_at, policy=Policy(version=2, met_points=40)),)
     )
 
 
@@ -200,7 +200,7 @@ def test_a_policy_starts_neither_at_once_nor_too_far_ahead(ahead: timedelta) -> 
     )
 
 
-@pytest.mark.parametrize("field", KEYS)
+@pytest.mark.parametrize("field", REQUIRED_KEYS)
 def test_a_mapping_has_all_of_its_keys_and_no_others(field: str) -> None:
     whole: dict[Any, int] = dict(getattr(DEFAULT_POLICY, field))
     for key in whole:
@@ -211,7 +211,7 @@ def test_a_mapping_has_all_of_its_keys_and_no_others(field: str) -> None:
     given().when(publish(NOW + days(1), more)).then_refused(PolicyInvalid, field=field)
 
 
-@pytest.mark.parametrize("field", DURATIONS)
+@pytest.mark.parametrize("field", DURATION_FIELDS)
 def test_a_duration_is_longer_than_none_and_not_longer_than_ten_years(field: str) -> None:
     for good in (MOMENT, days(3_650)):
         policy = replace(DEFAULT_POLICY, **{field: good})
@@ -223,27 +223,29 @@ def test_a_duration_is_longer_than_none_and_not_longer_than_ten_years(field: str
 
 def test_every_mapping_and_every_duration_of_the_policy_is_looked_at() -> None:
     hints = get_type_hints(Policy)
-    assert set(DURATIONS) == {name for name, hint in hints.items() if hint is timedelta}
+    assert set(DURATION_FIELDS) == {name for name, hint in hints.items() if hint is timedelta}
     mappings = {name: get_args(get_args(hint)[0]) for name, hint in hints.items() if get_origin(hint) is not None}
     mappings.pop("guard")
-    assert mappings.keys() == KEYS.keys()
-    assert all(set(keys) == KEYS[name] == set(getattr(DEFAULT_POLICY, name)) for name, keys in mappings.items())
+    assert mappings.keys() == REQUIRED_KEYS.keys()
+    assert all(
+        set(keys) == REQUIRED_KEYS[name] == set(getattr(DEFAULT_POLICY, name)) for name, keys in mappings.items()
+    )
 
 
 # What is in force
 
 
 def test_before_anything_is_published_the_default_is_in_force() -> None:
-    assert in_force(None, NOW) == DEFAULT_POLICY
+    assert policy_in_force(None, NOW) == DEFAULT_POLICY
     assert DEFAULT_POLICY.version == 1
 
 
 def test_a_policy_is_in_force_from_its_start_on_and_not_a_moment_before() -> None:
     state = state_after(published(2, NOW, thanks_at(40)), published(3, NOW + days(1), thanks_at(50)))
-    assert [in_force(state, NOW - MOMENT).version, met_points(state, NOW - MOMENT)] == [1, 30]
-    assert [in_force(state, NOW).version, met_points(state, NOW)] == [2, 40]
+    assert [policy_in_force(state, NOW - MOMENT).version, met_points(state, NOW - MOMENT)] == [1, 30]
+    assert [policy_in_force(state, NOW).version, met_points(state, NOW)] == [2, 40]
     assert met_points(state, NOW + days(1) - MOMENT) == 40
-    assert [in_force(state, NOW + days(1)).version, met_points(state, NOW + days(1000))] == [3, 50]
+    assert [policy_in_force(state, NOW + days(1)).version, met_points(state, NOW + days(1000))] == [3, 50]
 
 
 @pytest.mark.parametrize("earlier", [timedelta(0), MOMENT, days(1)])
@@ -304,7 +306,7 @@ def test_whatever_is_published_the_policy_in_force_is_the_one_that_people_were_t
     now, state, told = NOW, state_after(), Calendar()
     for passed, ahead, policy in steps:
         now += days(passed)
-        before = in_force(state, now)
+        before = policy_in_force(state, now)
         try:
             event = decide(publish(now + days(ahead), policy), state, Context(now=now))
         except TooManyScheduled:
@@ -315,9 +317,9 @@ def test_whatever_is_published_the_policy_in_force_is_the_one_that_people_were_t
         state = evolve(state, event)
         assert len(state.versions) <= 8
         assert all(one.starts_at < other.starts_at for one, other in pairwise(state.versions))
-        assert in_force(state, now) == before, "It changed without notice."
+        assert policy_in_force(state, now) == before, "It changed without notice."
         for later in range(0, 400, 10):
-            assert in_force(state, now + days(later)) == told.in_force(now + days(later))
+            assert policy_in_force(state, now + days(later)) == told.in_force(now + days(later))
 
 
 # What cannot be

@@ -8,26 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.domain.catalog import EVENTS
-from ledger.domain.dispute import DisputeUpheld
-from ledger.domain.entry import (
-    NOTHING,
+from ledger.domain.catalog.kinds import EVENTS
+from ledger.domain.kinds.dispute.events import DisputeUpheld
+from ledger.domain.kinds.intro.events import IntroClosed, IntroExpired, IntroMade, IntroMet
+from ledger.domain.kinds.intro.states import Fault
+from ledger.domain.kinds.transfers import Transfers, transfers_of
+from ledger.domain.posting.rules import MOVES_NOTHING, RULES, entry_of
+from ledger.domain.values.aggregate_types import Event
+from ledger.domain.values.entries import (
+    EMPTY_ENTRY,
     Entry,
     Leg,
     Transfer,
-    frozen,
+    between_accounts,
+    freeze,
     gift,
-    paid,
-    reversal,
-    thawed,
+    pay,
+    release,
+    reverse,
     transfer,
-    within,
 )
-from ledger.domain.intro import Fault, IntroClosed, IntroExpired, IntroMade, IntroMet
-from ledger.domain.posting import MOVES_NOTHING, RULES, entry_of
-from ledger.domain.refusals import Bug
-from ledger.domain.transfers import Transfers, transfers_of
-from ledger.domain.values import Account, Event
+from ledger.domain.values.points import Account
+from ledger.domain.values.refusals import Bug
 from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW
 
@@ -66,7 +68,7 @@ def test_a_gift_leaves_the_tallies_alone() -> None:
 
 
 def test_points_that_change_account_have_no_counterparty() -> None:
-    assert within("bob", "main", "stake", 60).legs == (
+    assert between_accounts("bob", "main", "stake", 60).legs == (
         Leg(member="bob", account="main", points=-60, counterparty=None, given=0, received=0),
         Leg(member="bob", account="stake", points=60, counterparty=None, given=0, received=0),
     )
@@ -76,11 +78,11 @@ TWO: Transfers = (Transfer("bob", "ada", 120), Transfer("bob", "cyd", 60, payer_
 
 
 def test_transfers_are_paid_one_after_the_other_each_from_its_account() -> None:
-    assert paid(TWO) == transfer("bob", "ada", 120) + transfer("bob", "cyd", 60, payer_account="stake")
+    assert pay(TWO) == transfer("bob", "ada", 120) + transfer("bob", "cyd", 60, payer_account="stake")
 
 
 def test_what_is_frozen_is_set_aside_on_both_sides_and_is_still_theirs() -> None:
-    assert frozen(TWO[:1]).legs == (
+    assert freeze(TWO[:1]).legs == (
         Leg(member="bob", account="disputed", points=-120, counterparty=None),
         Leg(member="bob", account="main", points=120, counterparty=None),
         Leg(member="ada", account="main", points=-120, counterparty=None),
@@ -89,15 +91,15 @@ def test_what_is_frozen_is_set_aside_on_both_sides_and_is_still_theirs() -> None
 
 
 def test_what_was_frozen_is_thawed_or_reversed_and_nothing_of_it_stays() -> None:
-    for after in (thawed, reversal):
+    for after in (release, reverse):
         disputed = Counter[str]()
-        for leg in (frozen(TWO) + after(TWO)).legs:
+        for leg in (freeze(TWO) + after(TWO)).legs:
             disputed[leg.member] += leg.points if leg.account == "disputed" else 0
         assert not any(disputed.values())
 
 
 def test_a_reversal_takes_the_gross_tallies_back() -> None:
-    assert reversal(TWO[:1]).legs == (
+    assert reverse(TWO[:1]).legs == (
         Leg(member="bob", account="disputed", points=120, counterparty="ada", given=0, received=-120),
         Leg(member="ada", account="disputed", points=-120, counterparty="bob", given=-120, received=0),
     )
@@ -105,8 +107,8 @@ def test_a_reversal_takes_the_gross_tallies_back() -> None:
 
 def test_transfers_of_no_points_are_no_entry_whatever_becomes_of_them() -> None:
     free = (Transfer("bob", "ada", 0),)
-    assert paid(free) == frozen(free) == thawed(free) == reversal(free) == NOTHING
-    assert paid(()) == frozen(()) == thawed(()) == reversal(()) == NOTHING
+    assert pay(free) == freeze(free) == release(free) == reverse(free) == EMPTY_ENTRY
+    assert pay(()) == freeze(()) == release(()) == reverse(()) == EMPTY_ENTRY
 
 
 def test_no_event_says_that_nothing_is_to_be_paid() -> None:
@@ -121,17 +123,19 @@ def test_a_fault_that_was_settled_is_not_paid_for_again() -> None:
     for fault in get_args(Fault):
         settled = replace(closing(made, fault), settled=True)
         assert transfers_of(settled) == ()
-        assert entry_of(settled) == within("bob", "stake", "main", 60)
+        assert entry_of(settled) == between_accounts("bob", "stake", "main", 60)
 
 
 def test_no_points_are_no_entry_however_they_go() -> None:
-    assert within("bob", "main", "stake", 0) == transfer("bob", "ada", 0) == gift("bob", "ada", 0) == NOTHING
+    assert (
+        between_accounts("bob", "main", "stake", 0) == transfer("bob", "ada", 0) == gift("bob", "ada", 0) == EMPTY_ENTRY
+    )
 
 
 def test_entries_add_up_leg_after_leg() -> None:
-    first, second = transfer("bob", "ada", 120), within("ada", "main", "stake", 60)
+    first, second = transfer("bob", "ada", 120), between_accounts("ada", "main", "stake", 60)
     assert (first + second).legs == first.legs + second.legs
-    assert first + NOTHING == NOTHING + first == first
+    assert first + EMPTY_ENTRY == EMPTY_ENTRY + first == first
 
 
 @given(event=events)

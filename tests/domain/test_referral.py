@@ -7,10 +7,8 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.catalog import REFERRAL
-from ledger.domain.context import Context, Happened, StateOf
-from ledger.domain.policy import Policy
-from ledger.domain.referral import (
+from ledger.domain.catalog.kinds import REFERRAL
+from ledger.domain.kinds.referral import (
     ContactReferral,
     Disqualification,
     DisqualifyReferral,
@@ -29,8 +27,11 @@ from ledger.domain.referral import (
     ReferralWon,
     WinReferral,
 )
-from ledger.domain.refusals import Bug, NotDue, NotYours, ParentNotWon, SelfDealing, Unknown, WrongState
-from ledger.domain.values import Band, Level, tag_of
+from ledger.domain.values.aggregate_types import tag_of
+from ledger.domain.values.context import Context, PastEvent, StateOf
+from ledger.domain.values.points import DealBand, Level
+from ledger.domain.values.policy import Policy
+from ledger.domain.values.refusals import Bug, NotDue, NotYours, ParentNotWon, SelfDealing, Unknown, WrongState
 from tests.domain.spec import MOMENT, NOW, Lifecycle, days, fold, given, owes, prove_nothing_forgotten
 
 REFERRER: Final = "ada"
@@ -144,7 +145,7 @@ def test_speaking_with_the_prospect_earns_nothing() -> None:
 @pytest.mark.parametrize("history", [(GIVEN, QUALIFIED), (GIVEN, QUALIFIED, CONTACTED)])
 @pytest.mark.parametrize(("band", "points"), [("S", 60), ("M", 120), ("L", 240), ("XL", 480)])
 def test_a_recipient_who_wins_business_owes_the_points_of_its_band(
-    history: tuple[ReferralEvent, ...], band: Band, points: int
+    history: tuple[ReferralEvent, ...], band: DealBand, points: int
 ) -> None:
     won = given(*history).when(replace(WIN, band=band)).then(replace(WON, band=band, points=points))
     won.posting(owes(RECIPIENT, points, to=REFERRER)).leaving("won", band=band)
@@ -268,7 +269,7 @@ def test_nothing_grows_out_of_one_that_does_not_exist() -> None:
 
 
 def test_a_parent_that_is_no_referral_is_a_bug() -> None:
-    happened = Happened(PARENT, WON, NOW, NOW)
+    happened = PastEvent(PARENT, WON, NOW, NOW)
     context = Context(now=NOW, found={NEED: happened})
     with pytest.raises(Bug, match=r"is no referral$"):
         REFERRAL.decide(replace(GIVE, parent=PARENT), None, context)

@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.catalog import CONTACT, ONE_TO_ONE
-from ledger.domain.contact import ContactMade, MakeContact
-from ledger.domain.one_to_one import (
+from ledger.domain.catalog.kinds import CONTACT, ONE_TO_ONE
+from ledger.domain.kinds.contact import ContactMade, MakeContact
+from ledger.domain.kinds.one_to_one import (
     BookOneToOne,
     CancelOneToOne,
     HoldOneToOne,
@@ -16,7 +16,7 @@ from ledger.domain.one_to_one import (
     OneToOneCancelled,
     OneToOneHeld,
 )
-from ledger.domain.refusals import Bug, NotYours, SelfDealing, WrongState
+from ledger.domain.values.refusals import Bug, NotYours, SelfDealing, WrongState
 from tests.domain.spec import NOW, Lifecycle, fold, given, prove_nothing_forgotten
 
 ONE: Final = "ada"

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.policy import DEFAULT_POLICY, Policy
-from ledger.domain.standing import (
-    Band,
+from ledger.domain.standing.indices import (
     Stage,
-    band,
+    StandingBand,
     credit_limit,
     earned,
     recent_permille,
     reciprocity_permille,
     reliability_permille,
     stage,
+    standing_band,
     weight,
 )
+from ledger.domain.values.policy import DEFAULT_POLICY, Policy
 from tests.domain.spec import MOMENT, NOW, days
 
 tallies = st.integers(0, 2**53) | st.integers(0, 2_000)
@@ -244,8 +244,10 @@ def test_reliability_by_example(ok: int, bad: int, permille: int) -> None:
         (700, 9, days(900), True, "riding"),
     ],
 )
-def test_the_band_of_a_member(recent: int, settled_items: int, age: timedelta, riding: bool, expected: Band) -> None:
-    found = band(
+def test_the_band_of_a_member(
+    recent: int, settled_items: int, age: timedelta, riding: bool, expected: StandingBand
+) -> None:
+    found = standing_band(
         recent_permille=recent,
         settled_items=settled_items,
         since=NOW - age,
@@ -257,14 +259,17 @@ def test_the_band_of_a_member(recent: int, settled_items: int, age: timedelta, r
 
 
 def test_one_whom_nobody_has_seen_is_new() -> None:
-    unseen = band(recent_permille=500, settled_items=0, since=None, riding=False, now=NOW, policy=DEFAULT_POLICY)
+    unseen = standing_band(
+        recent_permille=500, settled_items=0, since=None, riding=False, now=NOW, policy=DEFAULT_POLICY
+    )
     assert unseen == "new"
 
 
 def test_how_long_one_is_new_is_the_policys() -> None:
     longer = Policy(newcomer=days(180), newcomer_items=10)
     assert (
-        band(recent_permille=700, settled_items=9, since=NOW - days(179), riding=False, now=NOW, policy=longer) == "new"
+        standing_band(recent_permille=700, settled_items=9, since=NOW - days(179), riding=False, now=NOW, policy=longer)
+        == "new"
     )
 
 

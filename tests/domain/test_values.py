@@ -6,18 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger.domain.favour import Claimed, FavourThanked, Posted, Refused
-from ledger.domain.values import (
-    CLOCK,
-    CommunityId,
-    Instant,
-    MemberId,
-    ProspectId,
-    Tag,
-    Tags,
-    become,
-    tag_of,
-)
+from ledger.domain.kinds.favour import Claimed, FavourThanked, Posted, Refused
+from ledger.domain.values.aggregate_types import become, tag_of
+from ledger.domain.values.ids import CLOCK, CommunityId, Instant, MemberId, ProspectId, Tag, Tags
 from tests.domain.spec import NOW
 
 

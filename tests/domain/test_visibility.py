@@ -7,12 +7,15 @@ from typing import Final, cast
 import pytest
 from msgspec.structs import replace
 
-from ledger.domain.catalog import INTRO
-from ledger.domain.context import Context
-from ledger.domain.intro import AcceptIntro, CloseIntro, Intro, IntroAccepted, IntroEvent, IntroStep
-from ledger.domain.refusals import AlreadyExists, Bug, Refusal, WrongState
-from ledger.domain.values import Command, Event, tag_of
-from ledger.domain.visibility import CONFIDENTIAL, seen_by_asker, told, version_seen
+from ledger.domain.catalog.kinds import INTRO
+from ledger.domain.kinds.intro.commands import AcceptIntro, CloseIntro, IntroStep
+from ledger.domain.kinds.intro.events import IntroAccepted, IntroEvent
+from ledger.domain.kinds.intro.silence import asker_state, state_read_by, version_read_by
+from ledger.domain.kinds.intro.states import Intro
+from ledger.domain.values.aggregate_types import Command, Event, tag_of
+from ledger.domain.values.context import Context
+from ledger.domain.values.refusals import AlreadyExists, Bug, Refusal, WrongState
+from ledger.domain.visibility import CONFIDENTIAL
 from tests.domain.spec import LATER, MOMENT, NOW, days, fold, given
 from tests.domain.test_intro import (
     ACCEPT,
@@ -73,25 +76,25 @@ def intro(*history: Event) -> Intro:
 def test_whoever_is_silent_it_is_pending_until_one_moment_and_not_now_from_then_on(
     history: tuple[IntroEvent, ...], at: datetime
 ) -> None:
-    assert seen_by_asker(intro(*history), at) == ("not_now" if at >= VISIBLE_UNTIL else "pending")
+    assert asker_state(intro(*history), at) == ("not_now" if at >= VISIBLE_UNTIL else "pending")
 
 
 @pytest.mark.parametrize("at", MOMENTS)
 def test_one_who_says_no_may_choose_that_the_asker_knows_at_once(at: datetime) -> None:
-    assert seen_by_asker(intro(ASKED, replace(DECLINED, tell_now=True)), at) == "not_now"
-    assert seen_by_asker(intro(ASKED, ACCEPTED, replace(REFUSED, tell_now=True)), at) == "not_now"
+    assert asker_state(intro(ASKED, replace(DECLINED, tell_now=True)), at) == "not_now"
+    assert asker_state(intro(ASKED, ACCEPTED, replace(REFUSED, tell_now=True)), at) == "not_now"
 
 
 @pytest.mark.parametrize("after", ["made", "met", "closed", "withdrawn"])
 @pytest.mark.parametrize("at", MOMENTS)
 def test_what_was_made_or_taken_back_is_seen_as_it_is(after: str, at: datetime) -> None:
-    assert seen_by_asker(intro(*ASKED_LIFE.after[after]), at) is None
+    assert asker_state(intro(*ASKED_LIFE.after[after]), at) is None
 
 
 @pytest.mark.parametrize("after", OFFERED_LIFE.after)
 def test_nobody_asked_for_a_match_so_all_of_it_is_seen_as_it_is(after: str) -> None:
     if OFFERED_LIFE.after[after]:
-        assert seen_by_asker(intro(*OFFERED_LIFE.after[after]), LATER) is None
+        assert asker_state(intro(*OFFERED_LIFE.after[after]), LATER) is None
 
 
 def test_silence_ends_ten_days_after_the_answer_was_due() -> None:
@@ -117,19 +120,19 @@ def test_an_ask_of_before_there_was_a_visible_end_ends_with_its_own_deadline(
     history: tuple[IntroEvent, ...], end: datetime
 ) -> None:
     old = intro(replace(ASKED, visible_until=None), *history)
-    assert seen_by_asker(old, end - MOMENT) == "pending"
-    assert seen_by_asker(old, end) == "not_now"
+    assert asker_state(old, end - MOMENT) == "pending"
+    assert asker_state(old, end) == "not_now"
 
 
 def test_an_old_ask_that_all_agreed_to_has_no_deadline_and_stays_pending() -> None:
-    assert seen_by_asker(intro(replace(ASKED, visible_until=None), ACCEPTED, CONSENTED), LATER) == "pending"
+    assert asker_state(intro(replace(ASKED, visible_until=None), ACCEPTED, CONSENTED), LATER) == "pending"
 
 
 @every_silence
 def test_everybody_but_the_asker_is_told_how_it_stands(history: tuple[IntroEvent, ...]) -> None:
     state = intro(*history)
-    assert told(CONNECTOR, state, NOW) == told(TARGET, state, NOW) == tag_of(state)
-    assert told(ASKER, state, NOW) == "pending"
+    assert state_read_by(CONNECTOR, state, NOW) == state_read_by(TARGET, state, NOW) == tag_of(state)
+    assert state_read_by(ASKER, state, NOW) == "pending"
 
 
 # What the asker gets back from a command
@@ -212,8 +215,8 @@ def test_nobody_goes_on_with_what_was_withdrawn(history: tuple[IntroEvent, ...],
 
 def test_what_was_made_after_the_visible_end_is_seen_as_made() -> None:
     late = intro(*TO_CONSENTED)
-    assert seen_by_asker(late, VISIBLE_UNTIL) == "not_now"
-    assert seen_by_asker(intro(*TO_MADE), VISIBLE_UNTIL) is None
+    assert asker_state(late, VISIBLE_UNTIL) == "not_now"
+    assert asker_state(intro(*TO_MADE), VISIBLE_UNTIL) is None
     made = replace(MADE, lapses_at=VISIBLE_UNTIL + days(90), made_at=VISIBLE_UNTIL)
     given(*TO_CONSENTED).when(MAKE, at=VISIBLE_UNTIL).then(made)
 
@@ -221,7 +224,7 @@ def test_what_was_made_after_the_visible_end_is_seen_as_made() -> None:
 def test_an_answer_that_comes_after_the_visible_end_does_not_move_it() -> None:
     late = given(ASKED).when(AcceptIntro(actor=CONNECTOR, level=3), at=LATER).then_recorded("intro.accepted")
     assert isinstance(late.event, IntroAccepted)
-    assert seen_by_asker(intro(ASKED, late.event), LATER) == "not_now"
+    assert asker_state(intro(ASKED, late.event), LATER) == "not_now"
 
 
 # Versions
@@ -232,28 +235,28 @@ def test_an_answer_that_comes_after_the_visible_end_does_not_move_it() -> None:
 def test_the_version_an_asker_reads_counts_what_they_see_and_not_what_happened(
     history: tuple[IntroEvent, ...], at: datetime, version: int
 ) -> None:
-    assert version_seen(ASKER, intro(*history), len(history), at) == version
-    assert version_seen(ASKER, intro(*history, WITHDRAWN), len(history) + 1, at) == 3
+    assert version_read_by(ASKER, intro(*history), len(history), at) == version
+    assert version_read_by(ASKER, intro(*history, WITHDRAWN), len(history) + 1, at) == 3
 
 
 @pytest.mark.parametrize("after", ["made", "met", "closed"])
 def test_from_made_on_everybody_reads_the_same_version(after: str) -> None:
     history = ASKED_LIFE.after[after]
     for member in (ASKER, CONNECTOR, TARGET):
-        assert version_seen(member, intro(*history), len(history), LATER) == len(history)
+        assert version_read_by(member, intro(*history), len(history), LATER) == len(history)
 
 
 @every_silence
 def test_everybody_but_the_asker_reads_the_version_there_is(history: tuple[IntroEvent, ...]) -> None:
     for member in (CONNECTOR, TARGET):
-        assert version_seen(member, intro(*history), len(history), LATER) == len(history)
+        assert version_read_by(member, intro(*history), len(history), LATER) == len(history)
 
 
 @pytest.mark.parametrize("after", OFFERED_LIFE.after)
 def test_of_a_match_everybody_reads_the_version_there_is(after: str) -> None:
     history = OFFERED_LIFE.after[after]
     if history:
-        assert version_seen(ASKER, intro(*history), len(history), LATER) == len(history)
+        assert version_read_by(ASKER, intro(*history), len(history), LATER) == len(history)
 
 
 # Events
@@ -271,7 +274,7 @@ def test_the_confidential_events_are_all_that_happens_to_an_ask_without_the_aske
         tag_of(event)
         for history in (*SILENT.values(), *ASKED_LIFE.after.values())
         for event in ONE_OF_EACH
-        if history and (after := led_to(history, event)) is not None and seen_by_asker(after, NOW) is not None
+        if history and (after := led_to(history, event)) is not None and asker_state(after, NOW) is not None
     }
     assert hidden == CONFIDENTIAL
 

@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from ledger.domain.catalog import KIND_OF_EVENT, OPERATIONS, AnyEvent
-from ledger.domain.favour import FavourClaimed, FavourConfirmed, FavourForgiven
+from ledger.domain.catalog.kinds import KIND_OF_EVENT, AnyEvent
+from ledger.domain.catalog.operations import OPERATIONS
+from ledger.domain.kinds.favour import FavourClaimed, FavourConfirmed, FavourForgiven
 from ledger.envelope import TYPES, AggregateRef, Envelope, Recorded, decode, encode
 from ledger.log.aggregate import aggregate_of, snapshot_after
 from ledger.log.event_log import Append, EventLog

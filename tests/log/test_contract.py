@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 import pytest
 
-from ledger.domain.catalog import FAVOUR, AnyEvent
-from ledger.domain.refusals import Bug
-from ledger.domain.values import State
+from ledger.domain.catalog.kinds import FAVOUR, AnyEvent
+from ledger.domain.values.aggregate_types import State
+from ledger.domain.values.refusals import Bug
 from ledger.envelope import Poison, Recorded
 from ledger.log.aggregate import aggregate_of, snapshot_of
 from ledger.log.event_log import APPEND_MAX, Append, Conflict, EventLog, ForeignLog

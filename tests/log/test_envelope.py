@@ -14,9 +14,9 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from msgspec import Struct
 
-from ledger.domain.catalog import EVENTS, KIND_OF_EVENT, KINDS
-from ledger.domain.favour import Posted
-from ledger.domain.values import tag_of
+from ledger.domain.catalog.kinds import EVENTS, KIND_OF_EVENT, KINDS
+from ledger.domain.kinds.favour import Posted
+from ledger.domain.values.aggregate_types import tag_of
 from ledger.envelope import TYPES, AggregateRef, Envelope, Poison, Recorded, decode, decode_state, encode, encode_state
 from ledger.log.message import ALL_SUBJECTS, BUCKETS, bucket, every_event_of, subject_of, understood
 from tests.log.story import CLAIMED, GOLDEN, GROWN, NOW, OUTGROWN, altered, envelope_of, first, golden

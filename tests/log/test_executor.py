@@ -12,19 +12,23 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.embedded import EmbeddedNats
-from ledger.domain.catalog import KINDS, AnyEvent, Kind
-from ledger.domain.favour import Claimed, FavourConfirmed, Forgiven, LapseFavour, Posted
-from ledger.domain.favour import Refused as FavourRefused
-from ledger.domain.guard import Advice, Facts
-from ledger.domain.intro import Asked, IntroConsented, ProposeIntro
-from ledger.domain.member import Active, Left, membership_id
-from ledger.domain.one_to_one import OneToOneHeld
-from ledger.domain.policy import Guard, Policy
-from ledger.domain.publication import POLICY_NOTICE
-from ledger.domain.referral import Given, GiveReferral, Won
-from ledger.domain.refusals import (
+from ledger.domain.catalog.kinds import KINDS, AnyEvent, Kind
+from ledger.domain.kinds.favour import Claimed, FavourConfirmed, Forgiven, LapseFavour, Posted
+from ledger.domain.kinds.favour import Refused as FavourRefused
+from ledger.domain.kinds.intro.commands import ProposeIntro
+from ledger.domain.kinds.intro.events import IntroConsented
+from ledger.domain.kinds.intro.states import Asked
+from ledger.domain.kinds.member import Active, Left, membership_id
+from ledger.domain.kinds.one_to_one import OneToOneHeld
+from ledger.domain.kinds.publication import POLICY_NOTICE
+from ledger.domain.kinds.referral import Given, GiveReferral, Won
+from ledger.domain.values.advice import Advice, GuardFacts
+from ledger.domain.values.aggregate_types import State
+from ledger.domain.values.policy import GuardMode, Policy
+from ledger.domain.values.refusals import (
     AlreadyExists,
     Bug,
+    GuardUnavailable,
     NotDue,
     NotYours,
     OpenAsks,
@@ -36,7 +40,6 @@ from ledger.domain.refusals import (
     Unknown,
     WrongState,
 )
-from ledger.domain.values import State
 from ledger.envelope import AggregateRef, Recorded, encode_state
 from ledger.log.aggregate import REMEMBERED_COMMANDS, CommandMark, Snapshot, aggregate_of
 from ledger.log.connection import Connection
@@ -47,7 +50,6 @@ from ledger.log.executor import (
     POLICY_REMEMBERED,
     Contended,
     Executor,
-    GuardUnavailable,
     KeyMissing,
     KeyReused,
     Outcome,
@@ -656,16 +658,16 @@ async def test_the_same_policy_published_again_is_already_so() -> None:
 class Books:
     """Says what it is told to of every ask, and remembers what it was asked."""
 
-    def __init__(self, facts: Facts | None) -> None:
+    def __init__(self, facts: GuardFacts | None) -> None:
         self.facts = facts
         self.asked: list[tuple[str, ProposeIntro, Policy, datetime]] = []
 
-    async def __call__(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> Facts | None:
+    async def __call__(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> GuardFacts | None:
         self.asked.append((community, ask, policy, now))
         return self.facts
 
 
-async def guarded(log: EventLog, guard: Guard, books: Books) -> Executor:
+async def guarded(log: EventLog, guard: GuardMode, books: Books) -> Executor:
     """An executor of a community with such a guard."""
     clock = Clock()
     executor = Executor(log, clock, books)
@@ -680,12 +682,12 @@ def asked_in(outcome: Outcome) -> Asked:
     return outcome.state
 
 
-FIVE_OPEN: Final = Facts(member="ada", open_asks=5)
+FIVE_OPEN: Final = GuardFacts(member="ada", open_asks=5)
 
 
-@pytest.mark.parametrize("guard", get_args(Guard))
-async def test_the_books_are_consulted_of_a_new_ask_and_of_nothing_else(guard: Guard) -> None:
-    books = Books(Facts(member="ada"))
+@pytest.mark.parametrize("guard", get_args(GuardMode))
+async def test_the_books_are_consulted_of_a_new_ask_and_of_nothing_else(guard: GuardMode) -> None:
+    books = Books(GuardFacts(member="ada"))
     executor = await guarded(MemoryLog(), guard, books)
     ask = proposes(key="k-1")
     asked = await executor.execute(ask)
@@ -705,7 +707,7 @@ async def test_the_books_are_consulted_of_a_new_ask_and_of_nothing_else(guard: G
 
 
 async def test_the_books_are_told_who_asks_by_which_policy_and_when() -> None:
-    books = Books(Facts(member="ada"))
+    books = Books(GuardFacts(member="ada"))
     executor = await guarded(MemoryLog(), "enforce", books)
     ask = proposes(key="k-1")
     await executor.execute(ask)
@@ -715,7 +717,7 @@ async def test_the_books_are_told_who_asks_by_which_policy_and_when() -> None:
 
 
 @pytest.mark.parametrize(("guard", "verdict"), [("off", None), ("advise", "ok")])
-async def test_what_the_books_say_is_advised_on_and_refuses_nothing(guard: Guard, verdict: str | None) -> None:
+async def test_what_the_books_say_is_advised_on_and_refuses_nothing(guard: GuardMode, verdict: str | None) -> None:
     executor = await guarded(MemoryLog(), guard, Books(FIVE_OPEN))
     asked = asked_in(await executor.execute(proposes(key="k-1")))
     assert (asked.advice and asked.advice.verdict) == verdict
@@ -752,13 +754,13 @@ async def test_where_the_guard_is_enforced_nothing_is_asked_for_that_the_books_c
     results = await executor.execute_all([proposes(key="k-1"), claims(key="k-2"), proposes(key="k-3")])
     assert outcomes(results) == ["guard_unavailable", "recorded", "guard_unavailable"]
     assert (await executor.execute(proposes(key="k-4", actor="bob", level=3))).how == "recorded"
-    books.facts = Facts(member="ada")
+    books.facts = GuardFacts(member="ada")
     assert (await executor.execute(proposes(key="k-1"))).how == "recorded"  # Its key is still free.
     assert await log.end() == 4
 
 
 async def test_an_ask_that_was_recorded_is_answered_again_although_the_books_are_silent() -> None:
-    books = Books(Facts(member="ada"))
+    books = Books(GuardFacts(member="ada"))
     executor = await guarded(MemoryLog(), "enforce", books)
     once = await executor.execute(proposes(key="k-1"))
     books.facts = None
@@ -1168,9 +1170,9 @@ async def test_what_may_still_arrive_is_not_said_to_be_refused(count: int) -> No
             return await super().append(events)
 
     log = Late()
-    told: list[Facts | None] = [None] * count + [Facts(member="ada")] * count
+    told: list[GuardFacts | None] = [None] * count + [GuardFacts(member="ada")] * count
 
-    async def consult(*_: object) -> Facts | None:
+    async def consult(*_: object) -> GuardFacts | None:
         return told.pop()
 
     early = NOW - timedelta(days=1)

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any, Final, cast
 from uuid import uuid4
 
-from ledger.domain.catalog import OPERATIONS
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.catalog.operations import OPERATIONS
 from services.app import utc_now
-from services.http.views import PLURALS
 from tests.services.caller import Caller
 
 
@@ -43,7 +43,7 @@ class Request:
     def path(self, aggregate: str | None = None) -> str:
         """Its route, below the community's."""
         verb = self.operation.partition(".")[2]
-        collection = f"/{PLURALS[self.kind]}"
+        collection = f"/{KINDS[self.kind].plural}"
         if aggregate is None or OPERATIONS[self.operation].creates:
             return collection
         return f"{collection}/{aggregate}/{verb}"

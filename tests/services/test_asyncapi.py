@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from jsonschema import Draft7Validator, FormatChecker
 
-from ledger.domain.catalog import EVENTS
+from ledger.domain.catalog.kinds import EVENTS
 from ledger.envelope import TYPES, decode
 from ledger.log.aggregate import Snapshot
 from ledger.log.message import SNAPSHOT_HEADER, subject_of

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4, uuid5
 import httpx
 import pytest
 
-from ledger.domain.catalog import OPERATIONS
+from ledger.domain.catalog.operations import OPERATIONS
 from ledger.log.event_log import APPEND_MAX
 from ledger.log.jetstream import JetStreamLog
 from services.http.conventions import BODY_MAX_BYTES

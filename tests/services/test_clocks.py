@@ -17,7 +17,7 @@ import pytest
 
 from deploy.embedded import EmbeddedPostgres
 from ledger.books.schema import migrate
-from ledger.domain.favour import RecordFavour
+from ledger.domain.kinds.favour import RecordFavour
 from ledger.runtime.settings import Settings
 from services.http.cursor import SEAL_BYTES, cursor_after
 from services.query.representations import COLUMNS, CSV, FORMS, JSON, NDJSON

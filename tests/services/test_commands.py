@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from ledger.domain.catalog import KINDS, OPERATIONS, alternatives
-from ledger.domain.values import tag_of
+from ledger.domain.catalog.kinds import KINDS, union_members
+from ledger.domain.catalog.operations import OPERATIONS
+from ledger.domain.values.aggregate_types import tag_of
 from ledger.log.jetstream import JetStreamLog
 from tests.services.caller import Caller, problem_in, refused
 from tests.services.lives import (
@@ -46,7 +47,7 @@ def test_the_lives_go_through_every_operation_and_every_state() -> None:
     requests = [request for life in LIVES.values() for request in life]
     assert {request.operation for request in requests} == set(OPERATIONS)
     reached = {(request.kind, request.really or request.state) for request in requests}
-    states = {(kind.name, tag_of(state)) for kind in KINDS.values() for state in alternatives(kind.states)}
+    states = {(kind.name, tag_of(state)) for kind in KINDS.values() for state in union_members(kind.states)}
     assert reached | LEFT_TO_THE_CLOCK == states
     assert not reached & LEFT_TO_THE_CLOCK
 

@@ -12,8 +12,9 @@ import pytest
 import schemathesis
 from jsonschema import Draft202012Validator
 
-from ledger.domain.catalog import KINDS, OPERATIONS
-from services.http.views import PLURALS, VIEWS
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.catalog.operations import OPERATIONS
+from services.http.views import VIEWS
 from services.query.filters import LISTED, NAMES, STATES
 from tests.services.caller import Caller
 from tests.services.contract import Contract
@@ -106,7 +107,7 @@ def test_what_takes_a_moderators_key_says_so(document: Mapping[str, Any]) -> Non
         for operation in operations(document)
         if "not_a_moderator" in operation["responses"].get("403", {}).get("description", "").split(", ")
     }
-    assert said == {id_of(name) for name, operation in OPERATIONS.items() if operation.moderated}
+    assert said == {id_of(name) for name, operation in OPERATIONS.items() if operation.scope is not None}
     assert said == {"upholdDispute", "rejectDispute", "publishPolicy"}
 
 
@@ -141,7 +142,7 @@ async def test_every_answer_is_of_the_form_that_is_documented(
     for life in LIVES.values():
         view = await lived(ledger, *life)
         position = view["position"]
-        path = f"/{PLURALS[life[-1].kind]}/{address_in(view, life[-1].kind)}"
+        path = f"/{KINDS[life[-1].kind].plural}/{address_in(view, life[-1].kind)}"
         assert (await ledger.get(path, min_position=position)).status_code == 200
         assert (await ledger.get(path, viewer="nobody")).status_code in {200, 403}
     gathering = (await ledger.recorded("/gatherings", HOLD.body, key="gathering"))["id"]
@@ -156,7 +157,7 @@ async def test_every_answer_is_of_the_form_that_is_documented(
         *("/balances", "/summary", "/policy", f"/gatherings/{gathering}/yield", "/members/ada/pairs/bob"),
         *(f"/members/{who}/{what}?viewer={who}" for who in ("ada", "ann", "cas") for what in PERSONAL),
         *(f"/intros/{asked['id']}?viewer={who}" for who in ("ann", "cas", "tom", "eve")),
-        *(f"/{PLURALS[kind]}?limit=2{order}" for kind in LISTED for order in ("", "&order=newest&viewer=ann")),
+        *(f"/{KINDS[kind].plural}?limit=2{order}" for kind in LISTED for order in ("", "&order=newest&viewer=ann")),
     ):
         answer = await ledger.client.get(ledger.path(path))
         assert answer.status_code in {200, 403}, path
@@ -181,15 +182,15 @@ async def test_every_request_that_is_carried_out_is_of_the_form_that_is_document
 
 @pytest.mark.parametrize("kind", LISTED)
 def test_a_list_says_by_what_it_can_be_narrowed_and_to_what(document: Mapping[str, Any], kind: str) -> None:
-    operation = document["paths"][f"/v1/communities/{{community}}/{PLURALS[kind]}"]["get"]
-    assert operation["operationId"] == "list" + "".join(word.capitalize() for word in PLURALS[kind].split("-"))
+    operation = document["paths"][f"/v1/communities/{{community}}/{KINDS[kind].plural}"]["get"]
+    assert operation["operationId"] == "list" + "".join(word.capitalize() for word in KINDS[kind].plural.split("-"))
     forms = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
     of_every_list = {"community", "viewer", "order", "limit", "cursor", "min_position", "If-None-Match"}
     assert forms.keys() == {*NAMES[kind], *of_every_list}
     assert forms["role"]["enum"] == list(KINDS[kind].parties)
     assert set(STATES[kind]) <= set(forms["state"]["enum"])
     page = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-    items = document["components"]["schemas"][page]["properties"][PLURALS[kind].replace("-", "_")]["items"]
+    items = document["components"]["schemas"][page]["properties"][KINDS[kind].plural.replace("-", "_")]["items"]
     assert items["$ref"].endswith(f"/{VIEWS[kind].__name__}")
 
 

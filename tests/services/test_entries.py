@@ -11,8 +11,8 @@ import pytest
 
 from deploy.embedded import EmbeddedPostgres
 from ledger.books.schema import migrate
-from ledger.domain.posting import MOVES_NOTHING, RULES, SAYS
-from ledger.domain.values import tag_of
+from ledger.domain.posting.rules import MOVES_NOTHING, RULES, RULES_IN_WORDS
+from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.envelope import Recorded
 from ledger.runtime.settings import Settings
@@ -40,7 +40,7 @@ async def told(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[list[Recorded]
 
 
 def test_every_rule_is_put_into_words() -> None:
-    assert SAYS.keys() == RULES.keys()
+    assert RULES_IN_WORDS.keys() == RULES.keys()
 
 
 async def test_every_entry_is_explained_by_its_rule_its_legs_and_all_that_happened(
@@ -79,7 +79,7 @@ async def test_every_entry_is_explained_by_its_rule_its_legs_and_all_that_happen
         )
         assert found == legs.get(envelope["id"], Counter())
         assert sum(leg["points"] for leg in view["legs"]) == 0
-        assert view["rule"] == SAYS.get(type(event.envelope.data), "Nothing moves.")
+        assert view["rule"] == RULES_IN_WORDS.get(type(event.envelope.data), "Nothing moves.")
         assert [happened["entry"] for happened in view["history"]] == lives[event.ref.community, envelope["subject"]]
         assert view.get("disputed_by") == disputed_by.get(envelope["id"])
         assert view.get("reversed_by") == reversed_by.get(envelope["id"])

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from ledger.books.schema import BooksUnavailable
-from ledger.domain.catalog import EVENTS, KINDS
-from ledger.domain.contact import MakeContact
-from ledger.domain.intro import AcceptIntro, ConsentIntro, DeclineIntro, MakeIntro, ProposeIntro
-from ledger.domain.member import JoinMember
-from ledger.domain.values import tag_of
+from ledger.domain.catalog.kinds import EVENTS, KINDS
+from ledger.domain.kinds.contact import MakeContact
+from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, DeclineIntro, MakeIntro, ProposeIntro
+from ledger.domain.kinds.member import JoinMember
+from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.runtime.settings import Settings
 from services.query.feed import names_of

@@ -17,7 +17,7 @@ import pytest
 
 from deploy.embedded import HOST, EmbeddedPostgres, free_port
 from ledger.books.schema import migrate
-from ledger.domain.publication import POLICY_NOTICE
+from ledger.domain.kinds.publication import POLICY_NOTICE
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
 from services.app import CONSULT_WITHIN_S

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from ledger.books.feed import Entry, Feed, Wanted
 from ledger.books.reader import Reader
 from ledger.books.schema import BooksUnavailable
-from ledger.domain.catalog import EVENTS
+from ledger.domain.catalog.kinds import EVENTS
 from ledger.runtime.settings import Settings
 from services.query import hub as hub_module
 from services.query.following import follow

@@ -15,13 +15,13 @@ import pytest
 from deploy.embedded import EmbeddedPostgres
 from ledger.books.listing import AFTER_ALL
 from ledger.books.schema import migrate
-from ledger.domain.catalog import KINDS
-from ledger.domain.member import Active
-from ledger.domain.values import State, tag_of
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.kinds.member import Active
+from ledger.domain.values.aggregate_types import State, tag_of
 from ledger.envelope import Recorded
 from ledger.runtime.settings import Settings
 from services.http.cursor import cursor_after
-from services.http.views import PLURALS, PRIVATE, Held, view_of
+from services.http.views import Held, view_of
 from services.query import lists
 from services.query.filters import LISTED, NAMES, STATES
 from tests.books.shown import Books
@@ -51,7 +51,11 @@ class Thing:
     def shows(self, query: Query, now: datetime) -> bool:
         """Whether it is in the list that is asked for."""
         viewer = query.get("viewer")
-        if viewer is not None and self.held.kind in PRIVATE and viewer not in PRIVATE[self.held.kind](self.state):
+        if (
+            viewer is not None
+            and KINDS[self.held.kind].private
+            and viewer not in KINDS[self.held.kind].concerned(self.state)
+        ):
             return False
         return all(self.holds(name, value, query, now) for name, value in query.items())
 
@@ -127,7 +131,7 @@ class Told:
 
 async def page(caller: Caller, kind: str, query: Query, cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
     more = {"cursor": cursor} if cursor else {}
-    answer = await caller.get(f"/{PLURALS[kind]}", limit=limit, **query, **more)
+    answer = await caller.get(f"/{KINDS[kind].plural}", limit=limit, **query, **more)
     assert answer.status_code == 200, answer.text
     assert "ledger-position" in answer.headers
     read = answer.json()
@@ -238,22 +242,22 @@ async def test_what_is_listed_is_what_is_shown_alone(told: Told) -> None:
     for kind in LISTED:
         for view in (await walked(told.caller, kind, {}, 500))[:3]:
             address = view["member"] if kind == "member" else view["id"]
-            assert (await told.caller.get(f"/{PLURALS[kind]}/{address}")).json() == view
+            assert (await told.caller.get(f"/{KINDS[kind].plural}/{address}")).json() == view
 
 
 async def test_a_list_of_what_is_not_there_is_empty(told: Told) -> None:
     nowhere = Caller(told.caller.client, "nowhere")
     for kind in LISTED:
         assert await page(nowhere, kind, {}, None, 500) == ([], None)
-        answer = await nowhere.get(f"/{PLURALS[kind]}")
-        assert answer.json() == {PLURALS[kind].replace("-", "_"): []}
+        answer = await nowhere.get(f"/{KINDS[kind].plural}")
+        assert answer.json() == {KINDS[kind].plural.replace("-", "_"): []}
         assert answer.headers["ledger-position"] == str(len(told.events))
 
 
 # Whose eyes it is for
 
 
-@pytest.mark.parametrize("kind", PRIVATE)
+@pytest.mark.parametrize("kind", [kind for kind in LISTED if KINDS[kind].private])
 @pytest.mark.parametrize("viewer", ["ada", "Eve", "nobody"])
 async def test_a_viewer_finds_what_they_are_in_by_the_state_that_they_see(told: Told, kind: str, viewer: str) -> None:
     sizes = itertools.cycle(SIZES)
@@ -267,7 +271,7 @@ async def test_a_viewer_finds_what_they_are_in_by_the_state_that_they_see(told: 
             assert await walked(told.caller, kind, asked, next(sizes)) == told.expected(kind, asked), asked
 
 
-@pytest.mark.parametrize("kind", sorted(set(LISTED) - PRIVATE.keys()))
+@pytest.mark.parametrize("kind", sorted(kind for kind in LISTED if not KINDS[kind].private))
 async def test_what_is_not_private_is_listed_for_everybody(told: Told, kind: str) -> None:
     listed = await walked(told.caller, kind, {"viewer": "ada"}, 7)
     assert listed == told.expected(kind, {"viewer": "ada"}) != []
@@ -286,9 +290,9 @@ async def test_a_viewer_is_answered_after_so_many_were_looked_at_and_told_where_
 
 async def test_a_viewer_is_told_the_position_that_they_asked_for(told: Told) -> None:
     for kind, at in itertools.product(LISTED, (0, 5)):
-        answer = await told.caller.get(f"/{PLURALS[kind]}", viewer="ada", min_position=at)
+        answer = await told.caller.get(f"/{KINDS[kind].plural}", viewer="ada", min_position=at)
         assert answer.headers["ledger-position"] == str(at)
-        answer = await told.caller.get(f"/{PLURALS[kind]}", min_position=at)
+        answer = await told.caller.get(f"/{KINDS[kind].plural}", min_position=at)
         assert answer.headers["ledger-position"] == str(len(told.events))
 
 
@@ -376,7 +380,7 @@ async def test_a_cursor_is_good_for_the_list_that_it_is_of_and_no_other(told: To
         not_a_cursor(await told.caller.get("/referrals", cursor=cursor, **other))
     for kind in LISTED:
         if kind != "referral":
-            not_a_cursor(await told.caller.get(f"/{PLURALS[kind]}", cursor=cursor))
+            not_a_cursor(await told.caller.get(f"/{KINDS[kind].plural}", cursor=cursor))
     not_a_cursor(await told.caller.get("/intros", cursor=cursor, **query))
     not_a_cursor(await Caller(told.caller.client, "bolt").get("/referrals", cursor=cursor, **query))
     not_a_cursor(await told.caller.get("/balances", cursor=cursor))

@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from ledger.domain.policy import Policy
+from ledger.domain.values.policy import Policy
 from services.app import utc_now
 from tests.services.caller import Caller, Clock, refused
 from tests.services.lives import (

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
-from ledger.domain.catalog import OPERATIONS
+from ledger.domain.catalog.operations import OPERATIONS
 from services.app import Part
 from services.http.exchanges import exchanges
 from services.http.openapi import HEADERS, TAGS, VIEW_FORMS

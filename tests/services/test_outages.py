@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from deploy.embedded import HOST, EmbeddedNats, EmbeddedPostgres, free_port
 from ledger.books.schema import migrate
+from ledger.domain.catalog.kinds import KINDS
 from ledger.log.connection import Connection
 from ledger.log.event_log import Append, AppendUncertain, LogUnavailable
 from ledger.log.jetstream import JetStreamLog
@@ -25,7 +26,6 @@ from ledger.runtime.settings import Settings
 from services.app import application, require_no_drift
 from services.http.docs import document_of
 from services.http.health import verdict as verdict_of
-from services.http.views import PLURALS
 from tests.services.caller import Caller, problem_in, refused, serving, started, until
 from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, LIVES, address_in, by, lived
 from workers.projector import project
@@ -113,7 +113,7 @@ async def all_reads(ledger: Caller) -> list[Read]:
     Raises: KeyError, when a route has a parameter in its path that there is no value for here.
     """
     begun = {life[0].kind: life[0] for life in LIVES.values()}
-    ids = {PLURALS[kind]: address_in(await lived(ledger, begun[kind]), kind) for kind in PLURALS}
+    ids = {KINDS[kind].plural: address_in(await lived(ledger, begun[kind]), kind) for kind in KINDS}
     last = await ledger.recorded("/favours", THANKED, key="last")
     statement = await ledger.get("/members/ada/statement", min_position=last["position"])
     ids["entries"] = statement.json()["lines"][0]["entry"]

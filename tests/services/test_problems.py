@@ -19,9 +19,9 @@ import ledger as ledger_package
 import services
 import workers
 from ledger.books.schema import SchemaMissing
-from ledger.domain import refusals
-from ledger.domain.catalog import OPERATIONS
-from ledger.domain.refusals import Refusal
+from ledger.domain.catalog.operations import OPERATIONS
+from ledger.domain.values import refusals
+from ledger.domain.values.refusals import Refusal
 from ledger.log.event_log import Append, Conflict
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings, SettingsError
@@ -354,7 +354,7 @@ async def judgements(client: httpx.AsyncClient) -> list[tuple[str, dict[str, Any
 
 
 def test_these_are_all_that_take_a_moderator() -> None:
-    moderated = {name for name, operation in OPERATIONS.items() if operation.moderated}
+    moderated = {name for name, operation in OPERATIONS.items() if operation.scope is not None}
     assert moderated == {"dispute.uphold", "dispute.reject", "policy.publish"}
 
 

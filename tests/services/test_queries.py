@@ -7,12 +7,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ledger.domain.catalog import KINDS, LAPSES, alternatives
-from ledger.domain.values import tag_of
-from ledger.domain.visibility import Seen
+from ledger.domain.catalog.kinds import KINDS, union_members
+from ledger.domain.catalog.operations import LAPSES
+from ledger.domain.kinds.intro.silence import AskerState
+from ledger.domain.values.aggregate_types import tag_of
 from ledger.log.executor import Executor, Submission
 from ledger.log.jetstream import JetStreamLog
-from services.http.views import PLURALS, VIEWS
+from services.http.views import VIEWS
 from services.query.filters import LISTED
 from tests.services.caller import Caller, Clock, refused
 from tests.services.lives import (
@@ -100,7 +101,7 @@ async def test_every_answer_says_which_position_it_shows(ledger: Caller) -> None
         f"/favours/{favour['id']}",
         f"/referrals/{referral['id']}",
         f"/intros/{intro['id']}",
-        *(f"/{PLURALS[kind]}" for kind in LISTED),
+        *(f"/{KINDS[kind].plural}" for kind in LISTED),
     ]
     for path in paths:
         answer = await ledger.get(path, min_position=3)
@@ -268,7 +269,7 @@ async def test_the_books_show_what_the_command_showed(ledger: Caller, subtests: 
             with subtests.test(name, state=request.state):
                 after = await ledger.recorded(request.path(address), request.body, key=uuid4().hex)
                 address = address_in(after, request.kind)
-                path = f"/{PLURALS[request.kind]}/{address}"
+                path = f"/{KINDS[request.kind].plural}/{address}"
                 answer = await ledger.get(path, min_position=after["position"], **request.viewer)
                 assert (answer.status_code, answer.json()) == (200, after)
                 assert answer.headers["etag"] == f'"{request.version or number}"'
@@ -301,7 +302,7 @@ async def test_what_the_clock_ended_is_shown_as_such(
         id=UUID(before["id"]),
     )
     outcome = await Executor(log, clock).execute(lapse)
-    view = await shown(ledger, f"/{PLURALS[kind]}/{before['id']}", outcome.position)
+    view = await shown(ledger, f"/{KINDS[kind].plural}/{before['id']}", outcome.position)
     assert (view["state"], view["version"], view["position"]) == (state, outcome.version, outcome.position)
 
 
@@ -328,18 +329,18 @@ async def test_a_step_after_the_clock_is_refused_with_what_it_found(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_view_has_a_field_for_everything_that_a_state_knows(kind: str) -> None:
-    known = {name for state in alternatives(KINDS[kind].states) for name in state.__struct_fields__}
+    known = {name for state in union_members(KINDS[kind].states) for name in state.__struct_fields__}
     assert known <= set(VIEWS[kind].__struct_fields__)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_view_names_every_state_and_what_an_asker_sees_in_its_place(kind: str) -> None:
     shown = get_args(VIEWS[kind].__annotations__["state"])
-    seen = get_args(Seen) if kind == "intro" else ()
-    assert sorted(shown) == sorted([*(tag_of(state) for state in alternatives(KINDS[kind].states)), *seen])
+    seen = get_args(AskerState) if kind == "intro" else ()
+    assert sorted(shown) == sorted([*(tag_of(state) for state in union_members(KINDS[kind].states)), *seen])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_unknown_one_is_not_found(ledger: Caller, kind: str) -> None:
-    refused(await ledger.get(f"/{PLURALS[kind]}/{NOBODY}"), 404, "unknown", kind=kind, id=NOBODY)
-    refused(await ledger.get(f"/{PLURALS[kind]}/{NOBODY}", viewer="eve"), 404, "unknown", kind=kind, id=NOBODY)
+    refused(await ledger.get(f"/{KINDS[kind].plural}/{NOBODY}"), 404, "unknown", kind=kind, id=NOBODY)
+    refused(await ledger.get(f"/{KINDS[kind].plural}/{NOBODY}", viewer="eve"), 404, "unknown", kind=kind, id=NOBODY)

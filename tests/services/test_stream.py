@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from deploy.embedded import EmbeddedPostgres, free_port
 from ledger.books.schema import migrate
-from ledger.domain.contact import MakeContact
-from ledger.domain.intro import AcceptIntro, ConsentIntro, DeclineIntro, MakeIntro, ProposeIntro
-from ledger.domain.member import JoinMember, SetWants, membership_id
+from ledger.domain.kinds.contact import MakeContact
+from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, DeclineIntro, MakeIntro, ProposeIntro
+from ledger.domain.kinds.member import JoinMember, SetWants, membership_id
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.runtime.settings import Settings
 from services.http import event_stream

@@ -8,10 +8,11 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from ledger.domain.catalog import LAPSES
+from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.catalog.operations import LAPSES
 from ledger.log.executor import Executor, Submission
 from ledger.log.jetstream import JetStreamLog
-from services.http.views import PLURALS, PRIVATE, VIEWS
+from services.http.views import VIEWS
 from tests.services.caller import Caller, Clock, refused
 from tests.services.lives import (
     ACCEPT,
@@ -72,7 +73,7 @@ async def shown(ledger: Caller, path: str, **query: str | int) -> dict[str, Any]
 
 
 def test_of_every_kind_it_is_known_who_may_see_it() -> None:
-    assert CLOSED_TO_OTHERS.keys() == PRIVATE.keys()
+    assert CLOSED_TO_OTHERS.keys() == {name for name, kind in KINDS.items() if kind.private}
     assert CLOSED_TO_OTHERS.keys() | OPEN_TO_OTHERS.keys() == VIEWS.keys()
 
 
@@ -80,7 +81,7 @@ def test_of_every_kind_it_is_known_who_may_see_it() -> None:
 async def test_one_who_is_party_to_it_sees_it_and_nobody_else(ledger: Caller, kind: str) -> None:
     life, parties = CLOSED_TO_OTHERS[kind]
     view = await lived(ledger, *life)
-    path = f"/{PLURALS[kind]}/{view['id']}"
+    path = f"/{KINDS[kind].plural}/{view['id']}"
     for party in parties:
         assert (await shown(ledger, path, viewer=party, min_position=view["position"]))["id"] == view["id"]
     for stranger in ("eve", "mod", "Ada"):
@@ -101,7 +102,7 @@ async def test_of_a_dispute_all_are_party_whom_the_disputed_entry_names(ledger: 
 @pytest.mark.parametrize("kind", OPEN_TO_OTHERS)
 async def test_what_is_no_secret_everybody_sees(ledger: Caller, kind: str) -> None:
     view = await lived(ledger, *OPEN_TO_OTHERS[kind])
-    path = f"/{PLURALS[kind]}/{address_in(view, kind)}"
+    path = f"/{KINDS[kind].plural}/{address_in(view, kind)}"
     assert await shown(ledger, path, viewer="eve", min_position=view["position"]) == view
 
 

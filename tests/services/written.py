@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ledger.domain.favour import RecordFavour
-from ledger.domain.values import Command
+from ledger.domain.kinds.favour import RecordFavour
+from ledger.domain.values.aggregate_types import Command
 from ledger.runtime.settings import Settings
 from tests.books.shown import Books
 from tests.books.telling import ACME, Chronicle, number, submission

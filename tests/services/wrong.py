@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import httpx
 
+from ledger.domain.catalog.kinds import KINDS
 from services.http.conventions import BODY_MAX_BYTES
 from services.http.cursor import cursor_after
-from services.http.views import PLURALS
 from services.query.filters import LISTED, NAMES
 from tests.services.caller import Caller
 from tests.services.lives import (
@@ -293,7 +293,7 @@ def addresses(about: Recorded) -> list[Wrong]:
         Wrong("a wildcard", 400, "invalid_field", "/favours/*/confirm", bad_id, CONFIRM.body),
         *(
             a_read(f"no UUID to read of {plural}", f"/{plural}/7", bad_id)
-            for kind, plural in PLURALS.items()
+            for kind, plural in ((name, kind.plural) for name, kind in KINDS.items())
             if kind != "member"
         ),
         a_read("no UUID of a gathering", "/gatherings/7/yield", bad_id),
@@ -309,8 +309,10 @@ def addresses(about: Recorded) -> list[Wrong]:
         a_read("a member of no form", "/members/a.b", bad_member),
         a_read("the other", "/members/a/pairs/a.b", {"field": "other", "source": "path"}),
         *(
-            a_read(f"an unknown {kind}", f"/{PLURALS[kind]}/{NOBODY}", {"kind": kind, "id": NOBODY}, 404, "unknown")
-            for kind in PLURALS
+            a_read(
+                f"an unknown {kind}", f"/{KINDS[kind].plural}/{NOBODY}", {"kind": kind, "id": NOBODY}, 404, "unknown"
+            )
+            for kind in KINDS
         ),
         Wrong("a step on nothing", 404, "unknown", f"/favours/{NOBODY}/confirm", {"kind": "favour"}, CONFIRM.body),
         Wrong("another kind's id", 404, "unknown", f"/intros/{about.claimed}/meet", {"kind": "intro"}, by("ann")),
@@ -589,14 +591,14 @@ def lists() -> list[Wrong]:
     )
     by_what = "can be listed by member, role, state, since"
     return [
-        *(narrowed(f"/{PLURALS[kind]}?colour=red", "colour") for kind in LISTED),
-        *(narrowed(f"/{PLURALS[kind]}?limit=501", "limit") for kind in LISTED),
-        *(narrowed(f"/{PLURALS[kind]}?cursor=e30", "cursor") for kind in LISTED),
-        *(narrowed(f"/{PLURALS[kind]}?state=sold", "state") for kind in LISTED),
-        *(narrowed(f"/{PLURALS[kind]}?role=judge&member=ada", "role") for kind in LISTED),
-        *(narrowed(f"/{PLURALS[kind]}?tag=law", "tag") for kind in LISTED if "tag" not in NAMES[kind]),
+        *(narrowed(f"/{KINDS[kind].plural}?colour=red", "colour") for kind in LISTED),
+        *(narrowed(f"/{KINDS[kind].plural}?limit=501", "limit") for kind in LISTED),
+        *(narrowed(f"/{KINDS[kind].plural}?cursor=e30", "cursor") for kind in LISTED),
+        *(narrowed(f"/{KINDS[kind].plural}?state=sold", "state") for kind in LISTED),
+        *(narrowed(f"/{KINDS[kind].plural}?role=judge&member=ada", "role") for kind in LISTED),
+        *(narrowed(f"/{KINDS[kind].plural}?tag=law", "tag") for kind in LISTED if "tag" not in NAMES[kind]),
         *(
-            narrowed(f"/{PLURALS[kind]}?gathering={NOBODY}", "gathering")
+            narrowed(f"/{KINDS[kind].plural}?gathering={NOBODY}", "gathering")
             for kind in LISTED
             if "gathering" not in NAMES[kind]
         ),

@@ -16,9 +16,9 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from ledger.domain.intro import LapseIntro
-from ledger.domain.member import membership_id
-from ledger.domain.visibility import Seen
+from ledger.domain.kinds.intro.commands import LapseIntro
+from ledger.domain.kinds.intro.silence import AskerState
+from ledger.domain.kinds.member import membership_id
 from ledger.log.executor import Executor, Submission
 from services.http.conditional import TAG_BYTES
 from services.http.cursor import SEAL_BYTES, Cursor
@@ -41,7 +41,7 @@ POSITION: Final = re.compile(rb'"position":(\d+)')
 NEXT: Final = re.compile(rb'"next":"([^"]+)"')
 ENTRY: Final = re.compile(rb'"entry":"([0-9a-f-]{36})","link":"[^"]*/entries/([0-9a-f-]{36})"')
 PAGES_MAX: Final = 20  # More than a list of theirs has.
-STATES: Final = (*STATES_OF_EVERY_KIND["intro"], *get_args(Seen))
+STATES: Final = (*STATES_OF_EVERY_KIND["intro"], *get_args(AskerState))
 _communities = itertools.count(1)
 
 End = Literal["ignored", "declined", "refused", "left alone", "never made"]

@@ -14,13 +14,14 @@ import pytest
 from deploy.embedded import EmbeddedPostgres
 from ledger.audit import audit
 from ledger.books.schema import migrate
-from ledger.domain.catalog import EVENTS, KINDS, OPERATIONS
-from ledger.domain.context import Context
-from ledger.domain.member import MemberState
-from ledger.domain.publication import PublishPolicy
-from ledger.domain.refusals import Refusal
-from ledger.domain.transfers import transfers_of
-from ledger.domain.values import Command, Creation, Lapse, tag_of
+from ledger.domain.catalog.kinds import EVENTS, KINDS
+from ledger.domain.catalog.operations import OPERATIONS
+from ledger.domain.kinds.member import MemberState
+from ledger.domain.kinds.publication import PublishPolicy
+from ledger.domain.kinds.transfers import transfers_of
+from ledger.domain.values.aggregate_types import Command, Creation, Lapse, tag_of
+from ledger.domain.values.context import Context
+from ledger.domain.values.refusals import Refusal
 from ledger.envelope import AggregateRef, Recorded
 from ledger.log.aggregate import aggregate_of
 from ledger.log.executor import Outcome, Submission

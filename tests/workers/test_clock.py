@@ -21,15 +21,17 @@ from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
 from ledger.audit import audit
 from ledger.books.reader import Due, Reader
 from ledger.books.schema import migrate
-from ledger.domain import disputed, favour, intro, referral
-from ledger.domain.catalog import LAPSING
-from ledger.domain.dispute import OpenDispute
-from ledger.domain.disputed import dispute_id
-from ledger.domain.favour import ConfirmFavour, RecordFavour
-from ledger.domain.intro import AcceptIntro, ConsentIntro, MakeIntro, MeetIntro, ProposeIntro
-from ledger.domain.referral import ContactReferral, GiveReferral, QualifyReferral
-from ledger.domain.refusals import Refusal
-from ledger.domain.values import Command, State
+from ledger.domain.catalog.kinds import LAPSING_STATES
+from ledger.domain.kinds import favour, referral
+from ledger.domain.kinds.dispute import states as dispute_states
+from ledger.domain.kinds.dispute.commands import OpenDispute
+from ledger.domain.kinds.dispute.states import dispute_id
+from ledger.domain.kinds.favour import ConfirmFavour, RecordFavour
+from ledger.domain.kinds.intro import states as intro_states
+from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, MakeIntro, MeetIntro, ProposeIntro
+from ledger.domain.kinds.referral import ContactReferral, GiveReferral, QualifyReferral
+from ledger.domain.values.aggregate_types import Command, State
+from ledger.domain.values.refusals import Refusal
 from ledger.envelope import AggregateRef, Poison, Recorded
 from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, EventLog
@@ -219,20 +221,26 @@ WAITS: Final = {
     "a referral in contact": Wait(
         of=REFERRAL, steps=REFERRAL_STEPS, state=referral.Contacted, days=90, ends_with="referral.lapsed"
     ),
-    "an ask": Wait(of=INTRO, steps=INTRO_STEPS[:1], state=intro.Asked, days=14, ends_with="intro.expired"),
+    "an ask": Wait(of=INTRO, steps=INTRO_STEPS[:1], state=intro_states.Asked, days=14, ends_with="intro.expired"),
     "an ask that is urgent": Wait(
-        of=INTRO, steps=((SOON, None),), state=intro.Asked, days=3, ends_with="intro.expired"
+        of=INTRO, steps=((SOON, None),), state=intro_states.Asked, days=3, ends_with="intro.expired"
     ),
-    "an offer": Wait(of=INTRO, steps=((OFFERED, None),), state=intro.Offered, days=14, ends_with="intro.expired"),
-    "an accepted ask": Wait(of=INTRO, steps=INTRO_STEPS[:2], state=intro.Accepted, days=10, ends_with="intro.expired"),
-    "an introduction": Wait(of=INTRO, steps=INTRO_STEPS[:4], state=intro.Made, days=90, ends_with="intro.closed"),
+    "an offer": Wait(
+        of=INTRO, steps=((OFFERED, None),), state=intro_states.Offered, days=14, ends_with="intro.expired"
+    ),
+    "an accepted ask": Wait(
+        of=INTRO, steps=INTRO_STEPS[:2], state=intro_states.Accepted, days=10, ends_with="intro.expired"
+    ),
+    "an introduction": Wait(
+        of=INTRO, steps=INTRO_STEPS[:4], state=intro_states.Made, days=90, ends_with="intro.closed"
+    ),
     "an introduction that was met": Wait(
-        of=INTRO, steps=INTRO_STEPS, state=intro.Met, days=90, since=3, ends_with="intro.closed"
+        of=INTRO, steps=INTRO_STEPS, state=intro_states.Met, days=90, since=3, ends_with="intro.closed"
     ),
     "a dispute": Wait(
         of=DISPUTE,
         steps=((THANKED, None), (DISPUTED, None)),
-        state=disputed.Opened,
+        state=dispute_states.Opened,
         days=30,
         ends_with="dispute.lapsed",
     ),
@@ -240,7 +248,7 @@ WAITS: Final = {
 
 
 def test_every_state_that_ends_by_itself_is_waited_for() -> None:
-    assert {wait.state for wait in WAITS.values()} == LAPSING
+    assert {wait.state for wait in WAITS.values()} == LAPSING_STATES
 
 
 @pytest.mark.parametrize("what", WAITS)

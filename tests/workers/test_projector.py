@@ -17,8 +17,8 @@ from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
 from ledger.books.fold import Changes
 from ledger.books.schema import UNREACHABLE, BooksUnavailable, migrate
 from ledger.books.writer import Checkpoint, Writer, the_writer
-from ledger.domain.catalog import AnyEvent
-from ledger.domain.favour import ConfirmFavour, FavourClaimed, FavourConfirmed, FavourThanked, RecordFavour
+from ledger.domain.catalog.kinds import AnyEvent
+from ledger.domain.kinds.favour import ConfirmFavour, FavourClaimed, FavourConfirmed, FavourThanked, RecordFavour
 from ledger.envelope import AggregateRef, Poison, Recorded, encode
 from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, ForeignLog, LogUnavailable

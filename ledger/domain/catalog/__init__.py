@@ -1,0 +1,1 @@
+"""The catalog: all kinds, events and operations, as tables."""

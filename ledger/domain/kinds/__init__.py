@@ -1,0 +1,1 @@
+"""Kinds of aggregate, one module or package each: states, events, commands, evolve and decide."""

@@ -1,0 +1,142 @@
+"""Attendance: a member was at a gathering, and may have paid its dues.
+
+`attended -> paid`.
+"""
+
+from typing import Final, assert_never
+from uuid import UUID, uuid5
+
+from ledger.domain.kinds.gathering import Held
+from ledger.domain.values.aggregate_types import Command, Creation, Event, State, become, tag_of
+from ledger.domain.values.context import Context, Need, StateOf
+from ledger.domain.values.ids import MemberId
+from ledger.domain.values.refusals import Bug, NoDues, NotYours, Unknown
+
+ATTENDANCE_IDS: Final = UUID("a02374c7-fc00-57fc-bf55-4bbfb15b00b9")
+
+# States
+
+
+class AttendanceState(State, frozen=True, kw_only=True):
+    """`host` and `dues` are those of the gathering."""
+
+    gathering: UUID
+    member: MemberId
+    host: MemberId
+    dues: bool = False
+
+
+class Attended(AttendanceState, frozen=True, kw_only=True, tag="attended"):
+    """The member was there."""
+
+
+class Paid(AttendanceState, frozen=True, kw_only=True, tag="paid"):
+    """The member was there and paid the dues."""
+
+
+Attendance = Attended | Paid
+
+# Events
+
+
+class AttendanceAttended(Event, frozen=True, kw_only=True, tag="attendance.attended"):
+    """The member was at the gathering."""
+
+    gathering: UUID
+    member: MemberId
+    host: MemberId
+    dues: bool = False
+
+
+class AttendanceDuesPaid(Event, frozen=True, kw_only=True, tag="attendance.dues-paid"):
+    """The host says that the member paid the dues."""
+
+    gathering: UUID
+    member: MemberId
+    host: MemberId
+
+
+AttendanceEvent = AttendanceAttended | AttendanceDuesPaid
+
+# Commands
+
+
+class Attend(Creation, frozen=True, kw_only=True):
+    """The member was at the gathering. Said by the member or the host; one for each (gathering, member)."""
+
+    gathering: UUID
+    member: MemberId
+
+    def own_id(self, community: str) -> UUID:
+        """RFC 9562 version 5 of the community, the gathering and the member: nobody attends twice."""
+        return uuid5(ATTENDANCE_IDS, f"{community}/{self.gathering}/{self.member}")
+
+
+class PayDues(Command, frozen=True, kw_only=True):
+    """The host says that the member paid the dues."""
+
+
+AttendanceCommand = Attend | PayDues
+
+
+def evolve(state: Attendance | None, event: AttendanceEvent) -> Attendance:
+    """The state machine, whole: a pair that is not listed is corrupt history."""
+    match state, event:
+        case None, AttendanceAttended():
+            return Attended(gathering=event.gathering, member=event.member, host=event.host, dues=event.dues)
+        case Attended(), AttendanceDuesPaid():
+            return become(Paid, state)
+        case _:
+            raise Bug(f"{tag_of(event)} after {state and tag_of(state)}")
+
+
+def needs(command: AttendanceCommand, state: Attendance | None, _id: UUID) -> tuple[Need, ...]:
+    """The gathering, for its host and dues, until the attendance knows them itself."""
+    if isinstance(command, Attend) and state is None:
+        return (StateOf("gathering", command.gathering),)
+    return ()
+
+
+def decide(command: AttendanceCommand, state: Attendance | None, context: Context) -> AttendanceEvent | None:
+    """The event that the command amounts to, or None when it is already so.
+
+    Raises: Refusal, with nothing recorded.
+    """
+    match command, state:
+        case Attend(), _:
+            return attend(command, state, context)
+        case _, None:
+            raise Unknown(kind="attendance")
+        case PayDues(), _:
+            return pay_dues(command, state)
+        case _:
+            assert_never(command)
+
+
+def attend(command: Attend, state: Attendance | None, context: Context) -> AttendanceAttended | None:
+    about = state or gathering_of(command, context)
+    if command.actor not in (command.member, about.host):
+        raise NotYours(role="member or host")
+    if state is not None:
+        return None  # Already so: a repeated command is harmless.
+    return AttendanceAttended(gathering=command.gathering, member=command.member, host=about.host, dues=about.dues)
+
+
+def gathering_of(command: Attend, context: Context) -> Held:
+    match context.found[StateOf("gathering", command.gathering)]:
+        case Held() as held:
+            return held
+        case None:
+            raise Unknown(kind="gathering", id=command.gathering)
+        case found:
+            raise Bug(f"{found} is no gathering")
+
+
+def pay_dues(command: PayDues, state: Attendance) -> AttendanceDuesPaid | None:
+    if command.actor != state.host:
+        raise NotYours(role="host")  # Credit to yourself waits for the other side.
+    if not state.dues:
+        raise NoDues(gathering=state.gathering)
+    if isinstance(state, Paid):
+        return None
+    return AttendanceDuesPaid(gathering=state.gathering, member=state.member, host=state.host)

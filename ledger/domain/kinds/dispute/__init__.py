@@ -1,0 +1,4 @@
+"""Dispute: a member who was charged objects to an entry.
+
+`opened -> upheld | rejected | lapsed`.
+"""

@@ -1,0 +1,1 @@
+"""Posting: the entry of every event."""

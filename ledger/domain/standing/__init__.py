@@ -1,0 +1,1 @@
+"""Standing: what the read side computes of a member."""
