@@ -25,7 +25,7 @@ from ledger.books.schema import migrate
 from ledger.books.writer import the_writer
 from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
-from ledger.log.message import SNAPSHOT_HEADER, understood
+from ledger.log.message import SNAPSHOT_HEADER, parse_message
 from ledger.log.stream import STREAM
 
 MEMBERS: Final = 20_000
@@ -112,7 +112,7 @@ async def naive(ledger: Ledger, count: int) -> float:
             for message in await subscription.fetch(100):
                 meta = message.metadata
                 headers = message.headers or {}
-                event = understood(
+                event = parse_message(
                     meta.sequence.stream,
                     int(meta.timestamp.timestamp() * 1e6),
                     message.subject,

@@ -9,6 +9,8 @@ from uuid import UUID
 from bench.ledger import Ledger
 from bench.measure import COMMUNITY, PATH, Figures, console, many
 from ledger.books.writer import the_writer
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Submission
 from ledger.domain.catalog.operations import OPERATIONS
 from ledger.domain.kinds.attendance import Attend
 from ledger.domain.kinds.contact import MakeContact
@@ -20,7 +22,6 @@ from ledger.domain.kinds.one_to_one import BookOneToOne, HoldOneToOne
 from ledger.domain.kinds.referral import GiveReferral, QualifyReferral, WinReferral
 from ledger.domain.values.aggregate_types import Command
 from ledger.domain.values.refusals import Refusal
-from ledger.log.executor import Executor, Submission
 from ledger.log.memory import MemoryLog
 
 MEMBERS: Final = 100_000

@@ -17,9 +17,10 @@ from bench.wire import Wire
 from deploy.demo import until_ready
 from deploy.embedded import free_port
 from ledger.books.writer import the_writer
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Submission
 from ledger.domain.kinds.favour import RecordFavour
 from ledger.domain.values.refusals import Refusal
-from ledger.log.executor import Executor, Submission
 from ledger.log.memory import MemoryLog
 
 BUSY: Final = "busy"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.up import ENVIRONMENT_FILE
-from ledger.runtime.memory import settle
+from ledger.runtime.garbage_collector import tune_gc
 from ledger.runtime.settings import PREFIX, Settings, SettingsError, settings_from
 from ledger.runtime.signals import until_stopped
 from ledger.runtime.telemetry import configure_logs
@@ -150,7 +150,7 @@ def serve(part: str, with_parent: bool) -> None:
     settings = load_settings()
 
     async def serving() -> None:
-        settle()
+        tune_gc()
         app = application(cast("Part", part), settings)
         if part != "query":
             await require_no_drift(settings)
@@ -191,7 +191,7 @@ def work(worker: str, with_parent: bool) -> None:
             raise Failure(f"cannot listen on {settings.host}:{metrics_port}: {error}") from None
 
     async def working() -> None:
-        settle()
+        tune_gc()
         async with Connection(settings.nats_url, worker) as connection:
             await connection.ready()
             await (keep_time if clock else project)(JetStreamLog(connection), settings)
@@ -381,14 +381,14 @@ def verify() -> None:
     """Derive everything anew from the log and hold the books against it. Ends with 1 if anything differs."""
     from ledger.audit import audit
     from ledger.books.schema import SchemaMissing
-    from ledger.log.connection import reached
+    from ledger.log.connection import connect_within
     from ledger.log.jetstream import JetStreamLog
     from ledger.runtime.unavailable import Unavailable
 
     settings = load_settings()
 
     async def verifying() -> Any:
-        async with reached(settings.nats_url, "verify") as connection:
+        async with connect_within(settings.nats_url, "verify") as connection:
             return await audit(JetStreamLog(connection), settings.postgres_dsn, settings.postgres_schema)
 
     try:

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from ledger.books.reader import QUERIES
 from ledger.books.schema import SchemaMissing, connected, reaching
-from ledger.log.connection import reached
+from ledger.log.connection import connect_within
 from ledger.log.stream import STREAM, StreamMissing, provision, require_stream
 from ledger.runtime.settings import Settings
 
@@ -19,7 +19,7 @@ async def provision_stream(settings: Settings) -> bool:
     Raises: StreamDrift; StreamLost; LogUnavailable, BooksUnavailable or TimeoutError, when a server does not answer
     in time. The books are only asked where there is no stream.
     """
-    async with reached(settings.nats_url, "provision") as connection:
+    async with connect_within(settings.nats_url, "provision") as connection:
         with suppress(StreamMissing):
             await require_stream(connection, settings.log_replicas)
             return False

@@ -25,9 +25,9 @@ from ledger.domain.standing.indices import weight
 from ledger.domain.values.aggregate_types import State, tag_of
 from ledger.domain.values.entries import Leg
 from ledger.domain.values.refusals import Bug
-from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
-from ledger.log.aggregate import REMEMBERED_COMMANDS, CommandMark, snapshot_of
+from ledger.envelope import AggregateRef, Poison, RecordedEvent, decode_state, encode_state
 from ledger.log.event_log import EventLog
+from ledger.log.snapshot import REMEMBERED_COMMANDS, CommandMark, parse_snapshot
 
 QUERIES: Final = named("audit")
 CURSOR_ROWS: Final = 1_000
@@ -108,7 +108,7 @@ class Audit:
     def differ(self, sentence: str) -> None:
         self.report.differences.append(sentence)
 
-    def take(self, event: Recorded) -> list[tuple[Any, ...]]:
+    def take(self, event: RecordedEvent) -> list[tuple[Any, ...]]:
         """Fold one event; answers the postings it must have made."""
         self.report.events += 1
         state = self.evolve(event)
@@ -146,14 +146,14 @@ class Audit:
         self.report.postings += len(postings)
         return postings
 
-    def entered(self, event: Recorded) -> tuple[Any, ...]:
+    def entered(self, event: RecordedEvent) -> tuple[Any, ...]:
         """What the journal must say of an event that was not taken yet, beside its bytes."""
         before = self.rows.get(event.ref)
         envelope = event.envelope
         previous = before.position if before else 0
         return recorded_at(event), event.ref.community, previous, tag_of(envelope.data), envelope.id
 
-    def tally(self, event: Recorded, leg: Leg, has: Counter[str]) -> None:
+    def tally(self, event: RecordedEvent, leg: Leg, has: Counter[str]) -> None:
         """The gross tallies, which count towards a member's standing and a pair's."""
         fact = event.envelope.data
         weigh_at = weighting_time(fact, event.envelope.time)
@@ -177,7 +177,7 @@ class Audit:
     def pair(self, community: str, one: str, other: str) -> Counter[str]:
         return self.pairs.setdefault((community, min(one, other), max(one, other)), Counter())
 
-    def evolve(self, event: Recorded) -> State | None:
+    def evolve(self, event: RecordedEvent) -> State | None:
         before = self.rows.get(event.ref)
         try:
             state = event.kind.evolve(
@@ -188,7 +188,7 @@ class Audit:
             return None
         version = before.version + 1 if before else 1
         seen = before.commands if before else b""
-        said = snapshot_of(event)
+        said = parse_snapshot(event)
         if said is not None and said[:2] != (version, state):
             self.differ(f"position {event.position}: its snapshot says {said[:2]}, its history {(version, state)}")
         if said is not None and b"".join(map(digest, said[2])) != seen:
@@ -398,11 +398,11 @@ def differing(names: Sequence[str], found: Sequence[Any], expected: Sequence[Any
     return ", ".join(f"{name} is {is_}, must be {must}" for name, is_, must in columns if is_ != must)
 
 
-def recorded_at(event: Recorded) -> datetime:
+def recorded_at(event: RecordedEvent) -> datetime:
     return datetime.fromtimestamp(event.recorded_at_us / 1_000_000, UTC)
 
 
-async def events_until(log: EventLog, last: int) -> AsyncIterator[Recorded]:
+async def events_until(log: EventLog, last: int) -> AsyncIterator[RecordedEvent]:
     if last == 0:
         return
     async with aclosing(log.read_from(1)) as batches:

@@ -59,7 +59,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         return AggregateRef(self.source.removeprefix("/communities/"), kind, aggregate_id)
 
 
-class Recorded(Struct, frozen=True, gc=False):
+class RecordedEvent(Struct, frozen=True, gc=False):
     """An event as the log holds it. Positions begin at 1 and rise by one.
 
     `body` is the envelope's exact bytes. `snapshot` is the aggregate after it; the first event carries none.

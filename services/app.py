@@ -1,7 +1,6 @@
 """The applications: command, query, or both in one process."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -15,14 +14,11 @@ from litestar.handlers import HTTPRouteHandler
 from ledger.books.feed import Feed
 from ledger.books.insight import Insight
 from ledger.books.reader import Reader
-from ledger.books.schema import BooksUnavailable, SchemaMissing
+from ledger.commands.consultation import BooksConsultation
+from ledger.commands.executor import Executor
 from ledger.domain.catalog.operations import OPERATIONS
-from ledger.domain.kinds.intro.commands import ProposeIntro
-from ledger.domain.values.advice import GuardFacts
-from ledger.domain.values.policy import Policy
-from ledger.log.connection import Connection, reached
+from ledger.log.connection import Connection, connect_within
 from ledger.log.event_log import LogUnavailable
-from ledger.log.executor import Consult, Executor
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.monitor import Monitor
 from ledger.log.stream import StreamDrift, StreamMissing, require_stream
@@ -46,7 +42,6 @@ from services.query.routes import query_routes
 
 Part = Literal["command", "query", "all"]
 CHECK_RETRY_S: Final = 0.5
-CONSULT_WITHIN_S: Final = 1.0  # An ask that is advised on late is worse than one that is not advised on.
 
 _log = structlog.get_logger()
 
@@ -71,7 +66,7 @@ def application(part: Part, settings: Settings, now: Now = utc_now) -> Litestar:
     if part in ("command", "all"):
         connection = Connection(settings.nats_url, "command")
         log = JetStreamLog(connection)
-        commands = Executor(log, now, consulting(Insight(reader)))
+        commands = Executor(log, now, BooksConsultation(Insight(reader)).facts)
         routes += [*command_routes(commands, now), batch_route(commands, now)]
         monitor = Monitor(settings.nats_monitor_url)
         checks |= {"log": log_check(connection, log, monitor, settings)}
@@ -108,38 +103,6 @@ def completing(part: Part) -> Callable[[Litestar], None]:
     return write
 
 
-def consulting(insight: Insight) -> Consult:
-    """What the guard goes by: the books, while they answer.
-
-    Who kept one ask waiting is not asked again at once: a batch may hold a thousand.
-    """
-    silent_until_s = 0.0
-    given_up: set[asyncio.Task[GuardFacts]] = set()
-
-    async def consult(community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> GuardFacts | None:
-        nonlocal silent_until_s
-        if time.monotonic() < silent_until_s:
-            return None
-        asking = asyncio.create_task(insight.facts(community, ask, policy, now))
-        done, _ = await asyncio.wait({asking}, timeout=CONSULT_WITHIN_S)
-        if done:
-            with suppress(BooksUnavailable, SchemaMissing):
-                return asking.result()
-            return None
-        silent_until_s = time.monotonic() + CONSULT_WITHIN_S
-        asking.cancel()  # Not waited for: a Postgres that hangs does not even let go of its connection.
-        given_up.add(asking)
-        asking.add_done_callback(forgotten)
-        return None
-
-    def forgotten(asking: asyncio.Task[GuardFacts]) -> None:
-        given_up.discard(asking)
-        if not asking.cancelled() and (error := asking.exception()) is not None:
-            _log.warning("the books did not answer an ask", reason=repr(error))
-
-    return consult
-
-
 def open_during(resource: Any) -> Callable[[Litestar], Any]:
     """A lifespan for what is opened once and closed at the end."""
 
@@ -167,7 +130,7 @@ def running(hub: Hub) -> Callable[[Litestar], Any]:
 async def require_no_drift(settings: Settings) -> None:
     """Raises: StreamDrift, before anything is served on it. That there is none yet is no reason not to start."""
     with suppress(LogUnavailable, StreamMissing, TimeoutError):
-        async with reached(settings.nats_url, "check") as connection:
+        async with connect_within(settings.nats_url, "check") as connection:
             await require_stream(connection, settings.log_replicas)
 
 

@@ -16,16 +16,17 @@ from msgspec.structs import replace
 from ledger.audit import Report, audit, compare
 from ledger.books.reader import Reader
 from ledger.books.schema import SchemaMissing, connected
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.favour import FavourForgiven, Posted, RecordFavour, evolve
 from ledger.domain.kinds.member import JoinMember, PauseMember, ResumeMember, membership_id
 from ledger.domain.values.aggregate_types import State
 from ledger.envelope import TYPES, AggregateRef, encode
-from ledger.log.aggregate import REMEMBERED_COMMANDS, aggregate_of, snapshot_after
 from ledger.log.event_log import Append
-from ledger.log.executor import Executor, Outcome, Submission
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import subject_of
+from ledger.log.snapshot import REMEMBERED_COMMANDS, load_aggregate, snapshot_after
 from ledger.runtime.unavailable import Unavailable
 from tests.books.telling import RandomHistory
 from tests.conftest import fresh_stream
@@ -428,7 +429,7 @@ async def test_a_snapshot_that_lies_is_found(ledger: Ledger, lie: str, named: st
     (ref,) = ledger.lives
     (last,) = await ledger.log.last([ref])
     assert last is not None
-    before = aggregate_of(last)
+    before = load_aggregate(last)
     (mark,), posted = before.commands, before.state
     assert isinstance(posted, Posted)
     event = FavourForgiven(giver=posted.giver, receiver=posted.receiver, points=posted.points)

@@ -14,11 +14,12 @@ import structlog
 
 from ledger.books.reader import BooksBehind, Due, Reader
 from ledger.books.schema import BooksUnavailable, SchemaMissing
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.operations import LAPSES
 from ledger.domain.values.refusals import NotDue, Refusal, Unknown, WrongState
 from ledger.envelope import AggregateRef
 from ledger.log.event_log import AppendUncertain, EventLog, LogUnavailable
-from ledger.log.executor import Executor, Outcome, Submission
 from ledger.runtime import telemetry
 from ledger.runtime.settings import Settings
 

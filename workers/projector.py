@@ -12,7 +12,7 @@ import structlog
 from ledger.books.fold import Changes
 from ledger.books.schema import BooksUnavailable, SchemaMissing
 from ledger.books.writer import Displaced, Writer, the_writer
-from ledger.envelope import Poison, Recorded
+from ledger.envelope import Poison, RecordedEvent
 from ledger.log.event_log import EventLog, ForeignLog, LogUnavailable
 from ledger.runtime import telemetry
 from ledger.runtime.settings import Settings
@@ -72,7 +72,7 @@ async def follow(log: EventLog, writer: Writer, settings: Settings) -> None:
 
 
 async def fold_all(
-    batches: AsyncGenerator[list[Recorded], None], writer: Writer, folded: asyncio.Queue[Changes]
+    batches: AsyncGenerator[list[RecordedEvent], None], writer: Writer, folded: asyncio.Queue[Changes]
 ) -> None:
     try:
         async for batch in batches:

@@ -16,7 +16,7 @@ from ledger.domain.standing.indices import hours_begun, weight_in
 from ledger.domain.values.aggregate_types import State, tag_of
 from ledger.domain.values.entries import Entry
 from ledger.domain.values.refusals import Bug
-from ledger.envelope import AggregateRef, Poison, Recorded, decode_state, encode_state
+from ledger.envelope import AggregateRef, Poison, RecordedEvent, decode_state, encode_state
 
 PARTIES_MAX: Final = 3
 FOLIO_LINES: Final = 2_048  # A member's postings that fill a folio. Other books than these need another rebuild.
@@ -70,7 +70,7 @@ class Held(Struct, gc=False):
 class Batch(Struct, frozen=True):
     """Events with the entries they post, in order and without gaps."""
 
-    events: Sequence[Recorded]
+    events: Sequence[RecordedEvent]
     entries: Sequence[Entry]
 
     @property
@@ -105,14 +105,14 @@ class Changes(Struct):
     folios: list[Folio]
 
 
-def batch_of(events: Sequence[Recorded]) -> Batch:
+def batch_of(events: Sequence[RecordedEvent]) -> Batch:
     """Raises: Poison, at an event that no rule can post; Bug, when there is a gap between them."""
     if events[-1].position - events[0].position + 1 != len(events):
         raise Bug(f"{len(events)} events from {events[0].position} to {events[-1].position}")
     return Batch(events, [posted_by(event) for event in events])
 
 
-def posted_by(event: Recorded) -> Entry:
+def posted_by(event: RecordedEvent) -> Entry:
     try:
         return entry_of(event.envelope.data)
     except Bug as bug:
@@ -135,7 +135,7 @@ def begun(batch: Batch, balances: Mapping[Holder, Balance], held: Mapping[Aggreg
     )
 
 
-def fold(part: Iterable[tuple[Recorded, Entry]], changes: Changes) -> None:
+def fold(part: Iterable[tuple[RecordedEvent, Entry]], changes: Changes) -> None:
     """Add what the next events of the batch amount to.
 
     Raises: Poison, at the first event that cannot follow what came before it.
@@ -147,7 +147,7 @@ def fold(part: Iterable[tuple[Recorded, Entry]], changes: Changes) -> None:
             raise Poison(event.position, str(bug)) from bug
 
 
-def take(event: Recorded, entry: Entry, changes: Changes) -> None:
+def take(event: RecordedEvent, entry: Entry, changes: Changes) -> None:
     """Raises: Bug, when the event cannot follow what came before it, or breaks what always holds."""
     recorded_at = datetime.fromtimestamp(event.recorded_at_us / 1_000_000, UTC)
     before = changes.held.get(event.ref)
@@ -169,7 +169,7 @@ def take(event: Recorded, entry: Entry, changes: Changes) -> None:
     acquaint(event, state, changes)
 
 
-def evolve(event: Recorded, recorded_at: datetime, held: dict[AggregateRef, Held]) -> State:
+def evolve(event: RecordedEvent, recorded_at: datetime, held: dict[AggregateRef, Held]) -> State:
     before = held.get(event.ref)
     state: State = event.kind.evolve(before.state if before else None, event.envelope.data)
     if (due_at := deadline_of(state)) is not None:
@@ -181,7 +181,7 @@ def evolve(event: Recorded, recorded_at: datetime, held: dict[AggregateRef, Held
     return state
 
 
-def post(event: Recorded, entry: Entry, gathering: UUID | None, changes: Changes) -> None:
+def post(event: RecordedEvent, entry: Entry, gathering: UUID | None, changes: Changes) -> None:
     """The entry's legs, each with the balance it leaves, and what they add to the tallies of members and pairs."""
     community, position, happened_at = event.ref.community, event.position, event.envelope.time
     fact = event.envelope.data
@@ -277,7 +277,7 @@ def gave(community: str, giver: str, receiver: str, points: int, helps: bool, ch
         pair.high_helped += helped
 
 
-def try_them(event: Recorded, changes: Changes) -> None:
+def try_them(event: RecordedEvent, changes: Changes) -> None:
     """Those who could have been at fault in an introduction: did they keep their word?"""
     for trial in reliability_changes(event.envelope.data):
         balance = balance_of((event.ref.community, trial.member), event.position, changes)
@@ -285,7 +285,7 @@ def try_them(event: Recorded, changes: Changes) -> None:
         balance.broken += trial.broken
 
 
-def acquaint(event: Recorded, state: State, changes: Changes) -> None:
+def acquaint(event: RecordedEvent, state: State, changes: Changes) -> None:
     """Two members who have met, or sat down together."""
     met = acquaintance(event.envelope.data, state)
     if met is None:

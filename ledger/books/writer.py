@@ -35,7 +35,7 @@ from ledger.books.queries import named
 from ledger.books.recent import Recent
 from ledger.books.schema import connected, reaching, require_schema
 from ledger.domain.values.refusals import Bug
-from ledger.envelope import AggregateRef, Recorded
+from ledger.envelope import AggregateRef, RecordedEvent
 
 QUERIES: Final = named("writer")
 STANDBY_POLL_S: Final = 0.5
@@ -115,11 +115,11 @@ class Writer:
             raise Bug("the books have no checkpoint")
         return Checkpoint(row["position"], str(row["event_id"]) if row["event_id"] else None)
 
-    async def apply(self, events: Sequence[Recorded]) -> None:
+    async def apply(self, events: Sequence[RecordedEvent]) -> None:
         """Write what the events amount to: `prepare`, then `write`."""
         await self.write(await self.prepare(events))
 
-    async def prepare(self, events: Sequence[Recorded]) -> Changes:
+    async def prepare(self, events: Sequence[RecordedEvent]) -> Changes:
         """Fold the events over what the books hold once everything prepared before is written.
 
         At most one batch may be prepared and not begun to be written, and one be written meanwhile.

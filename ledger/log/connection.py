@@ -19,16 +19,16 @@ from ledger.log.event_log import LogUnavailable
 
 REQUEST_TIMEOUT_S: Final = 5.0
 RECONNECT_WAIT_S: Final = 0.25
-REACHED_WITHIN_S: Final = 5.0
+CONNECT_WITHIN_S: Final = 5.0
 
 _log = structlog.get_logger()
 
 
 # HMSG <subject> <sid> <reply> <length of the headers> <length of headers and body>
-MESSAGE: Final = re.compile(rb"HMSG (\S+) (\d+) (\S+) (\d+) (\d+)\r\n")
-END: Final = b"\r\n"
+HMSG_LINE: Final = re.compile(rb"HMSG (\S+) (\d+) (\S+) (\d+) (\d+)\r\n")
+CRLF: Final = b"\r\n"
 
-Take = Callable[[str, str, bytes, bytes], None]
+MessageHandler = Callable[[str, str, bytes, bytes], None]
 """Takes a message as it came: its subject, its reply subject (or ""), its body, and its headers as bytes (or b"")."""
 
 
@@ -55,14 +55,14 @@ class TappedParser(Parser):
 
     async def _take(self, come: bytes) -> tuple[int, bool]:
         """Answers where that begins which was not taken, and whether it is the beginning of a tap's message."""
-        begin, taps, match = 0, self._client.taps, MESSAGE.match
+        begin, taps, match = 0, self._client.taps, HMSG_LINE.match
         while (head := match(come, begin)) is not None and (take := taps.get(int(head[2]))) is not None:
             body = head.end() + int(head[4])
             end = head.end() + int(head[5])
-            if len(come) < end + len(END):
+            if len(come) < end + len(CRLF):
                 return begin, True
             headers = come[head.end() : body]
-            begin = end + len(END)
+            begin = end + len(CRLF)
             await self._client.give(take, head[1], head[3], come[body:end], headers)
         return begin, False
 
@@ -77,12 +77,12 @@ class TappedClient(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self.taps: Final[dict[int, Take]] = {}
+        self.taps: Final[dict[int, MessageHandler]] = {}
         self._ps = TappedParser(self)
 
-    async def tap(self, subject: str, take: Take) -> Subscription:
+    async def tap(self, subject: str, take: MessageHandler) -> Subscription:
         """A subscription whose messages go to `take`, which must not wait."""
-        subscription = await self.subscribe(subject, cb=never)
+        subscription = await self.subscribe(subject, cb=unreachable_callback)
         self.taps[subscription._id] = take  # noqa: SLF001  There is no other name for it.
         return subscription
 
@@ -93,7 +93,7 @@ class TappedClient(Client):
         elif sid in self._subs:
             await self.give(take, subject, reply, data, headers or b"")
 
-    async def give(self, take: Take, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+    async def give(self, take: MessageHandler, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         try:
             take(subject.decode(), reply.decode(), data, headers)
         except Exception as error:  # noqa: BLE001  As with any callback: the connection goes on.
@@ -109,18 +109,18 @@ class TappedClient(Client):
         return {name.strip(): value.strip() for name, _, value in lines}
 
 
-async def never(_message: Msg) -> None:
+async def unreachable_callback(_message: Msg) -> None:
     """What nobody calls: the messages of a tap are taken before."""
 
 
 @asynccontextmanager
-async def reached(url: str, name: str) -> AsyncGenerator["Connection", None]:
+async def connect_within(url: str, name: str) -> AsyncGenerator["Connection", None]:
     """A connection that stands, for whoever has something to ask at once.
 
     Raises: TimeoutError, when NATS does not answer in time.
     """
     async with Connection(url, name) as connection:
-        async with asyncio.timeout(REACHED_WITHIN_S):
+        async with asyncio.timeout(CONNECT_WITHIN_S):
             await connection.ready()
         yield connection
 

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from ledger.envelope import AggregateRef, Recorded
+from ledger.envelope import AggregateRef, RecordedEvent
 from ledger.runtime.unavailable import Unavailable
 
 APPEND_MAX: Final = 1_000  # JetStream's own limit for an atomic batch.
@@ -44,21 +44,21 @@ class Append(Struct, frozen=True):
 class EventLog(Protocol):
     """Positions begin at 1, rise by one, and are never reused."""
 
-    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
+    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[RecordedEvent | None]:
         """The last event of each, or None where there is none. May be stale, unless `fresh`: `append` finds out.
 
         Raises: LogUnavailable, Poison.
         """
         ...
 
-    async def last_named(self, ref: AggregateRef, event: str) -> Recorded | None:
+    async def last_named(self, ref: AggregateRef, event: str) -> RecordedEvent | None:
         """The last event of this name, like `won`, that happened to the aggregate. Never stale.
 
         Raises: LogUnavailable, Poison.
         """
         ...
 
-    async def at(self, position: int) -> Recorded | None:
+    async def at(self, position: int) -> RecordedEvent | None:
         """The event at a position, or None when the log does not hold it.
 
         Raises: LogUnavailable, Poison.
@@ -82,7 +82,7 @@ class EventLog(Protocol):
 
     def read_from(
         self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
-    ) -> AsyncGenerator[list[Recorded], None]:
+    ) -> AsyncGenerator[list[RecordedEvent], None]:
         """Everything from `position` on, in order and without gaps, for ever; waits at the end.
 
         `after` is the id of the event before `position`, from one who has read it: the log must hold that one there.

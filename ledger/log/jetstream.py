@@ -14,10 +14,10 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from ledger.domain.values.refusals import Bug
-from ledger.envelope import AggregateRef, Recorded
+from ledger.envelope import AggregateRef, RecordedEvent
 from ledger.log.connection import REQUEST_TIMEOUT_S, Connection
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, Conflict, LogUnavailable
-from ledger.log.message import SNAPSHOT_HEADER, event_of, every_event_of, understood
+from ledger.log.message import SNAPSHOT_HEADER, aggregate_filter, event_subject, parse_message
 from ledger.log.reader import read_from
 from ledger.log.stream import NO_MESSAGE, STREAM
 
@@ -33,20 +33,20 @@ class JetStreamLog:
         self._connection = connection
         self.unfit: str | None = None  # Why nothing must be appended: the stream is not as it must be.
 
-    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
+    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[RecordedEvent | None]:
         if fresh:
-            return [await self._get_from_leader(every_event_of(ref)) for ref in refs]
+            return [await self._get_from_leader(aggregate_filter(ref)) for ref in refs]
         if len(refs) == 1:
-            return [await self._get({"last_by_subj": every_event_of(refs[0])})]
-        found: dict[AggregateRef, Recorded] = {}
+            return [await self._get({"last_by_subj": aggregate_filter(refs[0])})]
+        found: dict[AggregateRef, RecordedEvent] = {}
         for start in range(0, len(refs), LAST_MAX):
             await self._get_many(refs[start : start + LAST_MAX], found)
         return [found.get(ref) for ref in refs]
 
-    async def last_named(self, ref: AggregateRef, event: str) -> Recorded | None:
-        return await self._get_from_leader(event_of(ref, event))
+    async def last_named(self, ref: AggregateRef, event: str) -> RecordedEvent | None:
+        return await self._get_from_leader(event_subject(ref, event))
 
-    async def at(self, position: int) -> Recorded | None:
+    async def at(self, position: int) -> RecordedEvent | None:
         return await self._get({"seq": position}) if position >= 1 else None
 
     async def end(self) -> int:
@@ -57,10 +57,10 @@ class JetStreamLog:
 
     def read_from(
         self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
-    ) -> AsyncGenerator[list[Recorded], None]:
+    ) -> AsyncGenerator[list[RecordedEvent], None]:
         return read_from(self._connection, position, after=after, batch_max=batch_max, linger_ms=linger_ms)
 
-    async def _get(self, request: dict[str, Any]) -> Recorded | None:
+    async def _get(self, request: dict[str, Any]) -> RecordedEvent | None:
         reply = await self._connection.request(DIRECT_GET, msgspec.json.encode(request))
         status = (reply.headers or {}).get("Status")
         if status == "404":
@@ -69,7 +69,7 @@ class JetStreamLog:
             raise LogUnavailable(f"direct get answered {status}")
         return from_direct_get(reply)
 
-    async def _get_from_leader(self, subject: str) -> Recorded | None:
+    async def _get_from_leader(self, subject: str) -> RecordedEvent | None:
         """Never stale: the leader has applied whatever it acknowledged."""
         answer = await self._connection.api(f"STREAM.MSG.GET.{STREAM}", {"last_by_subj": subject})
         if "error" in answer:
@@ -79,7 +79,7 @@ class JetStreamLog:
         message = answer["message"]
         headers = BytesParser().parsebytes(b64decode(message.get("hdrs", "")).partition(b"\r\n")[2])
         recorded_at = datetime.fromisoformat(message["time"])
-        return understood(
+        return parse_message(
             int(message["seq"]),
             round(recorded_at.timestamp() * 1_000_000),
             message["subject"],
@@ -87,13 +87,13 @@ class JetStreamLog:
             headers.get(SNAPSHOT_HEADER),
         )
 
-    async def _get_many(self, refs: Sequence[AggregateRef], found: dict[AggregateRef, Recorded]) -> None:
+    async def _get_many(self, refs: Sequence[AggregateRef], found: dict[AggregateRef, RecordedEvent]) -> None:
         """Adds the last event of each to `found`, by one read; by two of half the size if it answers too much."""
         client = self._connection.require()
         inbox = client.new_inbox()
         answers: asyncio.Queue[Msg] = asyncio.Queue()
         subscription = await client.subscribe(inbox, cb=answers.put)
-        request = {"multi_last": [every_event_of(ref) for ref in refs], "batch": 1024}
+        request = {"multi_last": [aggregate_filter(ref) for ref in refs], "batch": 1024}
         try:
             await client.publish(DIRECT_GET, msgspec.json.encode(request), reply=inbox)
             while True:
@@ -148,7 +148,7 @@ class JetStreamLog:
 def headers_of(event: Append) -> dict[str, str]:
     headers = {
         "Nats-Expected-Last-Subject-Sequence": str(event.expected),
-        "Nats-Expected-Last-Subject-Sequence-Subject": every_event_of(event.ref),
+        "Nats-Expected-Last-Subject-Sequence-Subject": aggregate_filter(event.ref),
     }
     if event.snapshot is not None:
         headers[SNAPSHOT_HEADER] = event.snapshot.decode()
@@ -169,10 +169,10 @@ def positions_of(acknowledged: dict[str, Any], count: int) -> list[int]:
     raise LogUnavailable(f"{error.get('err_code')}: {error.get('description')}")
 
 
-def from_direct_get(reply: Msg) -> Recorded:
+def from_direct_get(reply: Msg) -> RecordedEvent:
     headers = reply.headers or {}
     recorded_at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
-    return understood(
+    return parse_message(
         int(headers["Nats-Sequence"]),
         round(recorded_at.timestamp() * 1_000_000),
         headers["Nats-Subject"],

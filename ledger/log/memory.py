@@ -5,9 +5,9 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 
 from ledger.domain.values.refusals import Bug
-from ledger.envelope import AggregateRef, Poison, Recorded
+from ledger.envelope import AggregateRef, Poison, RecordedEvent
 from ledger.log.event_log import APPEND_MAX, Append, Conflict, ForeignLog
-from ledger.log.message import event_of, understood
+from ledger.log.message import event_subject, parse_message
 
 
 class MemoryLog:
@@ -18,15 +18,15 @@ class MemoryLog:
         self._last: dict[AggregateRef, int] = {}
         self._grown = asyncio.Condition()
 
-    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
+    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[RecordedEvent | None]:
         return [self._recorded(position) if (position := self._last.get(ref)) else None for ref in refs]
 
-    async def last_named(self, ref: AggregateRef, event: str) -> Recorded | None:
-        subject = event_of(ref, event)
+    async def last_named(self, ref: AggregateRef, event: str) -> RecordedEvent | None:
+        subject = event_subject(ref, event)
         positions = [n for n, message in enumerate(self._messages, start=1) if message[1] == subject]
         return self._recorded(positions[-1]) if positions else None
 
-    async def at(self, position: int) -> Recorded | None:
+    async def at(self, position: int) -> RecordedEvent | None:
         return self._recorded(position) if 1 <= position <= len(self._messages) else None
 
     async def append(self, events: Sequence[Append]) -> list[int]:
@@ -48,7 +48,7 @@ class MemoryLog:
 
     async def read_from(
         self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
-    ) -> AsyncGenerator[list[Recorded], None]:
+    ) -> AsyncGenerator[list[RecordedEvent], None]:
         before = await self.at(position - 1)
         if after is not None and (before is None or before.envelope.id != after):
             raise ForeignLog(f"position {position - 1} was event {after}, but the log holds {before} there")
@@ -56,7 +56,7 @@ class MemoryLog:
             async with self._grown:
                 while len(self._messages) < position:
                     await self._grown.wait()
-            batch: list[Recorded] = []
+            batch: list[RecordedEvent] = []
             poison: Poison | None = None
             try:
                 while position <= len(self._messages) and len(batch) < batch_max:
@@ -69,5 +69,5 @@ class MemoryLog:
             if poison is not None:
                 raise poison
 
-    def _recorded(self, position: int) -> Recorded:
-        return understood(position, *self._messages[position - 1])
+    def _recorded(self, position: int) -> RecordedEvent:
+        return parse_message(position, *self._messages[position - 1])

@@ -11,7 +11,7 @@ import msgspec
 
 from ledger.domain.catalog.kinds import KIND_OF_EVENT
 from ledger.domain.values.aggregate_types import Event, tag_of
-from ledger.envelope import TYPES, AggregateRef, Poison, Recorded, decode
+from ledger.envelope import TYPES, AggregateRef, Poison, RecordedEvent, decode
 
 ALL_SUBJECTS: Final = "ledger.*.*.*.*.*"
 SNAPSHOT_HEADER: Final = "Ledger-Snapshot"
@@ -24,22 +24,22 @@ def bucket(community: str) -> str:
     return f"{crc32(community.encode()) % BUCKETS:02d}"
 
 
-def every_event_of(ref: AggregateRef) -> str:
+def aggregate_filter(ref: AggregateRef) -> str:
     """The filter that all events of the aggregate match, and nothing else."""
     return f"ledger.{bucket(ref.community)}.{ref.community}.{ref.kind}.{ref.id}.*"
 
 
-def event_of(ref: AggregateRef, name: str) -> str:
+def event_subject(ref: AggregateRef, name: str) -> str:
     """The subject of the aggregate's events of this name, like `won`."""
-    return every_event_of(ref)[:-1] + name
+    return aggregate_filter(ref)[:-1] + name
 
 
 def subject_of(ref: AggregateRef, event: Event) -> str:
     """The subject an event is published to."""
-    return event_of(ref, tag_of(event).partition(".")[2])
+    return event_subject(ref, tag_of(event).partition(".")[2])
 
 
-def understood(position: int, recorded_at_us: int, subject: str, body: bytes, snapshot: str | None) -> Recorded:
+def parse_message(position: int, recorded_at_us: int, subject: str, body: bytes, snapshot: str | None) -> RecordedEvent:
     """The event that a message holds.
 
     Raises: Poison, when the body is no envelope of ours, or says another thing than its subject.
@@ -54,4 +54,6 @@ def understood(position: int, recorded_at_us: int, subject: str, body: bytes, sn
         raise Poison(position, f"{envelope.type!r} of {envelope.subject!r} holds a {tag_of(event)!r}")
     if subject != subject_of(ref, event):
         raise Poison(position, f"subject {subject!r} holds an event of {envelope.subject!r}")
-    return Recorded(position, recorded_at_us, body, snapshot.encode() if snapshot is not None else None, envelope, ref)
+    return RecordedEvent(
+        position, recorded_at_us, body, snapshot.encode() if snapshot is not None else None, envelope, ref
+    )

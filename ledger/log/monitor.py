@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ledger.log.event_log import LogUnavailable
 
-ANSWERS_WITHIN_S: Final = 2.0
+RESPONSE_WITHIN_S: Final = 2.0
 
 
 class _Config(Struct, frozen=True):
@@ -26,7 +26,7 @@ class Monitor:
         self._urls = [url.strip().rstrip("/") for url in urls.split(",")]
 
     async def __aenter__(self) -> Self:
-        self._client = httpx.AsyncClient(timeout=ANSWERS_WITHIN_S)  # One for all: to make one costs 20 ms.
+        self._client = httpx.AsyncClient(timeout=RESPONSE_WITHIN_S)  # One for all: to make one costs 20 ms.
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -16,10 +16,10 @@ import nats.errors
 import structlog
 from nats.aio.subscription import Subscription
 
-from ledger.envelope import Poison, Recorded
+from ledger.envelope import Poison, RecordedEvent
 from ledger.log.connection import Connection, TappedClient
 from ledger.log.event_log import ForeignLog, LogUnavailable
-from ledger.log.message import SNAPSHOT_HEADER, understood
+from ledger.log.message import SNAPSHOT_HEADER, parse_message
 from ledger.log.stream import NO_MESSAGE, STREAM
 
 PULL_MESSAGES: Final = 1_000
@@ -48,7 +48,7 @@ class Gap(Interrupted):
 
 async def read_from(
     connection: Connection, position: int, *, after: str | None, batch_max: int, linger_ms: int
-) -> AsyncGenerator[list[Recorded], None]:
+) -> AsyncGenerator[list[RecordedEvent], None]:
     """See `EventLog.read_from`. What was read last is held against the log whenever a consumer takes over."""
     while True:
         pull = _Pull(connection, position if after is None else position - 1)
@@ -78,7 +78,7 @@ class _Pull:
         self._consumer = ""
         self._inbox = ""
         self._subscription: Subscription | None = None
-        self._buffer: deque[Recorded] = deque()
+        self._buffer: deque[RecordedEvent] = deque()
         self._requested = 0
         self._delivered = 0
         self._failure: Exception | None = None
@@ -132,7 +132,7 @@ class _Pull:
         with suppress(nats.errors.Error, OSError):
             await self._client.publish(f"$JS.API.CONSUMER.DELETE.{STREAM}.{self._consumer}")
 
-    async def take(self, batch_max: int, linger_s: float) -> list[Recorded]:
+    async def take(self, batch_max: int, linger_s: float) -> list[RecordedEvent]:
         """The next batch: as soon as there is something, and `linger_s` later at the latest."""
         await self._until(1, None)
         if len(self._buffer) < batch_max and linger_s:
@@ -199,7 +199,7 @@ class _Pull:
             self._fail(Gap(due))
             return
         try:
-            self._buffer.append(understood(position, at_ns // 1_000, subject, body, snapshot_in(headers)))
+            self._buffer.append(parse_message(position, at_ns // 1_000, subject, body, snapshot_value(headers)))
         except Exception as failure:  # noqa: BLE001  Whatever it is, the event must not be passed over.
             self._fail(failure)
         self._arrived.set()
@@ -211,7 +211,7 @@ class _Pull:
             case ["100"]:
                 pass
             case ["408"]:
-                self._requested -= int(header_in(headers, b"Nats-Pending-Messages") or PULL_MESSAGES)
+                self._requested -= int(header_value(headers, b"Nats-Pending-Messages") or PULL_MESSAGES)
                 self._arrived.set()  # Whoever waits asks for more.
             case _:
                 self._fail(Interrupted(line))
@@ -221,7 +221,7 @@ class _Pull:
         self._arrived.set()
 
 
-def header_in(headers: bytes, name: bytes) -> str | None:
+def header_value(headers: bytes, name: bytes) -> str | None:
     """The value of a header, or None. Looked for where it stands: a message carries many that nobody here reads."""
     found = headers.find(b"\r\n" + name + b":")
     if found < 0:
@@ -230,6 +230,6 @@ def header_in(headers: bytes, name: bytes) -> str | None:
     return headers[begin : headers.find(b"\r\n", begin)].decode().strip()
 
 
-def snapshot_in(headers: bytes) -> str | None:
+def snapshot_value(headers: bytes) -> str | None:
     """The snapshot that a message carries; none of an aggregate's first event."""
-    return header_in(headers, SNAPSHOT_NAME)
+    return header_value(headers, SNAPSHOT_NAME)

@@ -19,7 +19,7 @@ class StreamDrift(Exception):
     """The stream is not as defined. Nothing was changed, and nothing is served on it."""
 
 
-def definition(replicas: int) -> dict[str, Any]:
+def stream_definition(replicas: int) -> dict[str, Any]:
     """What the ledger relies on. Events are kept for ever: nothing ages, and when it is full it says no."""
     return {
         "name": STREAM,
@@ -42,9 +42,9 @@ def definition(replicas: int) -> dict[str, Any]:
     }
 
 
-def drift(found: dict[str, Any], replicas: int) -> list[str]:
+def find_drift(found: dict[str, Any], replicas: int) -> list[str]:
     """What the server has otherwise than defined, one sentence each."""
-    wanted = definition(replicas)
+    wanted = stream_definition(replicas)
     sentences = [
         f"{field} is {found.get(field, type(want)())!r} and must be {want!r}"
         for field, want in wanted.items()
@@ -75,7 +75,7 @@ async def provision(connection: Connection, replicas: int) -> bool:
     try:
         await require_stream(connection, replicas)
     except StreamMissing:
-        answer = await connection.api(f"STREAM.CREATE.{STREAM}", definition(replicas))
+        answer = await connection.api(f"STREAM.CREATE.{STREAM}", stream_definition(replicas))
         require_as_defined(answer, replicas)
         return True
     return False
@@ -85,5 +85,5 @@ def require_as_defined(answer: dict[str, Any], replicas: int) -> None:
     """Raises: StreamDrift or LogUnavailable, by what the server answers of the stream."""
     if "error" in answer:
         raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
-    if differences := drift(answer["config"], replicas):
+    if differences := find_drift(answer["config"], replicas):
         raise StreamDrift(f"stream {STREAM} is not as the ledger needs it: " + "; ".join(differences))

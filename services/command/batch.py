@@ -12,11 +12,12 @@ from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Referenc
 from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import Meta, Struct
 
+from ledger.commands.executor import Executor
+from ledger.commands.submission import IdempotencyKey, Outcome, Submission
 from ledger.domain.catalog.operations import OPERATIONS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.values.refusals import Refusal
 from ledger.log.event_log import APPEND_MAX, AppendUncertain, LogUnavailable
-from ledger.log.executor import Executor, IdempotencyKey, Outcome, Submission
 from services.command.routes import path_id_of, view_for
 from services.http.auth import require_scope
 from services.http.body import body_of, decoded

@@ -8,14 +8,15 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 
+from ledger.commands import refusals as commands_refusals
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import DISPUTE
 from ledger.domain.catalog.operations import OPERATIONS, Operation
 from ledger.domain.kinds.member import MemberState
 from ledger.domain.values import refusals
 from ledger.domain.values.aggregate_types import Command, Lapse
-from ledger.log import executor
 from ledger.log.event_log import AppendUncertain, LogUnavailable
-from ledger.log.executor import Executor, Outcome, Submission
 from services.http.auth import SCOPE
 from services.http.body import body_of, decoded, documenting
 from services.http.conventions import (
@@ -54,7 +55,7 @@ ALWAYS: Final = (
     refusals.NotYours,
     TooLarge,
     NotJson,
-    executor.KeyReused,
+    commands_refusals.KeyReused,
     refusals.TimeInFuture,
     refusals.TimeTooEarly,
     LogUnavailable,
@@ -93,7 +94,7 @@ def creation(name: str, operation: Operation, commands: Executor, now: Now) -> H
         location = f"{request.url.path.rstrip('/')}/{path_id_of(outcome)}"
         return answer(outcome, submission.command, now(), 201, {"Location": location})
 
-    own = (*operation.refuses, refusals.AlreadyExists, executor.KeyMissing, executor.VersionMismatch)
+    own = (*operation.refuses, refusals.AlreadyExists, commands_refusals.KeyMissing, commands_refusals.VersionMismatch)
     return described(create, name, operation, f"{PREFIX}/{operation.kind.plural}", 201, own)
 
 
@@ -123,7 +124,7 @@ def step(name: str, operation: Operation, commands: Executor, now: Now) -> HTTPR
         return answer(await commands.execute(submission), submission.command, now(), 200, {})
 
     take.__annotations__["id"] = address_form(operation.kind.name)
-    own = (*operation.refuses, refusals.Unknown, refusals.WrongState, executor.VersionMismatch)
+    own = (*operation.refuses, refusals.Unknown, refusals.WrongState, commands_refusals.VersionMismatch)
     verb = name.partition(".")[2]
     path = f"{PREFIX}/{operation.kind.plural}/{{id:str}}/{verb}"
     return described(take, name, operation, path, 200, own)
@@ -145,7 +146,7 @@ def described(
         description=operation.command.__doc__,
         status_code=status,
         tags=[operation.kind.plural],
-        responses=documented(*ALWAYS, *own, *([NotAModerator] if operation.scope else []), executor.Contended),
+        responses=documented(*ALWAYS, *own, *([NotAModerator] if operation.scope else []), commands_refusals.Contended),
     )(handler)
 
 

@@ -16,11 +16,11 @@ from msgspec.structs import fields
 from ledger.domain.catalog.kinds import EVENTS, KIND_OF_EVENT, KINDS
 from ledger.domain.kinds.favour import FavourClaimed, FavourConfirmed
 from ledger.domain.values.aggregate_types import Event, tag_of
-from ledger.envelope import TYPES, Envelope, Recorded, encode
+from ledger.envelope import TYPES, Envelope, RecordedEvent, encode
 from ledger.examples import AGGREGATE, COMMUNITY, envelope_of, example_of
-from ledger.log.aggregate import aggregate_of, snapshot_after
 from ledger.log.message import BUCKETS, SNAPSHOT_HEADER, bucket
-from ledger.log.stream import STREAM, definition
+from ledger.log.snapshot import load_aggregate, snapshot_after
+from ledger.log.stream import STREAM, stream_definition
 from ledger.runtime.settings import Settings
 from services.http.docs import VERSION
 
@@ -39,7 +39,7 @@ BUCKET: Final = f"CRC-32 of the community modulo {BUCKETS}, in two digits. Who s
 def snapshot_example() -> str:
     """What a confirmation carries: the favour after it, and the commands that it had seen before."""
     claim = envelope_of(example_of(FavourClaimed))
-    claimed = aggregate_of(Recorded(24, 0, encode(claim), None, claim, claim.ref))
+    claimed = load_aggregate(RecordedEvent(24, 0, encode(claim), None, claim, claim.ref))
     kind = KIND_OF_EVENT[FavourClaimed]
     return snapshot_after(claimed, kind.evolve(claimed.state, example_of(FavourConfirmed))).decode()
 
@@ -72,7 +72,7 @@ def document() -> dict[str, Any]:
     (headers, *payloads), schemas = msgspec.json.schema_components([Headers, *forms], ref_template=SCHEMAS)
     for schema in schemas.values():  # A docstring's indentation is Python's.
         schema["description"] = cleandoc(schema.get("description", ""))
-    stream = {name: value for name, value in definition(replicas=1).items() if name != "num_replicas"}
+    stream = {name: value for name, value in stream_definition(replicas=1).items() if name != "num_replicas"}
     host = urlsplit(Settings().nats_url).netloc
     return {
         "asyncapi": "3.0.0",

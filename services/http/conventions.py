@@ -9,10 +9,10 @@ from uuid import UUID
 import msgspec
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
+from ledger.commands.submission import IdempotencyKey
 from ledger.domain.catalog.kinds import MEMBER
 from ledger.domain.kinds.member import membership_id
 from ledger.domain.values.ids import CommunityId, Instant, MemberId
-from ledger.log.executor import IdempotencyKey
 from services.http.problems import InvalidField
 
 BODY_MAX_BYTES: Final = 1024 * 1024

@@ -8,11 +8,12 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.commands import refusals as commands_refusals
+from ledger.commands import submission
 from ledger.domain.kinds import publication
 from ledger.domain.values import refusals
 from ledger.domain.values.refusals import Fact, Refusal
 from ledger.examples import AGGREGATE, EXAMPLES, NOW
-from ledger.log import executor
 from services.http import problems
 from services.http.problems import STATUS, problem_of
 
@@ -25,17 +26,17 @@ FACTS: Final[Mapping[type[Exception], Mapping[str, Fact]]] = MappingProxyType(
         problems.InvalidField: {"field": "size", "source": "body", "reason": "Invalid enum value 'huge'"},
         problems.Confidential: {"event": "intro.declined"},
         problems.NotJson: {"content_type": "text/plain"},
-        executor.KeyReused: ONE,
-        executor.VersionMismatch: {"if_match": 1, "version": 2},
-        executor.Contended: ONE,
+        commands_refusals.KeyReused: ONE,
+        commands_refusals.VersionMismatch: {"if_match": 1, "version": 2},
+        commands_refusals.Contended: ONE,
         refusals.NotYours: {"role": "receiver"},
         refusals.WrongState: {"expected": "claimed", "found": "lapsed"},
         refusals.SelfDealing: {"roles": ["giver", "receiver"]},
         refusals.AlreadyExists: {"kind": "favour"},
         refusals.Unknown: {**ONE, "entry": "favour.thanked"},
         refusals.NotDue: {"due_at": LATER},
-        refusals.TimeInFuture: {"field": "occurred_at", "latest": NOW + executor.AHEAD_MAX},
-        refusals.TimeTooEarly: {"field": "occurred_at", "earliest": executor.EARLIEST},
+        refusals.TimeInFuture: {"field": "occurred_at", "latest": NOW + submission.OCCURRED_AHEAD_MAX},
+        refusals.TimeTooEarly: {"field": "occurred_at", "earliest": submission.OCCURRED_EARLIEST},
         refusals.RespondByOutOfRange: {"field": "respond_by", "latest": LATER},
         refusals.LevelMisplaced: {"field": "level"},
         refusals.ParentNotWon: {"parent": EXAMPLES["parent"], "found": "qualified"},

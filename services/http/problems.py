@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from ledger.books.reader import BooksBehind
 from ledger.books.schema import BooksUnavailable, SchemaMissing
+from ledger.commands import refusals as commands_refusals
 from ledger.domain.values import refusals
 from ledger.domain.values.refusals import Refusal
-from ledger.log import executor
 from ledger.log.event_log import AppendUncertain, LogUnavailable
 from ledger.runtime import telemetry
 from ledger.runtime.unavailable import Unavailable
@@ -103,7 +103,7 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
     {
         MalformedJson: 400,
         InvalidField: 400,
-        executor.KeyMissing: 400,
+        commands_refusals.KeyMissing: 400,
         Unauthorized: 401,
         refusals.NotYours: 403,
         refusals.PartyToIt: 403,
@@ -125,11 +125,11 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
         refusals.InboundAsks: 409,
         refusals.AskedBefore: 409,
         refusals.TooManyScheduled: 409,
-        executor.Contended: 409,
-        executor.VersionMismatch: 412,
+        commands_refusals.Contended: 409,
+        commands_refusals.VersionMismatch: 412,
         TooLarge: 413,
         NotJson: 415,
-        executor.KeyReused: 422,
+        commands_refusals.KeyReused: 422,
         refusals.SelfDealing: 422,
         refusals.TimeInFuture: 422,
         refusals.TimeTooEarly: 422,
@@ -151,7 +151,7 @@ STATUS: Final[Mapping[type[Exception], int]] = MappingProxyType(
 )
 RETRYABLE: Final = frozenset(
     {
-        executor.Contended,
+        commands_refusals.Contended,
         refusals.GuardUnavailable,
         LogUnavailable,
         BooksUnavailable,

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from ledger.envelope import Recorded
+from ledger.envelope import RecordedEvent
 from tests.books.shown import Books
 
 DEFAULTS: Final[dict[str, Any]] = {
@@ -172,7 +172,7 @@ class PageBooks:
     remedies: dict[tuple[str, str, str], str] = field(default_factory=dict[tuple[str, str, str], str])
     policies: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict[tuple[str, int], dict[str, Any]])
 
-    def record(self, events: Iterable[Recorded]) -> "PageBooks":
+    def record(self, events: Iterable[RecordedEvent]) -> "PageBooks":
         for event in events:
             envelope = json.loads(event.body)
             community = envelope["source"].rpartition("/")[2]

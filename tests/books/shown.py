@@ -11,7 +11,7 @@ import asyncpg
 from ledger.books.reader import Reader
 from ledger.books.schema import connected
 from ledger.books.writer import QUERIES, Writer, the_writer
-from ledger.envelope import Recorded
+from ledger.envelope import RecordedEvent
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Books:
         async with Reader(self.dsn, self.schema, 2) as reader:
             yield reader
 
-    async def write(self, events: Sequence[Recorded], batch_max: int = 1_000) -> None:
+    async def write(self, events: Sequence[RecordedEvent], batch_max: int = 1_000) -> None:
         async with self.writer() as writer:
             for start in range(0, len(events), batch_max):
                 await writer.apply(events[start : start + batch_max])

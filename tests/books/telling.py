@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import KINDS, AnyEvent
 from ledger.domain.catalog.operations import LAPSES, OPERATIONS
 from ledger.domain.kinds.attendance import Attend
@@ -29,9 +31,8 @@ from ledger.domain.values.ids import MemberId
 from ledger.domain.values.points import DealBand, Level, Size
 from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import Refusal
-from ledger.envelope import TYPES, AggregateRef, Envelope, Recorded, encode
+from ledger.envelope import TYPES, AggregateRef, Envelope, RecordedEvent, encode
 from ledger.log.event_log import Append, EventLog
-from ledger.log.executor import Executor, Outcome, Submission
 from ledger.log.memory import MemoryLog
 from ledger.log.message import subject_of
 
@@ -113,7 +114,7 @@ class Chronicle:
         (position,) = await self.log.append([append])
         return position
 
-    async def events(self, first: int = 1) -> list[Recorded]:
+    async def events(self, first: int = 1) -> list[RecordedEvent]:
         """Everything from a position on."""
         found = [await self.log.at(position) for position in range(first, await self.log.end() + 1)]
         return [event for event in found if event is not None]
@@ -136,7 +137,7 @@ def envelope_of(ref: AggregateRef, event: AnyEvent, *, own: UUID, at: datetime =
     )
 
 
-def renumbered(events: Sequence[Recorded], first: int) -> list[Recorded]:
+def renumbered(events: Sequence[RecordedEvent], first: int) -> list[RecordedEvent]:
     """The same events at other positions."""
     return [msgspec.structs.replace(event, position=first + n) for n, event in enumerate(events)]
 
@@ -177,10 +178,10 @@ class RandomHistory:
         self.chronicle: Final = Chronicle(log)
         self.last: Final[dict[AggregateRef, Outcome]] = {}  # What the executor answered last of each aggregate.
         self._random: Final = random.Random(seed)
-        self._charged: Final[list[Recorded]] = []  # Entries that somebody paid for.
+        self._charged: Final[list[RecordedEvent]] = []  # Entries that somebody paid for.
         self._seen = 0
 
-    async def tell(self, length: int) -> list[Recorded]:
+    async def tell(self, length: int) -> list[RecordedEvent]:
         while await self.chronicle.log.end() < length:
             hours = self._random.choice([0] * 9 + [1, 20, 24 * 15, 24 * 91])
             self.chronicle.now += timedelta(hours=hours, microseconds=self._random.randrange(1_000_000))

@@ -17,6 +17,8 @@ from deploy.embedded import EmbeddedPostgres
 from ledger.books.fold import Changes, Held, new_row
 from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate, require_schema
 from ledger.books.writer import QUERIES, REMEMBERED_MAX, Checkpoint, Displaced, Writer
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import EVENTS, AnyEvent
 from ledger.domain.catalog.operations import LAPSES, OPERATIONS
 from ledger.domain.kinds.attendance import Attend
@@ -43,8 +45,7 @@ from ledger.domain.posting.rules import entry_of
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.values.entries import Entry, Leg, Transfer
 from ledger.domain.values.refusals import Bug, Refusal
-from ledger.envelope import AggregateRef, Poison, Recorded, encode_state
-from ledger.log.executor import Executor, Outcome, Submission
+from ledger.envelope import AggregateRef, Poison, RecordedEvent, encode_state
 from tests.books.page import PageBooks, folios_held_against_the_postings, held_against_the_page
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, MODERATOR, NOW, Chronicle, RandomHistory, number, renumbered
@@ -414,7 +415,7 @@ async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
     await held_against_the_executor(several[7], history)
 
 
-def batches_of(events: Sequence[Recorded], size: int) -> Iterator[list[Recorded]]:
+def batches_of(events: Sequence[RecordedEvent], size: int) -> Iterator[list[RecordedEvent]]:
     return (list(events[start : start + size]) for start in range(0, len(events), size))
 
 
@@ -428,7 +429,7 @@ class AsFarAheadAsCanBe(Writer):
         self._moved = asyncio.Condition()
         self.ahead_max = 0
 
-    async def prepare(self, events: Sequence[Recorded]) -> Changes:
+    async def prepare(self, events: Sequence[RecordedEvent]) -> Changes:
         try:
             changes = await super().prepare(events)
             self._left, self._ahead = self._left - 1, self._ahead + 1
@@ -449,8 +450,8 @@ class AsFarAheadAsCanBe(Writer):
         self._ahead -= 1
 
 
-async def write_as_the_projector_does(books: Books, events: Sequence[Recorded], size: int) -> None:
-    async def batches() -> AsyncGenerator[list[Recorded], None]:
+async def write_as_the_projector_does(books: Books, events: Sequence[RecordedEvent], size: int) -> None:
+    async def batches() -> AsyncGenerator[list[RecordedEvent], None]:
         for batch in batches_of(events, size):
             yield batch
 

@@ -20,12 +20,13 @@ from deploy import cli
 from deploy.embedded import free_port
 from deploy.importing import BATCH_COMMANDS
 from ledger.books.schema import connected
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.kinds.favour import RecordFavour
 from ledger.envelope import AggregateRef
 from ledger.log.connection import Connection
-from ledger.log.executor import Executor, Outcome, Submission
 from ledger.log.jetstream import JetStreamLog
-from ledger.log.message import event_of
+from ledger.log.message import event_subject
 from ledger.log.stream import STREAM
 from tests.conftest import fresh_stream
 from tests.deploy.conftest import CommandLine, Started, answers, get, until, variables_of
@@ -217,7 +218,7 @@ async def test_a_stream_is_not_made_anew_under_the_books_of_one_that_was_lost(
 def test_servers_that_do_not_answer_are_told(
     invoke: Invoke, command: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledger.log.connection.REACHED_WITHIN_S", 0.5)
+    monkeypatch.setattr("ledger.log.connection.CONNECT_WITHIN_S", 0.5)
     assert sentence in told(invoke(command, variables=NOBODY))
 
 
@@ -349,7 +350,7 @@ async def test_a_poison_event_stops_the_clock_with_3(settings: Settings, beside_
     until(lambda: "up to position 1." in beside_servers.run("verify").stdout)
     assert projector.end() == 0
     client = await nats.connect(settings.nats_url)
-    subject = event_of(AggregateRef("acme", "favour", str(UUID(int=1))), "confirmed")
+    subject = event_subject(AggregateRef("acme", "favour", str(UUID(int=1))), "confirmed")
     await client.jetstream().publish(subject, b"not an event")
     await client.close()
     done = beside_servers.run("work", "clock")

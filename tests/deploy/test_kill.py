@@ -24,10 +24,11 @@ import pytest
 
 from deploy.embedded import free_port
 from ledger.books.reader import Reader
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.kinds.favour import FavourThanked, RecordFavour
 from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, LogUnavailable
-from ledger.log.executor import Executor, Outcome, Submission
 from ledger.log.jetstream import JetStreamLog
 from tests.deploy.conftest import POLL_S, ROOT, CommandLine, Started, answers, at_work, get, until
 

@@ -10,14 +10,14 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from ledger.commands.submission import Submission
 from ledger.domain.catalog.kinds import KIND_OF_EVENT, AnyEvent
 from ledger.domain.catalog.operations import OPERATIONS
 from ledger.domain.kinds.favour import FavourClaimed, FavourConfirmed, FavourForgiven
-from ledger.envelope import TYPES, AggregateRef, Envelope, Recorded, decode, encode
-from ledger.log.aggregate import aggregate_of, snapshot_after
+from ledger.envelope import TYPES, AggregateRef, Envelope, RecordedEvent, decode, encode
 from ledger.log.event_log import Append, EventLog
-from ledger.log.executor import Submission
 from ledger.log.message import subject_of
+from ledger.log.snapshot import load_aggregate, snapshot_after
 
 NOW: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 WAIT_MAX_S: Final = 20.0
@@ -64,9 +64,9 @@ def first(ref: AggregateRef | None = None, event: AnyEvent = CLAIMED, *, key: st
     return Append(ref, subject_of(ref, event), encode(envelope_of(ref, event, key=key)), None, 0)
 
 
-def following(last: Recorded, event: AnyEvent, *, key: str | None = None) -> Append:
+def following(last: RecordedEvent, event: AnyEvent, *, key: str | None = None) -> Append:
     """The next event of the aggregate whose last one this is."""
-    before = aggregate_of(last)
+    before = load_aggregate(last)
     snapshot = snapshot_after(before, last.kind.evolve(before.state, event))
     body = encode(envelope_of(last.ref, event, key=key))
     return Append(last.ref, subject_of(last.ref, event), body, snapshot, last.position)
@@ -111,9 +111,9 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def settled(log: EventLog, refs: Sequence[AggregateRef], position: int) -> list[Recorded | None]:
+async def settled(log: EventLog, refs: Sequence[AggregateRef], position: int) -> list[RecordedEvent | None]:
     """The last event of each, once a read that may be stale has caught up with `position`."""
-    found: list[Recorded | None] = []
+    found: list[RecordedEvent | None] = []
 
     async def caught_up() -> bool:
         nonlocal found
@@ -124,22 +124,22 @@ async def settled(log: EventLog, refs: Sequence[AggregateRef], position: int) ->
     return found
 
 
-async def last_of(log: EventLog, ref: AggregateRef, position: int) -> Recorded:
+async def last_of(log: EventLog, ref: AggregateRef, position: int) -> RecordedEvent:
     (last,) = await settled(log, [ref], position)
     assert last is not None
     return last
 
 
-async def take(reading: AsyncIterator[list[Recorded]], count: int) -> list[Recorded]:
+async def take(reading: AsyncIterator[list[RecordedEvent]], count: int) -> list[RecordedEvent]:
     """The next events, at least `count`; the reading goes on."""
-    taken: list[Recorded] = []
+    taken: list[RecordedEvent] = []
     async with asyncio.timeout(WAIT_MAX_S):
         while len(taken) < count:
             taken += await anext(reading)
     return taken
 
 
-async def read(log: EventLog, position: int, count: int, *, batch_max: int = 1_000) -> list[Recorded]:
+async def read(log: EventLog, position: int, count: int, *, batch_max: int = 1_000) -> list[RecordedEvent]:
     """At least `count` events from `position` on; the reading ends."""
     async with aclosing(log.read_from(position, batch_max=batch_max)) as events:
         return await take(events, count)

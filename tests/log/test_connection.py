@@ -13,7 +13,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from deploy.embedded import EmbeddedNats
-from ledger.log.connection import Connection, TappedClient, TappedParser, never
+from ledger.log.connection import Connection, TappedClient, TappedParser, unreachable_callback
 from ledger.log.event_log import LogUnavailable
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.stream import provision
@@ -111,7 +111,7 @@ async def test_a_take_that_fails_is_reported_and_the_next_message_is_taken() -> 
 
 
 async def test_nobody_is_called_with_a_tapped_message() -> None:
-    await never(Msg(_client=TappedClient()))
+    await unreachable_callback(Msg(_client=TappedClient()))
 
 
 # A server that lets nobody in any more

@@ -12,9 +12,9 @@ import pytest
 from ledger.domain.catalog.kinds import FAVOUR, AnyEvent
 from ledger.domain.values.aggregate_types import State
 from ledger.domain.values.refusals import Bug
-from ledger.envelope import Poison, Recorded
-from ledger.log.aggregate import aggregate_of, snapshot_of
+from ledger.envelope import Poison, RecordedEvent
 from ledger.log.event_log import APPEND_MAX, Append, Conflict, EventLog, ForeignLog
+from ledger.log.snapshot import load_aggregate, parse_snapshot
 from tests.log.story import (
     CLAIMED,
     CONFIRMED,
@@ -176,7 +176,7 @@ async def test_an_atomic_append_has_a_limit(log: EventLog) -> None:
 
 async def test_a_thousand_aggregates_of_several_events_are_appended_and_loaded_at_once(log: EventLog) -> None:
     refs = [a_favour() for _ in range(APPEND_MAX)]
-    lasts: list[Recorded | None] = []
+    lasts: list[RecordedEvent | None] = []
     for event in HISTORY:
         if not lasts:
             events = [first(ref) for ref in refs]
@@ -256,7 +256,7 @@ async def test_poison_is_raised_with_its_position_after_everything_before_it(log
     bad = poisons()[poison]
     await log.append([bad])
     await log.append([first()])
-    given: list[Recorded] = []
+    given: list[RecordedEvent] = []
     async with aclosing(log.read_from(1)) as events, asyncio.timeout(WAIT_MAX_S):
         with pytest.raises(Poison, match="position 3") as raised:  # noqa: PT012 - What came before it is kept.
             while not given or given[-1].position < 3:  # Or it was passed over.
@@ -280,12 +280,12 @@ async def test_a_snapshot_is_what_the_events_lead_to(log: EventLog) -> None:
         last = await last_of(log, ref, version)
         state = reduce(FAVOUR.evolve, HISTORY[:version], nothing)
         assert state is not None
-        aggregate = aggregate_of(last)
+        aggregate = load_aggregate(last)
         assert (aggregate.state, aggregate.version, aggregate.position) == (state, version, version)
         assert [(mark.id, mark.position) for mark in aggregate.commands] == [
             (key, position) for position, key in enumerate(keys[:version], start=1)
         ]
-        assert snapshot_of(last) == (None if version == 1 else (version, state, aggregate.commands[:-1]))
+        assert parse_snapshot(last) == (None if version == 1 else (version, state, aggregate.commands[:-1]))
         assert last.envelope.data == event
         if version < len(HISTORY):
             await log.append([following(last, HISTORY[version], key=keys[version])])
@@ -300,7 +300,7 @@ async def test_a_snapshot_that_cannot_be_read_is_poison(log: EventLog, snapshot:
     await log.append([Append(event.ref, event.subject, event.body, snapshot, 0)])
     last = await last_of(log, event.ref, 1)
     with pytest.raises(Poison, match="position 1"):
-        aggregate_of(last)
+        load_aggregate(last)
 
 
 async def test_a_later_event_that_lost_its_snapshot_is_poison(log: EventLog) -> None:
@@ -310,4 +310,4 @@ async def test_a_later_event_that_lost_its_snapshot_is_poison(log: EventLog) -> 
     await log.append([Append(step.ref, step.subject, step.body, None, step.expected)])
     last = await last_of(log, event.ref, 2)
     with pytest.raises(Poison, match="position 2"):
-        aggregate_of(last)
+        load_aggregate(last)

@@ -17,8 +17,18 @@ from msgspec import Struct
 from ledger.domain.catalog.kinds import EVENTS, KIND_OF_EVENT, KINDS
 from ledger.domain.kinds.favour import Posted
 from ledger.domain.values.aggregate_types import tag_of
-from ledger.envelope import TYPES, AggregateRef, Envelope, Poison, Recorded, decode, decode_state, encode, encode_state
-from ledger.log.message import ALL_SUBJECTS, BUCKETS, bucket, every_event_of, subject_of, understood
+from ledger.envelope import (
+    TYPES,
+    AggregateRef,
+    Envelope,
+    Poison,
+    RecordedEvent,
+    decode,
+    decode_state,
+    encode,
+    encode_state,
+)
+from ledger.log.message import ALL_SUBJECTS, BUCKETS, aggregate_filter, bucket, parse_message, subject_of
 from tests.log.story import CLAIMED, GOLDEN, GROWN, NOW, OUTGROWN, altered, envelope_of, first, golden
 
 every_golden = pytest.mark.parametrize("sample", GOLDEN)
@@ -172,7 +182,7 @@ def test_a_subject_says_bucket_community_kind_aggregate_and_event(sample: str) -
     assert (ledger, community, kind, aggregate_id) == ("ledger", "acme", KIND_OF_EVENT[type(event)].name, ref.id)
     assert digits == f"{crc32(b'acme') % 64:02d}" == "62"
     assert type_of(sample) == f"referral-ledger.{kind}.{word}.v1"
-    assert every_event_of(ref) == f"ledger.62.acme.{kind}.{ref.id}.*"
+    assert aggregate_filter(ref) == f"ledger.62.acme.{kind}.{ref.id}.*"
     assert len(ALL_SUBJECTS.split(".")) == 6
 
 
@@ -237,7 +247,7 @@ def test_an_event_that_no_ledger_writes_is_poison(fields: dict[str, Any]) -> Non
     append = altered(first(), **fields)
     envelope = decode_whatever_it_is(append.body)
     with pytest.raises(Poison, match="position 7") as raised:
-        understood(7, 0, subject_that_fits(envelope) if envelope else append.subject, append.body, None)
+        parse_message(7, 0, subject_that_fits(envelope) if envelope else append.subject, append.body, None)
     assert raised.value.position == 7
 
 
@@ -254,13 +264,13 @@ def test_a_message_on_another_subject_than_its_event_is_poison() -> None:
     subject = event.subject.removesuffix("claimed")
     for wrong in (subject + "thanked", subject + "confirmed", event.subject.replace("acme", "umbrella"), "ledger"):
         with pytest.raises(Poison, match="subject"):
-            understood(7, 0, wrong, event.body, None)
+            parse_message(7, 0, wrong, event.body, None)
 
 
 def test_a_message_is_understood_whole() -> None:
     event = first()
-    recorded = understood(7, 1_000_001, event.subject, event.body, '{"version":2}')
-    assert recorded == Recorded(7, 1_000_001, event.body, b'{"version":2}', decode(event.body), event.ref)
+    recorded = parse_message(7, 1_000_001, event.subject, event.body, '{"version":2}')
+    assert recorded == RecordedEvent(7, 1_000_001, event.body, b'{"version":2}', decode(event.body), event.ref)
     assert recorded.kind is KINDS["favour"]
 
 

@@ -12,6 +12,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.embedded import EmbeddedNats
+from ledger.commands.decision import POLICY_CACHED_FOR
+from ledger.commands.executor import ATTEMPTS_MAX, Executor
+from ledger.commands.refusals import Contended, KeyMissing, KeyReused, VersionMismatch
+from ledger.commands.submission import OCCURRED_AHEAD_MAX, Outcome, Submission, fingerprint_of
 from ledger.domain.catalog.kinds import KINDS, AnyEvent, Kind
 from ledger.domain.kinds.favour import Claimed, FavourConfirmed, Forgiven, LapseFavour, Posted
 from ledger.domain.kinds.favour import Refused as FavourRefused
@@ -40,25 +44,12 @@ from ledger.domain.values.refusals import (
     Unknown,
     WrongState,
 )
-from ledger.envelope import AggregateRef, Recorded, encode_state
-from ledger.log.aggregate import REMEMBERED_COMMANDS, CommandMark, Snapshot, aggregate_of
+from ledger.envelope import AggregateRef, RecordedEvent, encode_state
 from ledger.log.connection import Connection
 from ledger.log.event_log import Append, AppendUncertain, Conflict, EventLog, LogUnavailable
-from ledger.log.executor import (
-    AHEAD_MAX,
-    ATTEMPTS_MAX,
-    POLICY_REMEMBERED,
-    Contended,
-    Executor,
-    KeyMissing,
-    KeyReused,
-    Outcome,
-    Submission,
-    VersionMismatch,
-    fingerprint_of,
-)
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.memory import MemoryLog
+from ledger.log.snapshot import REMEMBERED_COMMANDS, CommandMark, Snapshot, load_aggregate
 from tests.conftest import fresh_stream
 from tests.log.story import (
     CONFIRMED,
@@ -138,7 +129,7 @@ async def test_a_command_leaves_its_state_its_version_and_its_event(log: EventLo
     confirmed = await execute(confirms(favour))
     assert isinstance(confirmed.state, Posted)
     assert (confirmed.version, confirmed.position, confirmed.how) == (2, 2, "recorded")
-    last = aggregate_of(await last_of(log, claimed.ref, 2))
+    last = load_aggregate(await last_of(log, claimed.ref, 2))
     assert (last.state, last.version, last.position) == (confirmed.state, 2, 2)
 
 
@@ -186,7 +177,7 @@ async def test_a_refused_command_records_nothing(log: EventLog) -> None:
 async def test_what_happened_lies_at_most_five_minutes_ahead(offset_h: int) -> None:
     execute = executor_on(MemoryLog()).execute
     latest = (NOW + timedelta(minutes=5)).astimezone(timezone(timedelta(hours=offset_h)))
-    assert latest == NOW + AHEAD_MAX
+    assert latest == NOW + OCCURRED_AHEAD_MAX
     with pytest.raises(TimeInFuture) as refused:
         await execute(claims(key="k-1", occurred_at=latest + MICROSECOND))
     assert refused.value.facts == {"field": "occurred_at", "latest": latest}
@@ -229,7 +220,7 @@ async def test_a_decision_that_does_nothing_to_nothing_is_a_bug(monkeypatch: pyt
         """Nothing."""
 
     idle = msgspec.structs.replace(KINDS["favour"], decide=decide)
-    monkeypatch.setattr("ledger.log.executor.KINDS", {"favour": idle})
+    monkeypatch.setattr("ledger.commands.decision.KINDS", {"favour": idle})
     with pytest.raises(Bug, match=r"favour\.confirm"):
         await executor_on(MemoryLog()).execute(confirms(uuid4()))
 
@@ -464,7 +455,7 @@ async def test_a_forgotten_creation_is_refused_and_not_recorded_twice() -> None:
     snapshot = msgspec.json.encode(Snapshot(9, msgspec.Raw(encode_state(state)), marks))
     await log.append([msgspec.structs.replace(begun, snapshot=snapshot)])
     last = await last_of(log, begun.ref, 1)
-    assert [mark.id for mark in aggregate_of(last).commands] == [
+    assert [mark.id for mark in load_aggregate(last).commands] == [
         *(f"k-{n}" for n in range(1, REMEMBERED_COMMANDS)),
         last.envelope.commandid,
     ]
@@ -472,7 +463,7 @@ async def test_a_forgotten_creation_is_refused_and_not_recorded_twice() -> None:
         await executor_on(log).execute(claims(id=UUID(begun.ref.id), key="k-0"))
     step = following(last, CONFIRMED, key="k-9")
     await log.append([step])
-    aggregate = aggregate_of(await last_of(log, begun.ref, 2))
+    aggregate = load_aggregate(await last_of(log, begun.ref, 2))
     assert (aggregate.version, len(aggregate.commands), aggregate.commands[-1].id) == (10, REMEMBERED_COMMANDS, "k-9")
 
 
@@ -533,7 +524,7 @@ class PolicyReads(MemoryLog):
 
     count = 0
 
-    async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
+    async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[RecordedEvent | None]:
         self.count += sum(ref.kind == "policy" for ref in refs)
         return await super().last(refs, **how)
 
@@ -584,14 +575,14 @@ async def test_it_is_by_the_ledgers_time_and_not_by_the_callers_that_a_policy_is
     clock = Clock()
     executor = Executor(MemoryLog(), clock)
     await executor.execute(publishes(DEARER, NOW + POLICY_NOTICE))
-    assert await worth(executor, occurred_at=NOW + AHEAD_MAX) == 120
+    assert await worth(executor, occurred_at=NOW + OCCURRED_AHEAD_MAX) == 120
     clock.now = NOW + POLICY_NOTICE
     assert await worth(executor, occurred_at=NOW - timedelta(days=1)) == 2
 
 
 async def test_a_policy_that_somebody_else_publishes_is_used_in_time_although_the_one_before_is_remembered() -> None:
     """However the reading and the publishing fall: what is remembered has gone stale before a new one can start."""
-    assert POLICY_REMEMBERED < POLICY_NOTICE
+    assert POLICY_CACHED_FOR < POLICY_NOTICE
     for published_s in range(0, 61, 5):
         log, clock = MemoryLog(), Clock()
         executor, publisher = Executor(log, clock), Executor(log, clock)
@@ -608,10 +599,10 @@ async def test_the_policy_is_remembered_for_less_than_its_notice_and_then_read_a
     executor = Executor(log, clock)
     for offset, reads in (
         (timedelta(0), 1),
-        (POLICY_REMEMBERED - MICROSECOND, 1),
-        (POLICY_REMEMBERED, 2),
-        (2 * POLICY_REMEMBERED - MICROSECOND, 2),
-        (2 * POLICY_REMEMBERED, 3),
+        (POLICY_CACHED_FOR - MICROSECOND, 1),
+        (POLICY_CACHED_FOR, 2),
+        (2 * POLICY_CACHED_FOR - MICROSECOND, 2),
+        (2 * POLICY_CACHED_FOR, 3),
         (timedelta(0), 4),  # A clock that was set back tells nothing about how old it is.
     ):
         clock.now = NOW + offset
@@ -622,7 +613,7 @@ async def test_the_policy_is_remembered_for_less_than_its_notice_and_then_read_a
 
 
 async def test_no_more_policies_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.log.executor.POLICIES_MAX", 2)
+    monkeypatch.setattr("ledger.commands.decision.POLICIES_MAX", 2)
     log = PolicyReads()
     executor = executor_on(log)
     for community in ("aa", "bb", "bb", "cc", "cc", "aa"):
@@ -634,7 +625,7 @@ async def test_a_policy_is_read_at_the_leader() -> None:
     class Stale(MemoryLog):
         """Has heard of no policy yet, unless it is the leader who is asked."""
 
-        async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
+        async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[RecordedEvent | None]:
             found = await super().last(refs, fresh=fresh)
             return [last if fresh or ref.kind != "policy" else None for ref, last in zip(refs, found, strict=True)]
 
@@ -994,7 +985,7 @@ async def test_many_commands_of_several_callers_on_the_same_aggregates_are_all_a
             event = await log.at(result.position)
             assert event is not None
             assert event.ref == result.ref
-            assert aggregate_of(event).state == result.state
+            assert load_aggregate(event).state == result.state
             assert submission.kind == result.ref.kind
 
 
@@ -1140,7 +1131,7 @@ async def test_what_may_be_recorded_is_uncertain_when_the_log_then_goes_away() -
     class ThenGone(MemoryLog):
         gone = False
 
-        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
+        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[RecordedEvent | None]:
             if self.gone:
                 raise LogUnavailable
             return await super().last(refs, **how)
@@ -1184,7 +1175,7 @@ async def test_what_may_still_arrive_is_not_said_to_be_refused(count: int) -> No
 
 async def test_nothing_is_recorded_while_the_log_is_away() -> None:
     class Gone(MemoryLog):
-        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
+        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[RecordedEvent | None]:
             raise LogUnavailable
 
     with pytest.raises(LogUnavailable):
@@ -1195,7 +1186,7 @@ async def test_a_repeat_waits_for_the_event_that_it_repeats() -> None:
     class Lagging(MemoryLog):
         behind = True
 
-        async def at(self, position: int) -> Recorded | None:
+        async def at(self, position: int) -> RecordedEvent | None:
             return None if self.behind else await super().at(position)
 
     log = Lagging()
@@ -1246,7 +1237,7 @@ class Behind(MemoryLog):
         super().__init__()
         self.events = 0
 
-    async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
+    async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[RecordedEvent | None]:
         behind, self.events = self.events, 0
         if not behind:
             return await super().last(refs, **how)
@@ -1283,7 +1274,7 @@ async def test_a_step_that_is_loaded_from_behind_is_not_refused() -> None:
 
 async def test_a_replica_that_stays_behind_keeps_nobody_from_the_next_step() -> None:
     class StaysBehind(Behind):
-        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
+        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[RecordedEvent | None]:
             self.events = 0 if how.get("fresh") else max(0, await self.end() - 1)
             return await super().last(refs, **how)
 
@@ -1303,7 +1294,7 @@ async def test_a_parent_that_is_loaded_from_behind_is_not_held_against_its_child
 
         parent = ""
 
-        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[Recorded | None]:
+        async def last(self, refs: Sequence[AggregateRef], **how: Any) -> list[RecordedEvent | None]:
             if [ref.id for ref in refs] == [self.parent]:
                 self.events, self.parent = 1, ""
             return await super().last(refs, **how)

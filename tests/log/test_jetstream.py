@@ -14,13 +14,12 @@ import pytest
 from nats.aio.msg import Msg
 
 from deploy.embedded import EmbeddedNats, free_port
-from ledger.log import connection as connection_module
-from ledger.log import jetstream
+from ledger.commands.executor import Executor
+from ledger.log import connection, jetstream
 from ledger.log.connection import Connection
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, LogUnavailable
-from ledger.log.executor import Executor
 from ledger.log.jetstream import DIRECT_GET, JetStreamLog
-from ledger.log.stream import STREAM, definition, provision
+from ledger.log.stream import STREAM, provision, stream_definition
 from tests.log.story import NOW, a_favour, claims, first, until
 
 Ask = Callable[[JetStreamLog], Coroutine[Any, Any, object]]
@@ -49,7 +48,7 @@ async def streamless(nats_connection: Connection) -> Connection:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jetstream, "REQUEST_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(connection_module, "REQUEST_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "REQUEST_TIMEOUT_S", 0.05)
 
 
 async def answer(connection: Connection, subject: str, status: str = "") -> list[Msg]:
@@ -218,7 +217,7 @@ async def test_a_read_of_too_much_is_halved_until_it_is_one_aggregate_each(strea
 
 @every_append
 async def test_a_full_stream_records_nothing(nats_connection: Connection, ask: Ask) -> None:
-    full = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", definition(1) | {"max_msgs": 2})
+    full = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", stream_definition(1) | {"max_msgs": 2})
     assert "error" not in full
     log = JetStreamLog(nats_connection)
     await log.append([first(), first()])

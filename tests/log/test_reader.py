@@ -14,9 +14,9 @@ from ledger.log import reader
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.jetstream import JetStreamLog
-from ledger.log.message import understood
+from ledger.log.message import parse_message
 from ledger.log.reader import IN_FLIGHT_MAX_MESSAGES, Interrupted
-from ledger.log.stream import STREAM, definition, provision
+from ledger.log.stream import STREAM, provision, stream_definition
 from tests.log.story import WAIT_MAX_S, first, take, until
 
 
@@ -295,7 +295,7 @@ async def test_an_event_that_the_log_has_lost_stops_the_reader_after_everything_
 ) -> None:
     await nats_connection.api(f"STREAM.DELETE.{STREAM}")
     assert "error" not in await nats_connection.api(
-        f"STREAM.CREATE.{STREAM}", definition(1) | {"deny_delete": False, "deny_purge": False}
+        f"STREAM.CREATE.{STREAM}", stream_definition(1) | {"deny_delete": False, "deny_purge": False}
     )
     await record(log, 11)
     assert (await nats_connection.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": lost}))["success"]
@@ -332,9 +332,9 @@ async def test_a_failure_that_nobody_foresaw_is_raised_and_no_event_passed_over(
     def misunderstood(position: int, *message: Any) -> Any:
         if position == 3:
             raise MemoryError
-        return understood(position, *message)
+        return parse_message(position, *message)
 
-    monkeypatch.setattr(reader, "understood", misunderstood)
+    monkeypatch.setattr(reader, "parse_message", misunderstood)
     await record(log, 5)
     read: list[int] = []
     async with aclosing(log.read_from(1)) as events, asyncio.timeout(WAIT_MAX_S):

@@ -18,7 +18,15 @@ from ledger.log.event_log import LogUnavailable
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import ALL_SUBJECTS
 from ledger.log.monitor import Monitor
-from ledger.log.stream import STREAM, StreamDrift, StreamMissing, definition, drift, provision, require_stream
+from ledger.log.stream import (
+    STREAM,
+    StreamDrift,
+    StreamMissing,
+    find_drift,
+    provision,
+    require_stream,
+    stream_definition,
+)
 from tests.log.story import POLL_S, WAIT_MAX_S, first, read
 
 HOUR_NS: Final = 3_600 * 1_000_000_000
@@ -113,7 +121,9 @@ async def test_the_stream_is_made_once_and_found_after_that(empty_server: Connec
     assert not await provision(empty_server, 1)
     found = await empty_server.api(f"STREAM.INFO.{STREAM}")
     assert found["created"] == made["created"]
-    assert {field: found["config"].get(field, want) for field, want in definition(1).items()} == definition(1)
+    assert {
+        field: found["config"].get(field, want) for field, want in stream_definition(1).items()
+    } == stream_definition(1)
 
 
 async def test_what_is_recorded_survives_being_provisioned_again(nats_connection: Connection) -> None:
@@ -147,7 +157,7 @@ async def test_more_replicas_than_there_are_servers_are_not_to_be_had(empty_serv
 
 @pytest.mark.parametrize("field", DRIFTS)
 async def test_a_stream_that_is_otherwise_is_refused_and_left_as_it_is(empty_server: Connection, field: str) -> None:
-    created = await empty_server.api(f"STREAM.CREATE.{STREAM}", definition(1) | DRIFTS[field])
+    created = await empty_server.api(f"STREAM.CREATE.{STREAM}", stream_definition(1) | DRIFTS[field])
     assert "error" not in created, created
     with pytest.raises(StreamDrift, match=rf"\b{field} is ") as refused:
         await provision(empty_server, 1)
@@ -159,20 +169,20 @@ async def test_a_stream_that_is_otherwise_is_refused_and_left_as_it_is(empty_ser
 
 
 async def test_a_sealed_stream_is_refused(nats_connection: Connection) -> None:
-    sealed = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", definition(1) | {"sealed": True})
+    sealed = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", stream_definition(1) | {"sealed": True})
     assert "error" not in sealed, sealed
     with pytest.raises(StreamDrift, match="sealed is set"):
         await provision(nats_connection, 1)
 
 
 def test_no_field_of_the_definition_is_left_to_drift() -> None:
-    assert definition(1).keys() - DRIFTS.keys() == {"name", "num_replicas"}
-    assert drift(definition(1), 1) == []
-    assert drift(definition(1) | {"mirror": {"name": "ELSEWHERE"}}, 1) == [
+    assert stream_definition(1).keys() - DRIFTS.keys() == {"name", "num_replicas"}
+    assert find_drift(stream_definition(1), 1) == []
+    assert find_drift(stream_definition(1) | {"mirror": {"name": "ELSEWHERE"}}, 1) == [
         "mirror is set: the stream must hold what is published to it, and only that"
     ]
-    assert drift({}, 3) != []
-    assert definition(3)["subjects"] == [ALL_SUBJECTS]
+    assert find_drift({}, 3) != []
+    assert stream_definition(3)["subjects"] == [ALL_SUBJECTS]
 
 
 async def test_a_server_without_jetstream_is_a_log_that_is_away(tmp_path: Path) -> None:
@@ -193,7 +203,7 @@ async def test_nobody_empties_the_log(nats_connection: Connection) -> None:
     assert "error" in purged
     deleted = await nats_connection.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": 1})
     assert "error" in deleted
-    opened = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", definition(1) | {"deny_purge": False})
+    opened = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", stream_definition(1) | {"deny_purge": False})
     assert "error" in opened
     assert [event.position for event in await read(log, 1, 2)] == [1, 2]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from ledger.envelope import Recorded
+from ledger.envelope import RecordedEvent
 from tests.books.page import Leg, PageBooks
 
 SUMS: Final[tuple[str, ...]] = ("main", "stake", "disputed", "net", "given", "received")
@@ -47,7 +47,7 @@ class Remembered:
         ]
 
 
-def remembered(events: Iterable[Recorded]) -> Remembered:
+def remembered(events: Iterable[RecordedEvent]) -> Remembered:
     events = list(events)
     page = PageBooks().record(events)
     entries: list[Entry] = []

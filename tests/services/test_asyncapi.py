@@ -14,9 +14,9 @@ from jsonschema import Draft7Validator, FormatChecker
 
 from ledger.domain.catalog.kinds import EVENTS
 from ledger.envelope import TYPES, decode
-from ledger.log.aggregate import Snapshot
 from ledger.log.message import SNAPSHOT_HEADER, subject_of
-from ledger.log.stream import STREAM, definition
+from ledger.log.snapshot import Snapshot
+from ledger.log.stream import STREAM, stream_definition
 from ledger.runtime.settings import Settings
 from services.app import Part, application
 from services.http.asyncapi import document
@@ -122,7 +122,7 @@ def test_every_event_has_an_example_that_is_of_its_form(tag: str) -> None:
 def test_the_stream_is_the_one_that_is_made() -> None:
     stream = SERVED["servers"]["nats"]["x-jetstream"]["stream"]
     assert stream["name"] == STREAM
-    assert stream == {name: value for name, value in definition(3).items() if name != "num_replicas"}
+    assert stream == {name: value for name, value in stream_definition(3).items() if name != "num_replicas"}
 
 
 def test_the_header_is_shown_as_it_is() -> None:

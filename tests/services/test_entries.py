@@ -14,7 +14,7 @@ from ledger.books.schema import migrate
 from ledger.domain.posting.rules import MOVES_NOTHING, RULES, RULES_IN_WORDS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
-from ledger.envelope import Recorded
+from ledger.envelope import RecordedEvent
 from ledger.runtime.settings import Settings
 from tests.books.shown import Books
 from tests.books.telling import RandomHistory
@@ -29,7 +29,7 @@ CONFIDENTIAL_KEY: Final = "another key of sixteen letters"
 
 
 @pytest.fixture(scope="module")
-async def told(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[list[Recorded], Any]]:
+async def told(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[list[RecordedEvent], Any]]:
     """A history, and a query service over the books of it."""
     books = Books(postgres.dsn, "books_of_entries")
     await migrate(books.dsn, books.schema)
@@ -44,7 +44,7 @@ def test_every_rule_is_put_into_words() -> None:
 
 
 async def test_every_entry_is_explained_by_its_rule_its_legs_and_all_that_happened(
-    told: tuple[list[Recorded], Any],
+    told: tuple[list[RecordedEvent], Any],
 ) -> None:
     events, client = told
     legs = {entry.event_id: Counter(entry.legs) for entry in remembered(events).entries}
@@ -87,7 +87,7 @@ async def test_every_entry_is_explained_by_its_rule_its_legs_and_all_that_happen
         assert view.get("reverses") == reverses.get(envelope["id"])
 
 
-async def test_an_entry_of_another_community_is_unknown(told: tuple[list[Recorded], Any]) -> None:
+async def test_an_entry_of_another_community_is_unknown(told: tuple[list[RecordedEvent], Any]) -> None:
     events, client = told
     event = next(event for event in events if event.ref.community == "acme")
     answer = await Caller(client, "bolt").get(f"/entries/{event.envelope.id}")

@@ -17,10 +17,10 @@ import pytest
 
 from deploy.embedded import HOST, EmbeddedPostgres, free_port
 from ledger.books.schema import migrate
+from ledger.commands.consultation import CONSULT_WITHIN_S
 from ledger.domain.kinds.publication import POLICY_NOTICE
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
-from services.app import CONSULT_WITHIN_S
 from tests.services.caller import Caller, Clock, problem_in, refused, serving
 from tests.services.lives import INTRO, by
 

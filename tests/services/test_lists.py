@@ -18,7 +18,7 @@ from ledger.books.schema import migrate
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.member import Active
 from ledger.domain.values.aggregate_types import State, tag_of
-from ledger.envelope import Recorded
+from ledger.envelope import RecordedEvent
 from ledger.runtime.settings import Settings
 from services.http.cursor import cursor_after
 from services.http.views import Held, view_of
@@ -85,7 +85,7 @@ def tags_of(state: Any) -> tuple[str, ...]:
     return () if hasattr(state, "wants") else getattr(state, "tags", ())
 
 
-def everything_in(events: list[Recorded]) -> list[Thing]:
+def everything_in(events: list[RecordedEvent]) -> list[Thing]:
     """In the order in which it began."""
     found: dict[Any, Thing] = {}
     for event in events:
@@ -109,7 +109,7 @@ class Told:
     """A ledger in which much has happened."""
 
     caller: Caller
-    events: list[Recorded]
+    events: list[RecordedEvent]
     now: datetime
     things: list[Thing]
 

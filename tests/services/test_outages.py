@@ -21,7 +21,7 @@ from ledger.domain.catalog.kinds import KINDS
 from ledger.log.connection import Connection
 from ledger.log.event_log import Append, AppendUncertain, LogUnavailable
 from ledger.log.jetstream import JetStreamLog
-from ledger.log.stream import STREAM, StreamDrift, definition, provision
+from ledger.log.stream import STREAM, StreamDrift, provision, stream_definition
 from ledger.runtime.settings import Settings
 from services.app import application, require_no_drift
 from services.http.docs import document_of
@@ -501,7 +501,7 @@ async def test_a_monitor_that_is_something_else_makes_it_not_ready(settings: Set
 async def drifted(settings: Settings, connection: Connection) -> Settings:
     """On a stream that forgets what is older than an hour."""
     await connection.api(f"STREAM.DELETE.{STREAM}")
-    answer = await connection.api(f"STREAM.CREATE.{STREAM}", definition(1) | {"max_age": 3_600_000_000_000})
+    answer = await connection.api(f"STREAM.CREATE.{STREAM}", stream_definition(1) | {"max_age": 3_600_000_000_000})
     assert "error" not in answer
     return settings
 
@@ -547,7 +547,7 @@ async def test_a_stream_that_was_lost_is_not_made_anew_by_whoever_serves(
 async def test_a_log_that_is_not_there_yet_is_no_reason_not_to_start(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledger.log.connection.REACHED_WITHIN_S", 0.4)
+    monkeypatch.setattr("ledger.log.connection.CONNECT_WITHIN_S", 0.4)
     nowhere = msgspec.structs.replace(settings, nats_url=f"nats://{HOST}:{free_port()}")
     await require_no_drift(nowhere)
 

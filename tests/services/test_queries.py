@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Submission
 from ledger.domain.catalog.kinds import KINDS, union_members
 from ledger.domain.catalog.operations import LAPSES
 from ledger.domain.kinds.intro.silence import AskerState
 from ledger.domain.values.aggregate_types import tag_of
-from ledger.log.executor import Executor, Submission
 from ledger.log.jetstream import JetStreamLog
 from services.http.views import VIEWS
 from services.query.filters import LISTED

@@ -8,9 +8,10 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Submission
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.catalog.operations import LAPSES
-from ledger.log.executor import Executor, Submission
 from ledger.log.jetstream import JetStreamLog
 from services.http.views import VIEWS
 from tests.services.caller import Caller, Clock, refused

@@ -16,10 +16,11 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from ledger.commands.executor import Executor
+from ledger.commands.submission import Submission
 from ledger.domain.kinds.intro.commands import LapseIntro
 from ledger.domain.kinds.intro.silence import AskerState
 from ledger.domain.kinds.member import membership_id
-from ledger.log.executor import Executor, Submission
 from services.http.conditional import TAG_BYTES
 from services.http.cursor import SEAL_BYTES, Cursor
 from services.query.filters import STATES as STATES_OF_EVERY_KIND

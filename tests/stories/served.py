@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from ledger.books.reader import Reader
-from ledger.envelope import AggregateRef, Recorded
+from ledger.envelope import AggregateRef, RecordedEvent
 from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
@@ -32,18 +32,18 @@ class StoryLog(JetStreamLog):
     JetStream stamps with its own clock, and that is not one to move.
     """
 
-    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[Recorded | None]:
+    async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[RecordedEvent | None]:
         return [retimed(event) for event in await super().last(refs, fresh=fresh)]
 
-    async def last_named(self, ref: AggregateRef, event: str) -> Recorded | None:
+    async def last_named(self, ref: AggregateRef, event: str) -> RecordedEvent | None:
         return retimed(await super().last_named(ref, event))
 
-    async def at(self, position: int) -> Recorded | None:
+    async def at(self, position: int) -> RecordedEvent | None:
         return retimed(await super().at(position))
 
     async def read_from(
         self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
-    ) -> AsyncGenerator[list[Recorded], None]:
+    ) -> AsyncGenerator[list[RecordedEvent], None]:
         batches = super().read_from(position, after=after, batch_max=batch_max, linger_ms=linger_ms)
         try:
             async for batch in batches:
@@ -52,7 +52,7 @@ class StoryLog(JetStreamLog):
             await batches.aclose()
 
 
-def retimed(event: Recorded | None) -> Recorded | None:
+def retimed(event: RecordedEvent | None) -> RecordedEvent | None:
     if event is None:
         return None
     recorded_at_us = (event.envelope.time - EPOCH) // timedelta(microseconds=1)

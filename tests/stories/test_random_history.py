@@ -14,6 +14,7 @@ import pytest
 from deploy.embedded import EmbeddedPostgres
 from ledger.audit import audit
 from ledger.books.schema import migrate
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import EVENTS, KINDS
 from ledger.domain.catalog.operations import OPERATIONS
 from ledger.domain.kinds.member import MemberState
@@ -22,9 +23,8 @@ from ledger.domain.kinds.transfers import transfers_of
 from ledger.domain.values.aggregate_types import Command, Creation, Lapse, tag_of
 from ledger.domain.values.context import Context
 from ledger.domain.values.refusals import Refusal
-from ledger.envelope import AggregateRef, Recorded
-from ledger.log.aggregate import aggregate_of
-from ledger.log.executor import Outcome, Submission
+from ledger.envelope import AggregateRef, RecordedEvent
+from ledger.log.snapshot import load_aggregate
 from ledger.runtime.settings import Settings
 from tests.books.shown import Books
 from tests.books.telling import (
@@ -82,7 +82,7 @@ class Rumour(RandomHistory):
         self.ledger: Final = ledger
         self.said: Final[Counter[str]] = Counter()
         self.answered: Final[Counter[str]] = Counter()
-        self.events: Final[list[Recorded]] = []
+        self.events: Final[list[RecordedEvent]] = []
         self._lately: Final[list[dict[str, Any]]] = []
         self._spoken_of: Final = {community: deque[AggregateRef](maxlen=SPOKEN_OF_MAX) for community in COMMUNITIES}
         self._members: Final = {community: list[AggregateRef]() for community in COMMUNITIES}
@@ -229,10 +229,10 @@ class Rumour(RandomHistory):
                 if self._seen >= end:
                     return
 
-    def _hear(self, event: Recorded) -> None:
+    def _hear(self, event: RecordedEvent) -> None:
         self.events.append(event)
         self._seen = event.position
-        now = aggregate_of(event)
+        now = load_aggregate(event)
         self._is_now(
             Outcome(ref=event.ref, state=now.state, version=now.version, position=now.position, how="recorded")
         )
@@ -247,7 +247,7 @@ async def ledger(settings: Settings) -> AsyncIterator[Served]:
         yield ledger
 
 
-async def written(postgres: EmbeddedPostgres, schema: str, events: list[Recorded], batch_max: int) -> Tables:
+async def written(postgres: EmbeddedPostgres, schema: str, events: list[RecordedEvent], batch_max: int) -> Tables:
     """What empty books hold after these events."""
     await migrate(postgres.dsn, schema)
     books = Books(postgres.dsn, schema)

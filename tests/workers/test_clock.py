@@ -21,6 +21,9 @@ from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
 from ledger.audit import audit
 from ledger.books.reader import Due, Reader
 from ledger.books.schema import migrate
+from ledger.commands.executor import Executor
+from ledger.commands.refusals import Contended
+from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import LAPSING_STATES
 from ledger.domain.kinds import favour, referral
 from ledger.domain.kinds.dispute import states as dispute_states
@@ -32,12 +35,11 @@ from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, MakeIn
 from ledger.domain.kinds.referral import ContactReferral, GiveReferral, QualifyReferral
 from ledger.domain.values.aggregate_types import Command, State
 from ledger.domain.values.refusals import Refusal
-from ledger.envelope import AggregateRef, Poison, Recorded
+from ledger.envelope import AggregateRef, Poison, RecordedEvent
 from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, EventLog
-from ledger.log.executor import Contended, Executor, Outcome, Submission
 from ledger.log.jetstream import JetStreamLog
-from ledger.log.message import event_of
+from ledger.log.message import event_subject
 from ledger.log.stream import provision
 from ledger.runtime.settings import Settings
 from tests.books.shown import Books, until
@@ -160,7 +162,7 @@ async def claims(chronicle: Chronicle, count: int, *, begin: int = 1) -> None:
     await chronicle.executor.execute_all([submission(command) for command in said])
 
 
-def lapsed(events: Sequence[Recorded]) -> list[int]:
+def lapsed(events: Sequence[RecordedEvent]) -> list[int]:
     """The numbers of the favours that have lapsed, in the order of the log."""
     return [UUID(event.ref.id).int for event in events if event.envelope.type == "referral-ledger.favour.lapsed.v1"]
 
@@ -607,7 +609,7 @@ async def test_an_event_that_nobody_understands_stops_the_clock(
     await claims(chronicle, 1)
     (claim,) = await chronicle.events()
     await books.write([claim])
-    await connection.request(event_of(claim.ref, "confirmed"), b"not an event")
+    await connection.request(event_subject(claim.ref, "confirmed"), b"not an event")
     chronicle.now += CLAIMS_ARE_OPEN
     with pytest.raises(Poison, match="position 2"):
         async with asyncio.timeout(15):

@@ -19,7 +19,7 @@ from ledger.books.schema import UNREACHABLE, BooksUnavailable, migrate
 from ledger.books.writer import Checkpoint, Writer, the_writer
 from ledger.domain.catalog.kinds import AnyEvent
 from ledger.domain.kinds.favour import ConfirmFavour, FavourClaimed, FavourConfirmed, FavourThanked, RecordFavour
-from ledger.envelope import AggregateRef, Poison, Recorded, encode
+from ledger.envelope import AggregateRef, Poison, RecordedEvent, encode
 from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, ForeignLog, LogUnavailable
 from ledger.log.jetstream import JetStreamLog
@@ -249,7 +249,7 @@ async def test_a_projector_that_was_overtaken_goes_on_from_where_the_books_are(
 
         async def read_from(
             self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
-        ) -> AsyncGenerator[list[Recorded], None]:
+        ) -> AsyncGenerator[list[RecordedEvent], None]:
             async for batch in super().read_from(position, after=after, batch_max=batch_max, linger_ms=linger_ms):
                 if batch[0].position == 2 and not self.done:
                     self.done = True
@@ -548,7 +548,7 @@ async def test_a_projector_that_is_stopped_while_it_gives_up_stops(settings: Set
     class Lingering(MemoryLog):
         """Takes a moment to end its reading."""
 
-        async def read_from(self, *_: Any, **__: Any) -> AsyncGenerator[list[Recorded], None]:
+        async def read_from(self, *_: Any, **__: Any) -> AsyncGenerator[list[RecordedEvent], None]:
             yield []
             try:
                 await asyncio.Event().wait()
@@ -563,7 +563,7 @@ async def test_a_projector_that_is_stopped_while_it_gives_up_stops(settings: Set
         async def checkpoint(self) -> Checkpoint:
             return Checkpoint(0, None)
 
-        async def prepare(self, events: Sequence[Recorded]) -> Changes:
+        async def prepare(self, events: Sequence[RecordedEvent]) -> Changes:
             return Changes(1, 1, "", [], [], {}, {}, {}, [])
 
         async def write(self, changes: Changes) -> None:

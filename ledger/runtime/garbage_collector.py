@@ -6,7 +6,7 @@ from typing import Final
 YOUNG_MAX_OBJECTS: Final = 100_000
 
 
-def settle() -> None:
+def tune_gc() -> None:
     """Called once a process has all its modules: they are never garbage, and events hold no cycles.
 
     By default the collector walks the young objects every 700 allocations, which is less than one batch of events.

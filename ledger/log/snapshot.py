@@ -1,4 +1,4 @@
-"""An aggregate as the log has it: read from its last event alone, by the snapshot that travels in a header."""
+"""Snapshots: an aggregate loaded from its last event alone, whose header carries the state after it."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ledger.domain.values.aggregate_types import State
 from ledger.domain.values.refusals import Bug
-from ledger.envelope import Poison, Recorded, decode_state, encode_state
+from ledger.envelope import Poison, RecordedEvent, decode_state, encode_state
 
 REMEMBERED_COMMANDS: Final = 8
 
@@ -28,7 +28,7 @@ class Snapshot(Struct, frozen=True):
     commands: tuple[CommandMark, ...]
 
 
-class Aggregate(Struct, frozen=True):
+class LoadedAggregate(Struct, frozen=True):
     """One aggregate as of its last event. `version` counts its events, `position` is the last one's."""
 
     state: State
@@ -42,7 +42,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Snapshot).decode
 
 
-def aggregate_of(last: Recorded) -> Aggregate:
+def load_aggregate(last: RecordedEvent) -> LoadedAggregate:
     """The aggregate that `last` leaves behind: by its snapshot, or, when it is the first event, by itself.
 
     Raises: Poison, when neither says.
@@ -52,26 +52,26 @@ def aggregate_of(last: Recorded) -> Aggregate:
     try:
         if last.snapshot is None:
             state = last.kind.evolve(None, envelope.data)
-            return Aggregate(state, 1, last.position, envelope.id, (mark,))
+            return LoadedAggregate(state, 1, last.position, envelope.id, (mark,))
         snapshot = _decode(last.snapshot)
         state = decode_state(last.ref.kind, snapshot.state)
     except (msgspec.MsgspecError, Bug) as error:
         raise Poison(last.position, f"its aggregate cannot be read: {error}") from error
     commands = (*snapshot.commands, mark)[-REMEMBERED_COMMANDS:]
-    return Aggregate(state, snapshot.version, last.position, envelope.id, commands)
+    return LoadedAggregate(state, snapshot.version, last.position, envelope.id, commands)
 
 
-def snapshot_after(before: Aggregate, state: State) -> bytes:
+def snapshot_after(before: LoadedAggregate, state: State) -> bytes:
     """The header of the event that takes `before` to `state`: one line of JSON."""
     return _encode(Snapshot(before.version + 1, msgspec.Raw(encode_state(state)), before.commands))
 
 
-def snapshot_of(recorded: Recorded) -> tuple[int, State, tuple[CommandMark, ...]] | None:
+def parse_snapshot(recorded: RecordedEvent) -> tuple[int, State, tuple[CommandMark, ...]] | None:
     """The version and state that an event says it leaves behind, and the commands that it remembers from before it.
 
     None for one without a snapshot. Raises: Poison.
     """
     if recorded.snapshot is None:
         return None
-    aggregate = aggregate_of(recorded)
+    aggregate = load_aggregate(recorded)
     return aggregate.version, aggregate.state, _decode(recorded.snapshot).commands

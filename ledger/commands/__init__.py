@@ -1,0 +1,1 @@
+"""Commands: identity, decision and execution, above the log and the books."""
