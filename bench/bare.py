@@ -8,8 +8,8 @@ from deploy.serving import serve
 from ledger.books.reader import Reader
 from ledger.runtime.settings import settings_from
 from services.app import application
-from services.http.conventions import PREFIX, Community, MinPosition, community_of
-from services.query.shown import shown
+from services.http.parameters import PREFIX, Community, MinPosition, community_of
+from services.http.position_header import with_position
 
 
 class Bare(Struct):
@@ -25,9 +25,9 @@ async def main() -> None:
         async def bare(community: Community, min_position: MinPosition = 0) -> Response[Bare]:
             tenant = community_of(community)
             await reader.reach(min_position)
-            return shown(Bare(tenant), await reader.position())
+            return with_position(Bare(tenant), await reader.position())
 
-        app.register(bare)
+        app.asgi.register(bare)
         await serve(app, settings.host, settings.port)
 
 

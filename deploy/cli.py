@@ -145,13 +145,14 @@ def serve(part: str, with_parent: bool) -> None:
     """Serve HTTP: the commands, the queries, or both."""
     from deploy.serving import serve as serve_app
     from ledger.log.stream import StreamDrift
-    from services.app import Part, application, require_no_drift
+    from services.app import ServicePart, application
+    from services.command.log_access import require_no_drift
 
     settings = load_settings()
 
     async def serving() -> None:
         tune_gc()
-        app = application(cast("Part", part), settings)
+        app = application(cast("ServicePart", part), settings)
         if part != "query":
             await require_no_drift(settings)
         await serve_app(app, settings.host, settings.port)

@@ -10,9 +10,8 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
-from litestar import Litestar
 
-from services.http.docs import document_of
+from services.app import Application
 from services.http.sockets import hang_up
 
 BACKLOG: Final = 2_048
@@ -22,15 +21,15 @@ BUFFER_MAX_BYTES: Final = 64 * 1024  # Of one connection each way: what is held 
 STOP_WITHIN_S: Final = 10.0
 
 
-async def serve(app: Litestar, host: str, port: int) -> None:
+async def serve(app: Application, host: str, port: int) -> None:
     """Serve until cancelled. Then streams end at once; requests under way are finished first, for 10 s.
 
     Raises: OSError, when the port is taken, or the host is none of ours.
     """
     allow_files()
-    document_of(app)  # Written now, and not while others wait for their answers.
+    app.openapi()  # Made now, so that no request waits for it.
     server = Server(
-        app,
+        app.asgi,
         address=free_address(host, port),
         port=port,
         interface=Interfaces.ASGI,
@@ -44,7 +43,7 @@ async def serve(app: Litestar, host: str, port: int) -> None:
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
-        app.state.stopping.set()
+        app.stopping.set()
         server.stop()  # type: ignore[no-untyped-call]  # Granian leaves it without annotations.
         await asyncio.wait({serving}, timeout=STOP_WITHIN_S)
         if not serving.done():  # Somebody does not read their answer.

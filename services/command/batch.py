@@ -8,20 +8,19 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Reference, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import Meta, Struct
 
 from ledger.commands.executor import Executor
 from ledger.commands.submission import IdempotencyKey, Outcome, Submission
 from ledger.domain.catalog.operations import OPERATIONS
-from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.values.refusals import Refusal
 from ledger.log.event_log import APPEND_MAX, AppendUncertain, LogUnavailable
 from services.command.routes import path_id_of, view_for
 from services.http.auth import require_scope
-from services.http.body import body_of, decoded
-from services.http.conventions import (
+from services.http.body import MEDIA_TYPE, decode_body, read_body
+from services.http.parameters import (
     PREFIX,
     REQUEST_ID,
     TRACEPARENT,
@@ -29,10 +28,17 @@ from services.http.conventions import (
     Now,
     address_of,
     community_of,
-    well_formed,
+    if_well_formed,
 )
-from services.http.exchanges import exchanges
-from services.http.problems import InvalidField, MalformedJson, NotJson, TooLarge, Unauthorized, documented, problem_of
+from services.http.problems import (
+    InvalidField,
+    MalformedJson,
+    NotJson,
+    TooLarge,
+    Unauthorized,
+    problem_of,
+    problem_responses,
+)
 
 DECODERS: Final = {name: msgspec.json.Decoder(operation.command).decode for name, operation in OPERATIONS.items()}
 
@@ -58,19 +64,6 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: dict[str, Any] | None = None
 
 
-EXAMPLE: Final = exchanges()["favour.record"]
-EXAMPLE_ITEMS: Final = [
-    {"op": "favour.record", "body": msgspec.to_builtins(EXAMPLE.command), "idempotency_key": "a-key-of-the-caller"}
-]
-EXAMPLE_RESULT: Final = Result(
-    status="recorded",
-    kind=EXAMPLE.held.kind,
-    id=str(EXAMPLE.held.id),
-    state=tag_of(EXAMPLE.held.state),
-    version=EXAMPLE.held.version,
-    position=EXAMPLE.held.position,
-)
-
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _item = msgspec.json.Decoder(Item).decode
 
@@ -91,9 +84,7 @@ class BatchOperation(Operation):
             },
         )
         body = Schema(type=OpenAPIType.ARRAY, items=item, min_items=1, max_items=APPEND_MAX)
-        examples: dict[str, Example | Reference] = {"batch": Example(value=EXAMPLE_ITEMS)}
-        content = {"application/json": OpenAPIMediaType(schema=body, examples=examples)}
-        self.request_body = RequestBody(content=content, required=True)
+        self.request_body = RequestBody(content={MEDIA_TYPE: OpenAPIMediaType(schema=body)}, required=True)
 
 
 def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
@@ -104,7 +95,7 @@ def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
         status_code=200,
         tags=["batch"],
         summary="Up to 1,000 commands; each succeeds or fails alone.",
-        responses=documented(
+        responses=problem_responses(
             MalformedJson, InvalidField, Unauthorized, TooLarge, NotJson, LogUnavailable, AppendUncertain
         ),
     )
@@ -117,11 +108,11 @@ def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
         repeating all of it is harmless where every item has a key or an id.
         """
         tenant = community_of(community)
-        correlation_id = well_formed(REQUEST_ID, request.headers.get("x-request-id"))
-        traceparent = well_formed(TRACEPARENT, request.headers.get("traceparent"))
+        correlation_id = if_well_formed(REQUEST_ID, request.headers.get("x-request-id"))
+        traceparent = if_well_formed(TRACEPARENT, request.headers.get("traceparent"))
         results: list[Result | None] = []
         submissions: list[Submission] = []
-        for raw in items_of(await body_of(request)):
+        for raw in items_of(await read_body(request)):
             try:
                 submission = submission_of(raw, tenant, correlation_id, traceparent)
                 require_scope(request, OPERATIONS[submission.operation].scope)
@@ -139,7 +130,7 @@ def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
 
 
 def items_of(body: bytes) -> Sequence[msgspec.Raw]:
-    items = decoded(_items, body)
+    items = decode_body(_items, body)
     if not 1 <= len(items) <= APPEND_MAX:
         raise InvalidField(field="body", source="body", reason=f"1 to {APPEND_MAX} commands, not {len(items)}")
     return items
@@ -147,11 +138,11 @@ def items_of(body: bytes) -> Sequence[msgspec.Raw]:
 
 def submission_of(raw: msgspec.Raw, community: str, correlation_id: str | None, traceparent: str | None) -> Submission:
     """Raises: MalformedJson; InvalidField, naming the field of the item."""
-    item = decoded(_item, raw)
+    item = decode_body(_item, raw)
     operation = OPERATIONS.get(item.op)
     if operation is None:
         raise InvalidField(field="op", source="body", reason=f"unknown; known are {', '.join(OPERATIONS)}")
-    command = decoded(DECODERS[item.op], item.body)
+    command = decode_body(DECODERS[item.op], item.body)
     if operation.creates == (item.id is not None):
         reason = "a creation takes its id in the body" if operation.creates else "a step needs one"
         raise InvalidField(field="id", source="body", reason=reason)

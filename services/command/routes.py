@@ -1,7 +1,7 @@
 """One route for every operation of the catalogue: `POST /favours`, `POST /favours/{id}/confirm`, and so on."""
 
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -18,8 +18,8 @@ from ledger.domain.values import refusals
 from ledger.domain.values.aggregate_types import Command, Lapse
 from ledger.log.event_log import AppendUncertain, LogUnavailable
 from services.http.auth import SCOPE
-from services.http.body import body_of, decoded, documenting
-from services.http.conventions import (
+from services.http.body import decode_body, operation_with_body, read_body, success_response
+from services.http.parameters import (
     PREFIX,
     REQUEST_ID,
     TRACEPARENT,
@@ -28,14 +28,13 @@ from services.http.conventions import (
     IfMatch,
     Key,
     Now,
-    address_form,
     address_of,
     community_of,
     etag,
+    if_well_formed,
     key_of,
     operation_id,
     version_of,
-    well_formed,
 )
 from services.http.problems import (
     InvalidField,
@@ -44,9 +43,11 @@ from services.http.problems import (
     NotJson,
     TooLarge,
     Unauthorized,
-    documented,
+    problem_responses,
 )
-from services.http.views import VIEWS, Held, View, view_of
+from services.http.resources import VIEWS, Resource, View, view_of
+
+AnyRequest = Request[Any, Any, Any]
 
 ALWAYS: Final = (
     MalformedJson,
@@ -64,96 +65,100 @@ ALWAYS: Final = (
 
 
 def command_routes(commands: Executor, now: Now) -> list[HTTPRouteHandler]:
+    """Return one route per operation of the catalog."""
     return [
-        (creation if operation.creates else step)(name, operation, commands, now)
+        (creation if operation.creates else step)(OperationRoute(name, operation, commands, now))
         for name, operation in OPERATIONS.items()
     ]
 
 
-def creation(name: str, operation: Operation, commands: Executor, now: Now) -> HTTPRouteHandler:
-    """`POST /favours`: 201 and where it is. A repeat answers as the first time."""
-    decode = msgspec.json.Decoder(operation.command).decode
+class OperationRoute:
+    """What the route of an operation needs: its decoder, the executor, and its documentation."""
+
+    def __init__(self, name: str, operation: Operation, commands: Executor, now: Now) -> None:
+        self.name = name
+        self.operation = operation
+        self._commands = commands
+        self._now = now
+        self._decode = msgspec.json.Decoder(operation.command).decode
+
+    async def execute(
+        self, request: AnyRequest, community: str, aggregate_id: UUID | None, key: str | None, if_match: str | None
+    ) -> tuple[Outcome, View]:
+        """Execute the command in the request's body; return its outcome and the view for its actor."""
+        submission = Submission(
+            community=community,
+            operation=self.name,
+            kind=self.operation.kind.name,
+            command=decode_body(self._decode, await read_body(request)),
+            id=aggregate_id,
+            key=key_of(key),
+            if_match=version_of(if_match),
+            correlation_id=if_well_formed(REQUEST_ID, request.headers.get("x-request-id")),
+            traceparent=if_well_formed(TRACEPARENT, request.headers.get("traceparent")),
+        )
+        outcome = await self._commands.execute(submission)
+        return outcome, view_for(outcome, submission.command, self._now())
+
+    def documented(self, path: str, status: int, *own: type[Exception]) -> Any:
+        """Return the route's decorator, with what its documentation needs."""
+        kind, verb = self.operation.kind, self.name.partition(".")[2]
+        scoped = (NotAModerator,) if self.operation.scope else ()
+        command = self.operation.command
+        return post(
+            f"{PREFIX}/{kind.plural}{path}",
+            name=self.name,
+            operation_id=operation_id(verb, kind.name),
+            opt={SCOPE: self.operation.scope},
+            operation_class=operation_with_body(command),
+            summary=(command.__doc__ or "").partition("\n")[0],
+            description=command.__doc__,
+            status_code=status,
+            tags=[kind.plural],
+            responses=success_response(status, VIEWS[kind.name])
+            | problem_responses(*ALWAYS, *self.operation.refuses, *own, *scoped, commands_refusals.Contended),
+        )
+
+
+def creation(route: OperationRoute) -> HTTPRouteHandler:
+    """`POST /favours`: 201 and its location. A repeat returns what the first request returned."""
 
     async def create(
-        request: Request[Any, Any, Any],
-        community: Community,
-        idempotency_key: Key = None,
-        if_match: IfMatch = None,
+        request: AnyRequest, community: Community, idempotency_key: Key = None, if_match: IfMatch = None
     ) -> Response[Any]:
-        submission = Submission(
-            community=community_of(community),
-            operation=name,
-            kind=operation.kind.name,
-            command=decoded(decode, await body_of(request)),
-            key=key_of(idempotency_key),
-            if_match=version_of(if_match),
-            correlation_id=well_formed(REQUEST_ID, request.headers.get("x-request-id")),
-            traceparent=well_formed(TRACEPARENT, request.headers.get("traceparent")),
-        )
-        outcome = await commands.execute(submission)
+        outcome, view = await route.execute(request, community_of(community), None, idempotency_key, if_match)
         location = f"{request.url.path.rstrip('/')}/{path_id_of(outcome)}"
-        return answer(outcome, submission.command, now(), 201, {"Location": location})
+        return respond(outcome, view, 201, {"Location": location})
 
-    own = (*operation.refuses, refusals.AlreadyExists, commands_refusals.KeyMissing, commands_refusals.VersionMismatch)
-    return described(create, name, operation, f"{PREFIX}/{operation.kind.plural}", 201, own)
+    refused = (refusals.AlreadyExists, commands_refusals.KeyMissing, commands_refusals.VersionMismatch)
+    handler: HTTPRouteHandler = route.documented("", 201, *refused)(create)
+    return handler
 
 
-def step(name: str, operation: Operation, commands: Executor, now: Now) -> HTTPRouteHandler:
-    """`POST /favours/{id}/confirm`: 200 and the resource after it, also when it is already so."""
-    decode = msgspec.json.Decoder(operation.command).decode
+def step(route: OperationRoute) -> HTTPRouteHandler:
+    """`POST /favours/{id}/confirm`: 200 and the resource after it, also if the command changed nothing."""
+    kind = route.operation.kind
 
     async def take(
-        request: Request[Any, Any, Any],
+        request: AnyRequest,
         community: Community,
-        id: AggregateId,  # noqa: A002  The route says so.
+        id: AggregateId,  # noqa: A002  The name in the route.
         idempotency_key: Key = None,
         if_match: IfMatch = None,
     ) -> Response[Any]:
         tenant = community_of(community)
-        submission = Submission(
-            community=tenant,
-            operation=name,
-            kind=operation.kind.name,
-            command=decoded(decode, await body_of(request)),
-            id=address_of(operation.kind.name, tenant, id),
-            key=key_of(idempotency_key),
-            if_match=version_of(if_match),
-            correlation_id=well_formed(REQUEST_ID, request.headers.get("x-request-id")),
-            traceparent=well_formed(TRACEPARENT, request.headers.get("traceparent")),
+        outcome, view = await route.execute(
+            request, tenant, address_of(kind.name, tenant, id), idempotency_key, if_match
         )
-        return answer(await commands.execute(submission), submission.command, now(), 200, {})
+        return respond(outcome, view, 200, {})
 
-    take.__annotations__["id"] = address_form(operation.kind.name)
-    own = (*operation.refuses, refusals.Unknown, refusals.WrongState, commands_refusals.VersionMismatch)
-    verb = name.partition(".")[2]
-    path = f"{PREFIX}/{operation.kind.plural}/{{id:str}}/{verb}"
-    return described(take, name, operation, path, 200, own)
-
-
-def described(
-    handler: Any, name: str, operation: Operation, path: str, status: int, own: tuple[type[Exception], ...]
-) -> HTTPRouteHandler:
-    """The route, with what its documentation needs to know."""
-    kind, _, verb = name.partition(".")
-    handler.__annotations__["return"] = cast("Any", Response)[VIEWS[kind]]
-    return post(
-        path,
-        name=name,
-        operation_id=operation_id(verb, kind),
-        opt={SCOPE: operation.scope},
-        operation_class=documenting(operation.command),
-        summary=(operation.command.__doc__ or "").partition("\n")[0],
-        description=operation.command.__doc__,
-        status_code=status,
-        tags=[operation.kind.plural],
-        responses=documented(*ALWAYS, *own, *([NotAModerator] if operation.scope else []), commands_refusals.Contended),
-    )(handler)
+    path = f"/{{id:str}}/{route.name.partition('.')[2]}"
+    refused = (refusals.Unknown, refusals.WrongState, commands_refusals.VersionMismatch)
+    handler: HTTPRouteHandler = route.documented(path, 200, *refused)(take)
+    return handler
 
 
-def answer(
-    outcome: Outcome, command: Command | Lapse, now: datetime, status: int, headers: dict[str, str]
-) -> Response[Any]:
-    view = view_for(outcome, command, now)
+def respond(outcome: Outcome, view: View, status: int, headers: dict[str, str]) -> Response[Any]:
     headers |= {"Ledger-Position": str(outcome.position), "ETag": etag(view.version)}
     if outcome.how == "replayed":
         headers["Idempotent-Replayed"] = "true"
@@ -161,13 +166,13 @@ def answer(
 
 
 def view_for(outcome: Outcome, command: Command | Lapse, now: datetime) -> View:
-    """What the one who acted may see of it. Who judges a dispute is party to none of it, and sees all."""
+    """Return what the actor may read. A moderator is party to none of the dispute that they judge, and reads all."""
     ref = outcome.ref
-    held = Held(
+    held = Resource(
         kind=ref.kind,
         id=UUID(ref.id),
         version=outcome.version,
-        began=outcome.position,  # Of one that is hidden from the one who acted, their ask is all there is to see.
+        began=outcome.position,  # If the state is hidden from the actor, they read their ask alone.
         position=outcome.position,
         state=outcome.state,
     )
@@ -175,5 +180,5 @@ def view_for(outcome: Outcome, command: Command | Lapse, now: datetime) -> View:
 
 
 def path_id_of(outcome: Outcome) -> str:
-    """What the resource is called in a path."""
+    """Return the id of the resource in a path."""
     return outcome.state.member if isinstance(outcome.state, MemberState) else outcome.ref.id

@@ -12,9 +12,9 @@ from litestar.handlers.base import BaseRouteHandler
 from ledger.runtime.settings import Settings, SettingsError
 from services.http.problems import NotAModerator, Unauthorized
 
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+RouteGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 Scope = Literal["moderate", "confidential"]
-SCOPES: Final[Mapping[str, frozenset[Scope]]] = MappingProxyType(
+KEY_SCOPES: Final[Mapping[str, frozenset[Scope]]] = MappingProxyType(
     {
         "api_key": frozenset[Scope](),
         "moderator_key": frozenset[Scope]({"moderate"}),
@@ -35,14 +35,14 @@ SCOPE: Final = "scope"
 """The key of a route's `opt` that names the scope it needs."""
 
 
-def guard(settings: Settings) -> Guard:
+def authentication(settings: Settings) -> RouteGuard:
     """Let in who knows a key, and remember in the request's state what it may do."""
-    keys = {key.encode(): scopes for name, scopes in SCOPES.items() if (key := getattr(settings, name)) is not None}
+    keys = {key.encode(): scopes for name, scopes in KEY_SCOPES.items() if (key := getattr(settings, name)) is not None}
 
     def guarded(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
         if connection.scope["path"].startswith(OPEN_PATHS):
             return
-        connection.state.scopes = scopes_of(bearer_of(connection), keys) if keys else ALL_SCOPES
+        connection.state.scopes = scopes_of(bearer_token(connection), keys) if keys else ALL_SCOPES
         require_scope(connection, route.opt.get(SCOPE))
 
     return guarded
@@ -59,7 +59,7 @@ def scopes_of(given: bytes, keys: Mapping[bytes, frozenset[Scope]]) -> frozenset
     return found[0]
 
 
-def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> bytes:
+def bearer_token(connection: ASGIConnection[Any, Any, Any, Any]) -> bytes:
     """Raises: Unauthorized, when there is none."""
     scheme, given = [*connection.headers.get("authorization", "").split(None, 1), "", ""][:2]
     if scheme.lower() != "bearer":
@@ -67,7 +67,7 @@ def bearer_of(connection: ASGIConnection[Any, Any, Any, Any]) -> bytes:
     return given.strip().encode()
 
 
-def may(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope) -> bool:
+def has_scope(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope) -> bool:
     return scope in connection.state.scopes
 
 
@@ -76,7 +76,7 @@ def require_scope(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope |
 
     Raises: NotAModerator.
     """
-    if scope is not None and not may(connection, scope):
+    if scope is not None and not has_scope(connection, scope):
         raise NotAModerator
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Litestar, Request
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody
 
 from services.http.problems import InvalidField, MalformedJson, NotJson
@@ -16,7 +18,7 @@ SCHEMAS: Final = "#/components/schemas/{name}"
 T = TypeVar("T")
 
 
-async def body_of(request: Request[Any, Any, Any]) -> bytes:
+async def read_body(request: Request[Any, Any, Any]) -> bytes:
     """Raises: NotJson. A browser's form must not write: it would need nobody's consent to be sent."""
     media_type, _ = request.content_type
     if media_type != MEDIA_TYPE:
@@ -24,7 +26,7 @@ async def body_of(request: Request[Any, Any, Any]) -> bytes:
     return await request.body()
 
 
-def decoded(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Raw) -> T:
+def decode_body(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Raw) -> T:
     """Raises: MalformedJson; InvalidField, naming the field, or `body` itself."""
     try:
         return decode(body)
@@ -37,7 +39,13 @@ def decoded(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Ra
         raise MalformedJson(reason=str(error) if bytes(body) else "a JSON body is required") from None
 
 
-def documenting(form: type[msgspec.Struct]) -> type[Operation]:
+def success_response(status: int, form: type[msgspec.Struct]) -> dict[int, ResponseSpec]:
+    """Return the documentation of a success, for a handler that is made for several forms."""
+    description = HTTPStatus(status).description
+    return {status: ResponseSpec(form, description=description, media_type=MEDIA_TYPE, generate_examples=False)}
+
+
+def operation_with_body(form: type[msgspec.Struct]) -> type[Operation]:
     """The operation class of a route whose body is of this form."""
 
     @dataclass
@@ -49,7 +57,7 @@ def documenting(form: type[msgspec.Struct]) -> type[Operation]:
     return WithBody
 
 
-def document_bodies(app: Litestar, forms: Iterable[type[msgspec.Struct]]) -> None:
+def add_body_schemas(app: Litestar, forms: Iterable[type[msgspec.Struct]]) -> None:
     """Add the schemas of the bodies to the document; they are msgspec's own, which read the bodies too."""
     _, components = msgspec.json.schema_components(forms, ref_template=SCHEMAS)
     app.openapi_schema.components.schemas.update(components)

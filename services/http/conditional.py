@@ -9,7 +9,9 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 TAG_BYTES: Final = 12
 PREFIX: Final = "/v1/"
-KEPT: Final = frozenset({b"ledger-position", b"etag", b"vary", b"link"})  # What a 304 says of the answer it stands for.
+HEADERS_OF_304: Final = frozenset(
+    {b"ledger-position", b"etag", b"vary", b"link"}
+)  # What a 304 says of the answer it stands for.
 
 
 def conditional(app: ASGIApp) -> ASGIApp:
@@ -31,7 +33,7 @@ def conditional(app: ASGIApp) -> ASGIApp:
             if begun:
                 start: Any = begun.pop()
                 if message["type"] == "http.response.body" and not message.get("more_body"):
-                    start, message = told(scope, start, message)
+                    start, message = with_etag(scope, start, message)
                 await send(start)
             await send(message)
 
@@ -40,7 +42,7 @@ def conditional(app: ASGIApp) -> ASGIApp:
     return answered
 
 
-def told(scope: Scope, start: Any, body: Any) -> tuple[Any, Any]:
+def with_etag(scope: Scope, start: Any, body: Any) -> tuple[Any, Any]:
     """The answer with its ETag, or, when the caller has it already, that it is still the same."""
     headers: list[tuple[bytes, bytes]] = list(start["headers"])
     tag = next((value.decode() for name, value in headers if name.lower() == b"etag"), None)
@@ -49,7 +51,7 @@ def told(scope: Scope, start: Any, body: Any) -> tuple[Any, Any]:
         headers.append((b"etag", tag.encode()))
     if not matches(Headers.from_scope(scope).get("if-none-match"), tag):
         return start | {"headers": headers}, body
-    kept = [(name, value) for name, value in headers if name.lower() in KEPT]
+    kept = [(name, value) for name, value in headers if name.lower() in HEADERS_OF_304]
     return start | {"status": 304, "headers": kept}, body | {"body": b""}
 
 

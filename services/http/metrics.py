@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from ledger.runtime.telemetry import REQUEST_SECONDS, REQUESTS
 
 
-def counting(app: ASGIApp) -> ASGIApp:
+def count_requests(app: ASGIApp) -> ASGIApp:
     """ASGI middleware. Raw paths never become labels: they have no end."""
 
     async def counted(scope: Scope, receive: Receive, send: Send) -> None:

@@ -210,41 +210,45 @@ def detail_of(error: Exception, title: str) -> str:
     return f"{title} ({facts})."
 
 
-def answer(error: Exception) -> Response[Any]:
+def problem_response(error: Exception) -> Response[Any]:
     problem = problem_of(error)
     headers = HEADERS.get(problem["status"], {})
     return Response(problem, status_code=problem["status"], media_type=MEDIA_TYPE, headers=headers)
 
 
 def on_known(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    return answer(error)
+    return problem_response(error)
 
 
 def on_unavailable(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     _log.warning("unavailable", code=getattr(error, "code", ""), reason=str(error))
-    return answer(error)
+    return problem_response(error)
 
 
 def on_http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """What Litestar itself found wrong."""
     match error:
         case ValidationException(extra=[{"message": str(message), "key": str(key), "source": source}, *_]):
-            return answer(InvalidField(field=key, source=str(getattr(source, "value", source)), reason=message))
+            return problem_response(
+                InvalidField(field=key, source=str(getattr(source, "value", source)), reason=message)
+            )
         case HTTPException(status_code=404):
-            return unrouted(request, NoSuchRoute())
+            return unrouted_response(request, NoSuchRoute())
         case HTTPException(status_code=405):
-            return unrouted(request, NoSuchMethod(), dict(error.headers or {}))
+            return unrouted_response(request, NoSuchMethod(), dict(error.headers or {}))
         case HTTPException(status_code=413):
-            return answer(TooLarge())
+            return problem_response(TooLarge())
         case HTTPException(detail="client disconnected prematurely"):
-            return answer(MalformedJson(reason=error.detail))
+            return problem_response(MalformedJson(reason=error.detail))
         case _:
             return on_bug(request, error)
 
 
-def unrouted(request: Request[Any, Any, Any], error: Refusal, headers: dict[str, str] | None = None) -> Response[Any]:
+def unrouted_response(
+    request: Request[Any, Any, Any], error: Refusal, headers: dict[str, str] | None = None
+) -> Response[Any]:
     """What reaches no route passes no middleware either: it is counted here. Any method could be made up."""
-    response = answer(error)
+    response = problem_response(error)
     response.headers.update(headers or {})
     method = request.method if request.method in METHODS else "other"
     telemetry.REQUESTS.labels(method, "none", str(response.status_code)).inc()
@@ -253,7 +257,7 @@ def unrouted(request: Request[Any, Any, Any], error: Refusal, headers: dict[str,
 
 def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     _log.error("bug", method=request.method, path=request.url.path, exc_info=error)
-    return answer(Internal())
+    return problem_response(Internal())
 
 
 HANDLERS: Final[dict[int | type[Exception], Any]] = {
@@ -265,7 +269,7 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
 }
 
 
-def documented(*errors: type[Exception]) -> dict[int, ResponseSpec]:
+def problem_responses(*errors: type[Exception]) -> dict[int, ResponseSpec]:
     """For a handler's OpenAPI: the problems it may answer, by status. A mistake of ours may be met anywhere."""
     by_status: dict[int, list[str]] = {}
     for error in (*errors, Internal):

@@ -1,64 +1,63 @@
-"""One aggregate of any kind, as it stands: `GET /favours/{id}` and its like."""
+"""One aggregate of any kind: `GET /favours/{id}`, and the same for the other kinds."""
 
-from typing import Any, cast
+from typing import Any
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from ledger.books.reader import Reader
-from ledger.domain.catalog.kinds import KINDS
+from ledger.domain.catalog.kinds import Kind
 from ledger.domain.values.refusals import NotYours, Unknown
-from services.http.conventions import (
+from services.http.body import success_response
+from services.http.parameters import (
     PREFIX,
     AggregateId,
     Community,
     MinPosition,
     Now,
     Viewer,
-    address_form,
     address_of,
     community_of,
     etag,
     operation_id,
     viewer_of,
 )
-from services.http.problems import documented
-from services.http.views import VIEWS, Held, view_of
-from services.query.shown import ALWAYS, shown
+from services.http.position_header import READ_PROBLEMS, with_position
+from services.http.problems import problem_responses
+from services.http.resources import VIEWS, Resource, view_of
 
 
-def aggregate_route(kind: str, reader: Reader, now: Now) -> HTTPRouteHandler:
+def aggregate_route(kind: Kind, reader: Reader, now: Now) -> HTTPRouteHandler:
+    @get(
+        f"{PREFIX}/{kind.plural}/{{id:str}}",
+        name=f"{kind.name}.show",
+        operation_id=operation_id("get", kind.name),
+        summary=f"One {kind.name}, in its current state.",
+        tags=[kind.plural],
+        responses=success_response(200, VIEWS[kind.name]) | problem_responses(*READ_PROBLEMS, NotYours, Unknown),
+    )
     async def show(
         community: Community,
-        id: AggregateId,  # noqa: A002  The route says so.
+        id: AggregateId,  # noqa: A002  The name in the route.
         viewer: Viewer = None,
         min_position: MinPosition = 0,
     ) -> Response[Any]:
         tenant = community_of(community)
-        aggregate_id = address_of(kind, tenant, id)
-        eyes = viewer_of(viewer) if viewer is not None else None
+        aggregate_id = address_of(kind.name, tenant, id)
+        reader_member = viewer_of(viewer) if viewer is not None else None
         await reader.reach(min_position)
-        position, found = await reader.aggregate(kind, tenant, aggregate_id)
+        position, found = await reader.aggregate(kind.name, tenant, aggregate_id)
         if found is None:
-            raise Unknown(kind=kind, id=id)
-        held = Held(
-            kind=kind,
+            raise Unknown(kind=kind.name, id=id)
+        resource = Resource(
+            kind=kind.name,
             id=aggregate_id,
             version=found.version,
             began=found.began,
             position=found.position,
             state=found.state,
         )
-        view = view_of(held, eyes, now())
-        return shown(view, position, viewer=viewer, asked=min_position, headers={"ETag": etag(view.version)})
+        view = view_of(resource, reader_member, now())
+        return with_position(view, position, viewer=viewer, asked=min_position, headers={"ETag": etag(view.version)})
 
-    show.__annotations__["id"] = address_form(kind)
-    show.__annotations__["return"] = cast("Any", Response)[VIEWS[kind]]
-    return get(
-        f"{PREFIX}/{KINDS[kind].plural}/{{id:str}}",
-        name=f"{kind}.show",
-        operation_id=operation_id("get", kind),
-        summary=f"One {kind}, as it stands.",
-        tags=[KINDS[kind].plural],
-        responses=documented(*ALWAYS, NotYours, Unknown),
-    )(show)
+    return show

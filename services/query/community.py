@@ -11,7 +11,8 @@ from ledger.books.insight import Insight
 from ledger.books.reader import Reader
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.publication import policy_in_force
-from services.http.conventions import (
+from services.http.cursor import cursor_after, member_after_cursor
+from services.http.parameters import (
     LIMIT_DEFAULT,
     PREFIX,
     AggregateId,
@@ -25,9 +26,8 @@ from services.http.conventions import (
     community_of,
     id_of,
 )
-from services.http.cursor import cursor_after, member_after_cursor
-from services.query.clocks import clocks_of
-from services.query.shown import PROBLEMS, shown
+from services.http.position_header import PROBLEMS, with_position
+from services.query.time_axes import time_axes_of
 from services.query.views import (
     BalancesPage,
     PolicyInForce,
@@ -54,23 +54,23 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         position, found = await reader.balances(tenant, after, limit + 1)
         page = [balance_view(balance) for balance in found[:limit]]
         more = cursor_after("balances", tenant, page[-1].member) if len(found) > limit else None
-        return shown(BalancesPage(balances=page, next=more), position)
+        return with_position(BalancesPage(balances=page, next=more), position)
 
     @get(f"{PREFIX}/summary", operation_id="getSummary", tags=["community"], responses=PROBLEMS)
     async def summary(
         community: Community, as_of: AsOf = None, known_at: KnownAt = None, min_position: MinPosition = 0
     ) -> Response[SummaryView]:
         """Totals, the zero-sum proof, and how many of each kind are in each state."""
-        tenant, clocks = community_of(community), clocks_of(as_of, known_at)
+        tenant, clocks = community_of(community), time_axes_of(as_of, known_at)
         await reader.reach(min_position)
         if not clocks.are_now:
             position = await history.known(clocks.known_at)
-            return shown(summary_view(await history.totals(tenant, position, clocks.latest)), position)
+            return with_position(summary_view(await history.totals(tenant, position, clocks.latest)), position)
         position, found = await reader.summary(tenant)
         states = {f"{kind.replace('-', '_')}s": found.states.get(kind, {}) for kind in KINDS}
         states |= {"memberships": states.pop("members"), "policies": states.pop("policys")}
         states["intros"] = without_count_of_declines(states["intros"])
-        return shown(summary_view(found, **states), position)
+        return with_position(summary_view(found, **states), position)
 
     @get(f"{PREFIX}/policy", operation_id="getPolicyInForce", tags=["community"], responses=PROBLEMS)
     async def policy(community: Community, min_position: MinPosition = 0) -> Response[PolicyInForce]:
@@ -80,7 +80,7 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         position, published = await insight.policy(tenant)
         versions = published.versions if published is not None else ()
         scheduled = [version for version in versions if version.starts_at > at]
-        return shown(PolicyInForce(policy=policy_in_force(published, at), scheduled=scheduled), position)
+        return with_position(PolicyInForce(policy=policy_in_force(published, at), scheduled=scheduled), position)
 
     @get(f"{PREFIX}/gatherings/{{id:str}}/yield", operation_id="getYield", tags=["gatherings"], responses=PROBLEMS)
     async def gathering_yield(
@@ -92,7 +92,7 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         tenant, gathering = community_of(community), id_of(id)
         await reader.reach(min_position)
         position, found = await insight.gathering_yield(tenant, gathering)
-        return shown(YieldView(gathering=gathering, **msgspec.structs.asdict(found)), position)
+        return with_position(YieldView(gathering=gathering, **msgspec.structs.asdict(found)), position)
 
     return [balances, summary, policy, gathering_yield]
 

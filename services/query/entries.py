@@ -14,28 +14,19 @@ from ledger.books.reader import Reader
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.dispute.events import DisputeOpened, DisputeUpheld
 from ledger.domain.kinds.dispute.states import DisputedEntry, dispute_id
-from ledger.domain.kinds.intro.states import Closed, Made, Met
 from ledger.domain.posting.rules import RULES, rule_in_words
 from ledger.domain.values.aggregate_types import Event, State, tag_of
 from ledger.domain.values.ids import Instant
 from ledger.domain.values.points import Account
 from ledger.domain.values.refusals import NotYours, Unknown
-from ledger.domain.visibility import CONFIDENTIAL
+from ledger.domain.visibility import EventReader
 from ledger.envelope import AggregateRef
-from services.http.auth import may
-from services.http.conventions import (
-    PREFIX,
-    Community,
-    MinPosition,
-    Viewer,
-    community_of,
-    id_of,
-    viewer_of,
-)
-from services.http.problems import documented
-from services.query.shown import ALWAYS, shown
+from services.http.auth import has_scope
+from services.http.parameters import PREFIX, Community, MinPosition, Viewer, community_of, id_of, viewer_of
+from services.http.position_header import READ_PROBLEMS, with_position
+from services.http.problems import problem_responses
 
-PROBLEMS: Final = documented(*ALWAYS, NotYours, Unknown)
+PROBLEMS: Final = problem_responses(*READ_PROBLEMS, NotYours, Unknown)
 
 EntryId = Annotated[str, PathParameter(description="The id of an event: a UUID.", format="uuid")]
 
@@ -52,7 +43,7 @@ class LegView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     balance_after: int
 
 
-class HappenedView(Struct, frozen=True, kw_only=True):
+class PastEventView(Struct, frozen=True, kw_only=True):
     """An event of the aggregate's life."""
 
     entry: UUID
@@ -82,7 +73,7 @@ class EntryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rule: str
     numbers: dict[str, int]
     legs: list[LegView]
-    history: list[HappenedView]
+    history: list[PastEventView]
     reverses: UUID | None = None
     disputed_by: UUID | None = None
     reversed_by: UUID | None = None
@@ -102,7 +93,7 @@ def entry_route(reader: Reader) -> HTTPRouteHandler:
     ) -> Response[EntryView]:
         """Why the books say so: the rule and its numbers, the event, who said it, and what else happened to it."""
         tenant, event_id = community_of(community), id_of(id)
-        eyes = Eyes(viewer_of(viewer) if viewer is not None else None, confidential=may(request, "confidential"))
+        reading = EventReader(viewer_of(viewer) if viewer is not None else None, has_scope(request, "confidential"))
         await reader.reach(min_position)
         position, happened = await entries.entry(tenant, event_id)
         if happened is None:
@@ -110,15 +101,15 @@ def entry_route(reader: Reader) -> HTTPRouteHandler:
         ref, fact = happened.envelope.ref, happened.envelope.data
         state = await entries.state(ref)
         legs = await entries.legs(happened)
-        if not eyes.may_read(state, tag_of(fact)):
+        if not reading.may_read(state, tag_of(fact)):
             raise Unknown(kind="entry", id=id)
-        if eyes.are_of_party(ref.kind, state):
+        if is_party(reading.member, ref.kind, state):
             life = await entries.life(ref, position)
-        elif eyes.member in [leg.member for leg in legs]:
+        elif reading.member in [leg.member for leg in legs]:
             life = [happened]  # They are owed by it; the rest is not theirs.
         else:
             raise NotYours(role="party")
-        disputed_by, reversed_by = corrections(await entries.life(dispute_of(ref, fact), position))
+        disputed_by, reversed_by = corrections(await entries.life(dispute_ref(ref, fact), position))
         view = EntryView(
             entry=event_id,
             event=tag_of(fact),
@@ -132,42 +123,23 @@ def entry_route(reader: Reader) -> HTTPRouteHandler:
             rule=rule_in_words(fact),
             numbers=numbers_of(fact),
             legs=[LegView(**structs.asdict(leg)) for leg in legs],
-            history=[happened_view(event) for event in life if eyes.may_read(state, tag_of(event.envelope.data))],
+            history=[past_event_view(event) for event in life if reading.may_read(state, tag_of(event.envelope.data))],
             reverses=fact.entry_id if isinstance(fact, DisputeUpheld) and fact.remedy == "reversal" else None,
             disputed_by=disputed_by,
             reversed_by=reversed_by,
-            cloudevent=msgspec.json.decode(happened.body) if eyes.member is None else None,
+            cloudevent=msgspec.json.decode(happened.body) if reading.member is None else None,
         )
-        return shown(view, position, viewer=viewer, asked=min_position)
+        return with_position(view, position, viewer=viewer, asked=min_position)
 
     return show
 
 
-class Eyes(Struct, frozen=True):
-    """Who reads: a member, or a service, whose key may have the confidential scope."""
-
-    member: str | None
-    confidential: bool
-
-    def are_of_party(self, kind: str, state: State) -> bool:
-        """Whether it is theirs to read; what is not private is everybody's."""
-        return self.member is None or not KINDS[kind].private or self.member in KINDS[kind].concerned(state)
-
-    def may_read(self, state: State, event: str) -> bool:
-        """Whether an event of it tells them nothing that they must not know."""
-        if event not in CONFIDENTIAL:
-            return True
-        if self.member is None:
-            return self.confidential
-        return self.member != getattr(state, "asker", None) or getattr(state, "matchmade", False) or was_made(state)
+def is_party(member: str | None, kind: str, state: State) -> bool:
+    """Return whether the reader may read the whole history: a service, a member whom it concerns, or a public kind."""
+    return member is None or not KINDS[kind].private or member in KINDS[kind].concerned(state)
 
 
-def was_made(state: State) -> bool:
-    """Whether the introduction came about: then all have said yes, and everybody in it knows."""
-    return isinstance(state, Made | Met | Closed)
-
-
-def dispute_of(ref: AggregateRef, fact: Event) -> AggregateRef:
+def dispute_ref(ref: AggregateRef, fact: Event) -> AggregateRef:
     """The dispute of this entry, whether there is one or not."""
     return AggregateRef(ref.community, "dispute", str(dispute_id(UUID(ref.id), cast("DisputedEntry", tag_of(fact)))))
 
@@ -193,8 +165,8 @@ def numbers_of(fact: Event) -> dict[str, int]:
     return {name: value for name, value in structs.asdict(fact).items() if type(value) is int}
 
 
-def happened_view(event: Happening) -> HappenedView:
-    return HappenedView(
+def past_event_view(event: Happening) -> PastEventView:
+    return PastEventView(
         entry=UUID(event.envelope.id),
         event=tag_of(event.envelope.data),
         position=event.position,

@@ -12,7 +12,9 @@ from litestar.params import QueryParameter
 from ledger.books.listing import AFTER_ALL, Listed, Listing
 from ledger.books.reader import Order, Reader
 from ledger.domain.catalog.kinds import INTRO, KINDS
-from services.http.conventions import (
+from services.http.body import success_response
+from services.http.cursor import after_cursor, cursor_after, not_of_this_list
+from services.http.parameters import (
     LIMIT_DEFAULT,
     PREFIX,
     Community,
@@ -24,17 +26,16 @@ from services.http.conventions import (
     community_of,
     viewer_of,
 )
-from services.http.cursor import after_cursor, cursor_after, not_of_this_list
-from services.http.views import VIEWS, Held, View, view_of
-from services.query.filters import LISTED, documenting_filters, filters_of
-from services.query.shown import PROBLEMS, shown
+from services.http.position_header import PROBLEMS, with_position
+from services.http.resources import VIEWS, Resource, View, view_of
+from services.query.filters import LISTED_KINDS, filters_of, operation_with_filters
 
 EXAMINED_MAX: Final = 1_000  # In one request, where what a viewer sees of a thing decides whether it is listed.
 
-InOrder = Annotated[Order, QueryParameter(description="Which comes first.")]
+OrderParameter = Annotated[Order, QueryParameter(description="Which comes first.")]
 
 
-def page_of(kind: str) -> type[msgspec.Struct]:
+def page_type(kind: str) -> type[msgspec.Struct]:
     """The form of a page: `FavoursPage` and its like."""
     plural = KINDS[kind].plural
     return msgspec.defstruct(
@@ -52,20 +53,30 @@ def field_of(kind: str) -> str:
     return KINDS[kind].plural.replace("-", "_")
 
 
-PAGES: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType({kind: page_of(kind) for kind in LISTED})
+PAGES: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType({kind: page_type(kind) for kind in LISTED_KINDS})
 
 
 def list_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     listing = Listing(reader)
-    return [list_route(kind, reader, listing, now) for kind in LISTED]
+    return [list_route(kind, reader, listing, now) for kind in LISTED_KINDS]
 
 
 def list_route(kind: str, reader: Reader, listing: Listing, now: Now) -> HTTPRouteHandler:
+    @get(
+        f"{PREFIX}/{KINDS[kind].plural}",
+        name=f"{kind}.list",
+        operation_id="list" + PAGES[kind].__name__.removesuffix("Page"),
+        summary=f"{KINDS[kind].plural.capitalize()}, in the order in which they began.",
+        description=description_of(kind),
+        tags=[KINDS[kind].plural],
+        operation_class=operation_with_filters(kind),
+        responses=success_response(200, PAGES[kind]) | PROBLEMS,
+    )
     async def show(
         request: Request[Any, Any, Any],
         community: Community,
         viewer: Viewer = None,
-        order: InOrder = "oldest",
+        order: OrderParameter = "oldest",
         limit: Limit = LIMIT_DEFAULT,
         cursor: Cursor = None,
         min_position: MinPosition = 0,
@@ -84,25 +95,15 @@ def list_route(kind: str, reader: Reader, listing: Listing, now: Now) -> HTTPRou
         narrowed = msgspec.structs.replace(filters, state=None if seen else filters.state, within=within)
         position, found = await listing.page(tenant, kind, narrowed, order=order, after=after, limit=asked_for)
         at = now()
-        views = [(one.began, view_of(held(kind, one), eyes, at)) for one in found]
+        views = [(one.began, view_of(to_resource(kind, one), eyes, at)) for one in found]
         if seen is not None:
             views = [(began, view) for began, view in views if state_in(view) == seen]
         last = views[limit - 1][0] if len(views) > limit else found[-1].began if len(found) == asked_for else None
         more = cursor_after(query, tenant, str(last)) if last is not None else None
         page = PAGES[kind](**{field_of(kind): [view for _, view in views[:limit]], "next": more})
-        return shown(page, position, viewer=viewer, asked=min_position)
+        return with_position(page, position, viewer=viewer, asked=min_position)
 
-    show.__annotations__["return"] = cast("Any", Response)[PAGES[kind]]
-    return get(
-        f"{PREFIX}/{KINDS[kind].plural}",
-        name=f"{kind}.list",
-        operation_id="list" + PAGES[kind].__name__.removesuffix("Page"),
-        summary=f"{KINDS[kind].plural.capitalize()}, in the order in which they began.",
-        description=description_of(kind),
-        tags=[KINDS[kind].plural],
-        operation_class=documenting_filters(kind),
-        responses=PROBLEMS,
-    )(show)
+    return show
 
 
 def description_of(kind: str) -> str:
@@ -117,8 +118,8 @@ def description_of(kind: str) -> str:
     return text
 
 
-def held(kind: str, one: Listed) -> Held:
-    return Held(kind=kind, id=one.id, version=one.version, began=one.began, position=one.position, state=one.state)
+def to_resource(kind: str, one: Listed) -> Resource:
+    return Resource(kind=kind, id=one.id, version=one.version, began=one.began, position=one.position, state=one.state)
 
 
 def state_in(view: View) -> str:
@@ -127,7 +128,7 @@ def state_in(view: View) -> str:
 
 
 def position_in(after: str) -> int:
-    """Raises: InvalidField. Anybody may make a cursor: it is sealed, and not signed."""
+    """Raises: InvalidField. A client may forge a cursor."""
     if not (after.isascii() and after.isdecimal() and len(after) <= len(str(AFTER_ALL)) and int(after) <= AFTER_ALL):
         raise not_of_this_list()
     return int(after)

@@ -13,7 +13,8 @@ from ledger.domain.kinds.intro.reciprocity_guard import is_riding
 from ledger.domain.kinds.publication import policy_in_force
 from ledger.domain.standing.coach import Coaching, coach
 from ledger.domain.standing.indices import recent_permille, reliability_permille, standing_band
-from services.http.conventions import (
+from services.http.cursor import cursor_after, member_after_cursor
+from services.http.parameters import (
     LIMIT_DEFAULT,
     PREFIX,
     AsOf,
@@ -29,10 +30,9 @@ from services.http.conventions import (
     member_of,
     other_of,
 )
-from services.http.cursor import cursor_after, member_after_cursor
+from services.http.position_header import PERSONAL_PROBLEMS, require_viewer, with_position
 from services.http.problems import InvalidField
-from services.query.clocks import clocks_of
-from services.query.shown import PERSONAL, only_for, shown
+from services.query.time_axes import time_axes_of
 from services.query.views import (
     BalanceView,
     MatchesView,
@@ -58,7 +58,12 @@ def member_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
 def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
     history = History(reader)
 
-    @get(f"{PREFIX}/members/{{member:str}}/balance", operation_id="getBalance", tags=["members"], responses=PERSONAL)
+    @get(
+        f"{PREFIX}/members/{{member:str}}/balance",
+        operation_id="getBalance",
+        tags=["members"],
+        responses=PERSONAL_PROBLEMS,
+    )
     async def balance(
         community: Community,
         member: Member,
@@ -69,19 +74,24 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         min_position: MinPosition = 0,
     ) -> Response[BalanceView]:
         """A member's accounts, gross tallies and reciprocity. One who is in no entry has zeros."""
-        tenant, whose, clocks = community_of(community), member_of(member), clocks_of(as_of, known_at)
-        only_for(viewer, whose)
+        tenant, whose, clocks = community_of(community), member_of(member), time_axes_of(as_of, known_at)
+        require_viewer(viewer, whose)
         await reader.reach(min_position)
         if clocks.are_now and not explain:
             position, found = await reader.balance(tenant, whose)
-            return shown(balance_view(found), position, viewer=viewer, asked=min_position)
+            return with_position(balance_view(found), position, viewer=viewer, asked=min_position)
         holder, position = Holder(tenant, whose), await history.known(clocks.known_at)
         (sums,) = await history.sums(holder, position, [clocks.end])
         parts = await history.parts(holder, position, clocks.latest) if explain else None
         view = past_balance_view(whose, sums, explanation_view(*parts) if parts else None)
-        return shown(view, position, viewer=viewer, asked=min_position)
+        return with_position(view, position, viewer=viewer, asked=min_position)
 
-    @get(f"{PREFIX}/members/{{member:str}}/pairs", operation_id="listPairs", tags=["members"], responses=PERSONAL)
+    @get(
+        f"{PREFIX}/members/{{member:str}}/pairs",
+        operation_id="listPairs",
+        tags=["members"],
+        responses=PERSONAL_PROBLEMS,
+    )
     async def pairs(
         community: Community,
         member: Member,
@@ -92,20 +102,20 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
     ) -> Response[PairsPage]:
         """Everybody the member knows or has exchanged something with."""
         tenant, whose = community_of(community), member_of(member)
-        only_for(viewer, whose)
+        require_viewer(viewer, whose)
         query = f"pairs {whose}"
         after = member_after_cursor(cursor, query, tenant)
         await reader.reach(min_position)
         position, found = await reader.pairs(tenant, whose, after, limit + 1)
         page = [pair_view(whose, tally) for tally in found[:limit]]
         more = cursor_after(query, tenant, page[-1].other) if len(found) > limit else None
-        return shown(PairsPage(pairs=page, next=more), position, viewer=viewer, asked=min_position)
+        return with_position(PairsPage(pairs=page, next=more), position, viewer=viewer, asked=min_position)
 
     @get(
         f"{PREFIX}/members/{{member:str}}/pairs/{{other:str}}",
         operation_id="getPair",
         tags=["members"],
-        responses=PERSONAL,
+        responses=PERSONAL_PROBLEMS,
     )
     async def pair(
         community: Community,
@@ -118,16 +128,16 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
     ) -> Response[PairView]:
         """What two members have done for each other, as the first one sees it."""
         tenant, whose, others = community_of(community), member_of(member), other_of(other)
-        clocks = clocks_of(as_of, known_at)
-        only_for(viewer, whose, others)
+        clocks = time_axes_of(as_of, known_at)
+        require_viewer(viewer, whose, others)
         await reader.reach(min_position)
         if not clocks.are_now:
             position = await history.known(clocks.known_at)
             (sums,) = await history.sums(Holder(tenant, whose, others), position, [clocks.end])
             view = PairView(member=whose, other=others, given=sums.given, received=sums.received)
-            return shown(view, position, viewer=viewer, asked=min_position)
+            return with_position(view, position, viewer=viewer, asked=min_position)
         position, tally = await reader.pair(tenant, whose, others)
-        return shown(pair_view(whose, tally), position, viewer=viewer, asked=min_position)
+        return with_position(pair_view(whose, tally), position, viewer=viewer, asked=min_position)
 
     return [balance, pairs, pair]
 
@@ -135,13 +145,18 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
 def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     insight = Insight(reader)
 
-    @get(f"{PREFIX}/members/{{member:str}}/standing", operation_id="getStanding", tags=["members"], responses=PERSONAL)
+    @get(
+        f"{PREFIX}/members/{{member:str}}/standing",
+        operation_id="getStanding",
+        tags=["members"],
+        responses=PERSONAL_PROBLEMS,
+    )
     async def standing(
         community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
     ) -> Response[StandingView]:
         """How a member stands: index, recent standing, reliability, band and credit limit."""
         tenant, whose, at = community_of(community), member_of(member), now()
-        only_for(viewer, whose)
+        require_viewer(viewer, whose)
         await reader.reach(min_position)
         _, published = await insight.policy(tenant)
         policy = policy_in_force(published, at)
@@ -156,9 +171,11 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
             policy=policy,
         )
         view = standing_view(found, word, recent, reliability_permille(found.kept, found.broken))
-        return shown(view, position, viewer=viewer, asked=min_position)
+        return with_position(view, position, viewer=viewer, asked=min_position)
 
-    @get(f"{PREFIX}/members/{{member:str}}/coach", operation_id="getCoach", tags=["members"], responses=PERSONAL)
+    @get(
+        f"{PREFIX}/members/{{member:str}}/coach", operation_id="getCoach", tags=["members"], responses=PERSONAL_PROBLEMS
+    )
     async def coaching(
         community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
     ) -> Response[Coaching]:
@@ -166,22 +183,27 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         tenant, whose, at = community_of(community), member_of(member), now()
         if viewer is None:
             raise InvalidField(field="viewer", source="query", reason="the coach speaks to the member alone")
-        only_for(viewer, whose)
+        require_viewer(viewer, whose)
         await reader.reach(min_position)
         _, published = await insight.policy(tenant)
         position, asks = await insight.asks(tenant, whose)
         view = coach(asks, at, policy_in_force(published, at))
-        return shown(view, position, viewer=viewer, asked=min_position)
+        return with_position(view, position, viewer=viewer, asked=min_position)
 
-    @get(f"{PREFIX}/members/{{member:str}}/matches", operation_id="listMatches", tags=["members"], responses=PERSONAL)
+    @get(
+        f"{PREFIX}/members/{{member:str}}/matches",
+        operation_id="listMatches",
+        tags=["members"],
+        responses=PERSONAL_PROBLEMS,
+    )
     async def matches(
         community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
     ) -> Response[MatchesView]:
         """Who offers what the member wants, nearest first; whoever could introduce them is named."""
         tenant, whose = community_of(community), member_of(member)
-        only_for(viewer, whose)
+        require_viewer(viewer, whose)
         await reader.reach(min_position)
         position, found = await insight.matches(tenant, whose)
-        return shown(MatchesView(member=whose, matches=found), position, viewer=viewer, asked=min_position)
+        return with_position(MatchesView(member=whose, matches=found), position, viewer=viewer, asked=min_position)
 
     return [standing, coaching, matches]

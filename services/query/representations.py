@@ -11,21 +11,20 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from litestar import Request
 from litestar.datastructures import URL
-from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Schema
+from litestar.openapi.spec import OpenAPIMediaType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from ledger.books.reader import Order
 from ledger.domain.values.refusals import NotYours
-from services.http.problems import NotAcceptable, documented
-from services.query.examples import STATEMENT
-from services.query.shown import ALWAYS
+from services.http.position_header import READ_PROBLEMS
+from services.http.problems import NotAcceptable, problem_responses
 from services.query.views import StatementView
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
 NDJSON: Final = "application/x-ndjson"
-FORMS: Final = (JSON, CSV, NDJSON)
-PROBLEMS: Final = documented(*ALWAYS, NotYours, NotAcceptable)
+MEDIA_TYPES: Final = (JSON, CSV, NDJSON)
+PROBLEMS: Final = problem_responses(*READ_PROBLEMS, NotYours, NotAcceptable)
 Row = dict[str, Any]
 COLUMNS: Final[tuple[str, ...]] = (
     "row",
@@ -43,25 +42,23 @@ COLUMNS: Final[tuple[str, ...]] = (
 )
 
 
-def form_of(request: Request[Any, Any, Any]) -> str:
+def accepted_media_type(request: Request[Any, Any, Any]) -> str:
     """Raises: NotAcceptable."""
-    form = request.accept.best_match(list(FORMS))
+    form = request.accept.best_match(list(MEDIA_TYPES))
     if form is None:
-        raise NotAcceptable(accept=request.headers.get("accept"), offered=list(FORMS))
+        raise NotAcceptable(accept=request.headers.get("accept"), offered=list(MEDIA_TYPES))
     return form
 
 
-def as_accepted(
-    form: str, view: StatementView, order: Order, url: URL, *, is_first: bool
-) -> tuple[Any, dict[str, str]]:
-    """The page in one of `FORMS`, and the headers that go with it: `Link` (RFC 8288) says where the next one is."""
+def represent(form: str, view: StatementView, order: Order, url: URL, *, is_first: bool) -> tuple[Any, dict[str, str]]:
+    """Return the page in one of `MEDIA_TYPES`, and its headers. `Link` (RFC 8288) leads to the next page."""
     headers = {"Vary": "Accept"}
     if view.next is not None:
         query = urlencode(dict(parse_qsl(url.query)) | {"cursor": view.next})
         headers["Link"] = f'<{url.path}?{query}>; rel="next"'
     if form == JSON:
         return view, headers
-    return WRITTEN[form](rows_of(view, order, is_first=is_first)), headers
+    return WRITERS[form](rows_of(view, order, is_first=is_first)), headers
 
 
 def rows_of(view: StatementView, order: Order, *, is_first: bool) -> Iterator[Row]:
@@ -90,19 +87,18 @@ def as_ndjson(rows: Iterator[Row]) -> bytes:
     return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
-WRITTEN: Final[Mapping[str, Callable[[Iterator[Row]], bytes]]] = MappingProxyType({CSV: as_csv, NDJSON: as_ndjson})
+WRITERS: Final[Mapping[str, Callable[[Iterator[Row]], bytes]]] = MappingProxyType({CSV: as_csv, NDJSON: as_ndjson})
 
 
 @dataclass
-class InForms(Operation):
-    """The operation class of a route that answers in all of `FORMS`."""
+class OperationInAllForms(Operation):
+    """The operation class of a route that answers in all of `MEDIA_TYPES`."""
 
     def __post_init__(self) -> None:
         answer: Any = (self.responses or {})["200"]
         answer.content |= {
             form: OpenAPIMediaType(
                 schema=Schema(type=OpenAPIType.STRING),
-                examples={"example": Example(value=write(rows_of(STATEMENT, "oldest", is_first=True)).decode())},
             )
-            for form, write in WRITTEN.items()
+            for form in WRITERS
         }

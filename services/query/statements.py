@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from ledger.books.history import FIRST, LAST, History, Holder, Line, Place, Sums, by
 from ledger.books.reader import Order, Reader
-from services.http.conventions import (
+from services.http.cursor import after_cursor, cursor_after, not_of_this_list
+from services.http.parameters import (
     LIMIT_DEFAULT,
     PREFIX,
     AsOf,
@@ -31,15 +32,16 @@ from services.http.conventions import (
     member_of,
     other_of,
 )
-from services.http.cursor import after_cursor, cursor_after, not_of_this_list
+from services.http.position_header import require_viewer, with_position
 from services.http.problems import InvalidField
-from services.query.representations import PROBLEMS, InForms, as_accepted, form_of
-from services.query.shown import only_for, shown
+from services.query.representations import PROBLEMS, OperationInAllForms, accepted_media_type, represent
 from services.query.views import StatementLine, StatementView, accounts_view
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
-WRITTEN: Final = re.compile(r"([0-9]{1,16}) ([0-9]{1,18}) ([0-9]{1,4}) ([0-9]{1,18})")  # Of times up to the year 2286.
+ENCODED_PLACE: Final = re.compile(
+    r"([0-9]{1,16}) ([0-9]{1,18}) ([0-9]{1,4}) ([0-9]{1,18})"
+)  # Of times up to the year 2286.
 
 From = Annotated[
     str | None,
@@ -51,10 +53,10 @@ To = Annotated[
     str | None,
     QueryParameter(description="What happened before then. RFC 3339, with its offset from UTC.", format="date-time"),
 ]
-InOrder = Annotated[Order, QueryParameter(description="By when it happened: oldest or newest first.")]
+OrderParameter = Annotated[Order, QueryParameter(description="By when it happened: oldest or newest first.")]
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class StatementQuery(Struct, frozen=True, kw_only=True):
     """A page of a statement: of what happened from `start` on and before `end`, as it was known at a time."""
 
     start: Place
@@ -68,28 +70,28 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     def query(self, holder: Holder) -> str:
         """What all pages of this statement have in common."""
-        period = f"{self.start.happened_at} {written(self.end, 0)} {self.known_at} {self.order}"
+        period = f"{self.start.happened_at} {encode_place(self.end, 0)} {self.known_at} {self.order}"
         return f"statement {holder.member} {holder.other} {period} {self.viewer}"
 
 
-def asked_of(
+def statement_query(
     from_: From = None,
     to: To = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
-    order: InOrder = "oldest",
+    order: OrderParameter = "oldest",
     viewer: Viewer = None,
     min_position: MinPosition = 0,
     limit: Limit = LIMIT_DEFAULT,
     cursor: Cursor = None,
-) -> Asked:
+) -> StatementQuery:
     """Raises: InvalidField, also when the period ends before it begins."""
     since, before, until = instant_of(from_, "from"), instant_of(to, "to"), instant_of(as_of, "as_of")
-    start = kept(FIRST if since is None else Place(since))
-    end = kept(min(LAST if before is None else Place(before), LAST if until is None else by(until)))
+    start = clamp(FIRST if since is None else Place(since))
+    end = clamp(min(LAST if before is None else Place(before), LAST if until is None else by(until)))
     if end < start:
         raise InvalidField(field="from", source="query", reason="is after the end of the period")
-    return Asked(
+    return StatementQuery(
         start=start,
         end=end,
         known_at=instant_of(known_at, "known_at"),
@@ -101,25 +103,25 @@ def asked_of(
     )
 
 
-def kept(place: Place) -> Place:
+def clamp(place: Place) -> Place:
     """The place, or the end of time next to it: beyond these the books keep nothing."""
     return min(max(place, FIRST), LAST)
 
 
 def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
     history = History(reader)
-    asking = {"asked": Provide(asked_of, sync_to_thread=False)}
+    asking = {"asked": Provide(statement_query, sync_to_thread=False)}
 
     @get(
         f"{PREFIX}/members/{{member:str}}/statement",
         operation_id="getStatement",
-        operation_class=InForms,
+        operation_class=OperationInAllForms,
         tags=["members"],
         responses=PROBLEMS,
         dependencies=asking,
     )
     async def statement(
-        request: Request[Any, Any, Any], community: Community, member: Member, asked: NamedDependency[Asked]
+        request: Request[Any, Any, Any], community: Community, member: Member, asked: NamedDependency[StatementQuery]
     ) -> Response[StatementView]:
         """A member's statement of a period: opening balance, what was posted, closing balance.
 
@@ -130,7 +132,7 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
     @get(
         f"{PREFIX}/members/{{member:str}}/pairs/{{other:str}}/statement",
         operation_id="getPairStatement",
-        operation_class=InForms,
+        operation_class=OperationInAllForms,
         tags=["members"],
         responses=PROBLEMS,
         dependencies=asking,
@@ -140,7 +142,7 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
         community: Community,
         member: Member,
         other: Member,
-        asked: NamedDependency[Asked],
+        asked: NamedDependency[StatementQuery],
     ) -> Response[StatementView]:
         """What was posted between two members in a period, as the first one sees it.
 
@@ -148,11 +150,11 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
         """
         return await told(request, Holder(community_of(community), member_of(member), other_of(other)), asked)
 
-    async def told(request: Request[Any, Any, Any], holder: Holder, asked: Asked) -> Response[Any]:
-        form = form_of(request)
-        only_for(asked.viewer, holder.member, *([holder.other] if holder.other else []))
+    async def told(request: Request[Any, Any, Any], holder: Holder, asked: StatementQuery) -> Response[Any]:
+        form = accepted_media_type(request)
+        require_viewer(asked.viewer, holder.member, *([holder.other] if holder.other else []))
         query = asked.query(holder)
-        turn, pinned = read(after_cursor(asked.cursor, query, holder.community))
+        turn, pinned = decode_place(after_cursor(asked.cursor, query, holder.community))
         begin, stop = asked.start, asked.end
         if turn is not None and asked.order == "oldest":
             begin = turn.after()
@@ -168,7 +170,7 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
         if len(lines) > asked.limit:
             # A member is told no position that others move: up to their own last posting, it is the same statement.
             pin = known if asked.viewer is None else await history.last(holder, known)
-            following = cursor_after(query, holder.community, written(page[-1].place, pin))
+            following = cursor_after(query, holder.community, encode_place(page[-1].place, pin))
         view = StatementView(
             member=holder.member,
             other=holder.other,
@@ -177,8 +179,10 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
             closing=accounts_view(closing),
             next=following,
         )
-        content, headers = as_accepted(form, view, asked.order, request.url, is_first=asked.cursor is None)
-        return shown(content, known, viewer=asked.viewer, asked=asked.min_position, headers=headers, media_type=form)
+        content, headers = represent(form, view, asked.order, request.url, is_first=asked.cursor is None)
+        return with_position(
+            content, known, viewer=asked.viewer, asked=asked.min_position, headers=headers, media_type=form
+        )
 
     return [statement, pair_statement]
 
@@ -208,19 +212,19 @@ def line_views(community: str, lines: list[Line], at_turn: Sums, order: Order) -
     return views
 
 
-def written(place: Place, known: int) -> str:
+def encode_place(place: Place, known: int) -> str:
     """A place, and the position up to which everything is known, for a cursor."""
     return f"{(place.happened_at - EPOCH) // MICROSECOND} {place.position} {place.leg} {known}"
 
 
-def read(after: str) -> tuple[Place | None, int]:
-    """What `written` wrote; nothing and 0, without a cursor.
+def decode_place(after: str) -> tuple[Place | None, int]:
+    """What `encode_place` wrote; nothing and 0, without a cursor.
 
-    Raises: InvalidField. Anybody may make a cursor: it is sealed, and not signed.
+    Raises: InvalidField. A client may forge a cursor.
     """
     if not after:
         return None, 0
-    match = WRITTEN.fullmatch(after)
+    match = ENCODED_PLACE.fullmatch(after)
     if match is None:
         raise not_of_this_list()
     microseconds, position, leg, known = map(int, match.groups())

@@ -17,7 +17,7 @@ from deploy import serving
 from deploy.embedded import HOST, free_port
 from ledger.domain.kinds.member import JoinMember, SetWants, membership_id
 from ledger.runtime.settings import Settings
-from services.query import hub
+from services.feed import hub
 from tests.books.telling import submission
 from tests.deploy.conftest import CommandLine, Started
 from tests.services.caller import until

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ledger.runtime.settings import MORE_THAN_API_KEY, PREFIX, Settings, SettingsError, settings_from
-from services.http.auth import SCOPES
+from services.http.auth import KEY_SCOPES
 
 ALL = {
     "LEDGER_POSTGRES_DSN": "postgresql://books.example/ledger",
@@ -145,9 +145,9 @@ def test_one_key_for_two_things_that_take_one_each_is_refused() -> None:
 
 
 def test_every_key_has_its_scopes() -> None:
-    assert SCOPES.keys() == {name for name in Settings.__struct_fields__ if name.endswith("_key")}
-    assert SCOPES.keys() - {"api_key"} == MORE_THAN_API_KEY.keys()
-    assert not SCOPES["api_key"]
+    assert KEY_SCOPES.keys() == {name for name in Settings.__struct_fields__ if name.endswith("_key")}
+    assert KEY_SCOPES.keys() - {"api_key"} == MORE_THAN_API_KEY.keys()
+    assert not KEY_SCOPES["api_key"]
 
 
 def test_a_schema_whose_name_ends_in_a_line_break_is_refused() -> None:

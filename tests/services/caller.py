@@ -11,8 +11,8 @@ from uuid import uuid4
 import httpx
 
 from ledger.runtime.settings import Settings
-from services.app import Part, application, utc_now
-from services.http.conventions import Now
+from services.app import ServicePart, application, utc_now
+from services.http.parameters import Now
 from services.http.problems import MEDIA_TYPE
 
 BASE_URL: Final = "http://127.0.0.1"
@@ -40,9 +40,9 @@ async def until(holds: Callable[[], Awaitable[bool]], wait_s: float = 20) -> Non
 
 
 @asynccontextmanager
-async def started(part: Part, settings: Settings, now: Now = utc_now) -> AsyncGenerator[httpx.AsyncClient]:
+async def started(part: ServicePart, settings: Settings, now: Now = utc_now) -> AsyncGenerator[httpx.AsyncClient]:
     """The application from its start to its end, whether or not its servers answer."""
-    app = application(part, settings, now)
+    app = application(part, settings, now=now).asgi
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's word for the same callable.
     headers = {"Content-Type": "application/json"}  # Also of a body that is none.
     async with (
@@ -53,7 +53,7 @@ async def started(part: Part, settings: Settings, now: Now = utc_now) -> AsyncGe
 
 
 @asynccontextmanager
-async def serving(part: Part, settings: Settings, now: Now = utc_now) -> AsyncGenerator[httpx.AsyncClient]:
+async def serving(part: ServicePart, settings: Settings, now: Now = utc_now) -> AsyncGenerator[httpx.AsyncClient]:
     """The application, from the moment it says that it is ready."""
     async with started(part, settings, now) as client:
 

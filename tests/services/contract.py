@@ -9,16 +9,15 @@ import msgspec
 from jsonschema import Draft202012Validator
 
 from ledger.runtime.settings import Settings
-from services.app import Part, application
-from services.http.docs import document_of
-from services.http.openapi import HEADERS
+from services.app import ServicePart, application
+from services.docs.openapi import HEADERS
 
 
 class Contract:
     """What the documentation promises, and how often it was broken."""
 
-    def __init__(self, part: Part = "all") -> None:
-        made = document_of(application(part, Settings()))
+    def __init__(self, part: ServicePart = "all") -> None:
+        made = application(part, Settings()).openapi()
         self.document: Mapping[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
         self.broken: set[str] = set()
         self._operations = [

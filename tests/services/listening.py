@@ -13,7 +13,7 @@ import msgspec
 from deploy.embedded import HOST, free_port
 from deploy.serving import serve
 from ledger.runtime.settings import Settings
-from services.app import Part, application
+from services.app import ServicePart, application
 from tests.services.caller import until
 
 WITHIN_S: Final = 20.0
@@ -223,7 +223,7 @@ class Server:
 
 
 @asynccontextmanager
-async def served(settings: Settings, part: Part = "query") -> AsyncGenerator[Server]:
+async def served(settings: Settings, part: ServicePart = "query") -> AsyncGenerator[Server]:
     """The application behind a real server, in this process."""
     port = free_port()
     serving = asyncio.create_task(serve(application(part, settings), HOST, port))

@@ -18,8 +18,8 @@ from ledger.log.message import SNAPSHOT_HEADER, subject_of
 from ledger.log.snapshot import Snapshot
 from ledger.log.stream import STREAM, stream_definition
 from ledger.runtime.settings import Settings
-from services.app import Part, application
-from services.http.asyncapi import document
+from services.app import ServicePart, application
+from services.docs.asyncapi import document
 from tests.log.story import GOLDEN, GROWN
 from tests.services.caller import BASE_URL
 
@@ -80,8 +80,8 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize("part", ["command", "query"])
-async def test_both_services_show_it_to_everybody(part: Part) -> None:
-    app = application(part, Settings(api_key="a key of sixteen or more"))
+async def test_both_services_show_it_to_everybody(part: ServicePart) -> None:
+    app = application(part, Settings(api_key="a key of sixteen or more")).asgi
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's word for the same callable.
     async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
         answer = await client.get("/asyncapi.json")

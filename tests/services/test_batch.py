@@ -12,7 +12,7 @@ import pytest
 from ledger.domain.catalog.operations import OPERATIONS
 from ledger.log.event_log import APPEND_MAX
 from ledger.log.jetstream import JetStreamLog
-from services.http.conventions import BODY_MAX_BYTES
+from services.http.parameters import BODY_MAX_BYTES
 from tests.services.caller import Caller, refused
 from tests.services.lives import ASK, CLAIM, DISPUTE, FAVOUR, INTRO, LIVES, REFERRAL, Request, by, lived, told
 from tests.services.wrong import NOBODY

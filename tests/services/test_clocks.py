@@ -19,8 +19,8 @@ from deploy.embedded import EmbeddedPostgres
 from ledger.books.schema import migrate
 from ledger.domain.kinds.favour import RecordFavour
 from ledger.runtime.settings import Settings
-from services.http.cursor import SEAL_BYTES, cursor_after
-from services.query.representations import COLUMNS, CSV, FORMS, JSON, NDJSON
+from services.http.cursor import cursor_after
+from services.query.representations import COLUMNS, CSV, JSON, MEDIA_TYPES, NDJSON
 from tests.books.shown import Books
 from tests.books.telling import ACME, CAST, NOW, Chronicle, RandomHistory, number
 from tests.services.caller import Caller, refused, started
@@ -316,23 +316,29 @@ async def test_accept_chooses(past: Past, accept: str, form: str) -> None:
 
 async def test_what_is_not_offered_is_said_to_be_not(past: Past) -> None:
     answer = await accepting(past.caller, "application/pdf", "/members/bob/statement")
-    refused(answer, 406, "not_acceptable", accept="application/pdf", offered=list(FORMS))
+    refused(answer, 406, "not_acceptable", accept="application/pdf", offered=list(MEDIA_TYPES))
 
 
 # Cursors
 
 
-async def test_a_cursor_that_was_tampered_with_is_refused(past: Past) -> None:
+async def test_a_corrupt_cursor_is_refused_or_reads_the_same_statement(past: Past) -> None:
     first = await read(past.caller, "/members/bob/statement", limit=1)
     cursor = first["next"]
+    statuses: set[int] = set()
     for place, letter in enumerate(cursor):
-        tampered = cursor[:place] + ("A" if letter != "A" else "B") + cursor[place + 1 :]
-        answer = await past.caller.get("/members/bob/statement", limit=1, cursor=tampered)
-        if answer.status_code == 200:  # The last letter may carry bits that mean nothing.
-            assert place == len(cursor) - 1
-            assert answer.json() == await read(past.caller, "/members/bob/statement", limit=1, cursor=cursor)
-        else:
-            refused(answer, 400, "invalid_field", field="cursor")
+        corrupt = cursor[:place] + ("A" if letter != "A" else "B") + cursor[place + 1 :]
+        answer = await past.caller.get("/members/bob/statement", limit=1, cursor=corrupt)
+        statuses.add(answer.status_code)
+        match answer.status_code:
+            case 200:
+                assert answer.json()["member"] == "bob"
+                assert len(answer.json()["lines"]) <= 1
+            case 503:  # It names a position that the books have yet to reach.
+                refused(answer, 503, "books_behind")
+            case _:
+                refused(answer, 400, "invalid_field", field="cursor")
+    assert 400 in statuses
 
 
 @pytest.mark.parametrize(
@@ -365,9 +371,9 @@ async def test_a_cursor_is_good_for_its_own_statement_alone(past: Past, path: st
 async def test_a_cursor_that_somebody_has_sealed_says_nothing_that_a_statement_cannot_begin_with(
     past: Past, after: str
 ) -> None:
-    """The seal is no secret: what is under it is looked at."""
+    """A client may forge a cursor, so its content is checked."""
     made = (await read(past.caller, "/members/bob/statement", limit=1))["next"]
-    whole = base64.urlsafe_b64decode(made + "=" * (-len(made) % 4))[SEAL_BYTES:]
+    whole = base64.urlsafe_b64decode(made + "=" * (-len(made) % 4))
     _, query, community, _ = msgspec.json.decode(whole)
     answer = await past.caller.get("/members/bob/statement", limit=1, cursor=cursor_after(query, community, after))
     if after:

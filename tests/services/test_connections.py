@@ -6,23 +6,23 @@ from contextlib import ExitStack
 
 import pytest
 
-from services.http.deadline import Deadline
-from services.http.event_stream import Streams
+from services.feed.event_stream import StreamSlots
+from services.feed.resettable_timer import ResettableTimer
 from services.http.problems import TooManyStreams
 from services.http.sockets import address_of, hang_up, port_and_peer
 
 
 async def test_a_deadline_that_is_moved_on_does_not_pass_and_passes_once_it_is_not() -> None:
     passed = asyncio.Event()
-    deadline = Deadline(passed.set)
+    timer = ResettableTimer(passed.set)
     loop = asyncio.get_running_loop()
     until = loop.time() + 0.3
     while loop.time() < until:
-        deadline.move(0.2)
+        timer.reset(0.2)
         await asyncio.sleep(0)
     assert not passed.is_set()
     moved_at = loop.time()
-    deadline.move(0.2)
+    timer.reset(0.2)
     async with asyncio.timeout(5):
         await passed.wait()
     assert loop.time() - moved_at >= 0.19
@@ -30,17 +30,17 @@ async def test_a_deadline_that_is_moved_on_does_not_pass_and_passes_once_it_is_n
 
 async def test_a_deadline_that_is_lifted_does_not_pass_and_may_be_set_again() -> None:
     passed: list[int] = []
-    deadline = Deadline(lambda: passed.append(1))
-    deadline.move(0.01)
-    deadline.lift()
+    timer = ResettableTimer(lambda: passed.append(1))
+    timer.reset(0.01)
+    timer.stop()
     await asyncio.sleep(0.05)
     assert passed == []
-    deadline.move(0.01)
+    timer.reset(0.01)
     await asyncio.sleep(0.05)
     assert passed == [1]
-    deadline.move(0.01)
-    deadline.close()
-    deadline.close()
+    timer.reset(0.01)
+    timer.close()
+    timer.close()
     await asyncio.sleep(0.05)
     assert passed == [1]
 
@@ -85,10 +85,10 @@ def test_the_server_may_say_ports_as_text_and_as_numbers() -> None:
 
 
 def test_a_place_is_given_back_however_the_wait_ends() -> None:
-    streams = Streams(1, asyncio.Event())
-    with pytest.raises(ZeroDivisionError), streams.taken():
+    slots = StreamSlots(1, asyncio.Event())
+    with pytest.raises(ZeroDivisionError), slots.slot():
         raise ZeroDivisionError
-    with streams.taken(), pytest.raises(TooManyStreams):
-        streams.take()
-    with streams.taken():
+    with slots.slot(), pytest.raises(TooManyStreams):
+        slots.acquire()
+    with slots.slot():
         pass

@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.catalog.operations import OPERATIONS
-from services.http.views import VIEWS
-from services.query.filters import LISTED, NAMES, STATES
+from services.http.resources import VIEWS
+from services.query.filters import FILTER_NAMES, LISTED_KINDS, STATES
 from tests.services.caller import Caller
 from tests.services.contract import Contract
 from tests.services.lives import ASK, FAVOUR, HOLD, LIVES, THANKS, address_in, by, lived, told
@@ -157,7 +157,11 @@ async def test_every_answer_is_of_the_form_that_is_documented(
         *("/balances", "/summary", "/policy", f"/gatherings/{gathering}/yield", "/members/ada/pairs/bob"),
         *(f"/members/{who}/{what}?viewer={who}" for who in ("ada", "ann", "cas") for what in PERSONAL),
         *(f"/intros/{asked['id']}?viewer={who}" for who in ("ann", "cas", "tom", "eve")),
-        *(f"/{KINDS[kind].plural}?limit=2{order}" for kind in LISTED for order in ("", "&order=newest&viewer=ann")),
+        *(
+            f"/{KINDS[kind].plural}?limit=2{order}"
+            for kind in LISTED_KINDS
+            for order in ("", "&order=newest&viewer=ann")
+        ),
     ):
         answer = await ledger.client.get(ledger.path(path))
         assert answer.status_code in {200, 403}, path
@@ -180,13 +184,13 @@ async def test_every_request_that_is_carried_out_is_of_the_form_that_is_document
     assert sorted(broken) == []
 
 
-@pytest.mark.parametrize("kind", LISTED)
+@pytest.mark.parametrize("kind", LISTED_KINDS)
 def test_a_list_says_by_what_it_can_be_narrowed_and_to_what(document: Mapping[str, Any], kind: str) -> None:
     operation = document["paths"][f"/v1/communities/{{community}}/{KINDS[kind].plural}"]["get"]
     assert operation["operationId"] == "list" + "".join(word.capitalize() for word in KINDS[kind].plural.split("-"))
     forms = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
     of_every_list = {"community", "viewer", "order", "limit", "cursor", "min_position", "If-None-Match"}
-    assert forms.keys() == {*NAMES[kind], *of_every_list}
+    assert forms.keys() == {*FILTER_NAMES[kind], *of_every_list}
     assert forms["role"]["enum"] == list(KINDS[kind].parties)
     assert set(STATES[kind]) <= set(forms["state"]["enum"])
     page = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]

@@ -16,7 +16,7 @@ from ledger.domain.kinds.member import JoinMember
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.runtime.settings import Settings
-from services.query.feed import names_of
+from services.feed.routes import event_names
 from tests.books.telling import number
 from tests.services.caller import Caller, refused, serving
 from tests.services.lives import FAVOUR, by
@@ -141,11 +141,11 @@ async def test_a_number_that_is_none_or_out_of_range_is_named(books: Caller, que
 
 
 def test_without_a_filter_it_is_everything_that_may_be_shown() -> None:
-    assert names_of([], [], confidential=True) == EVENTS.keys()
-    assert names_of([], [], confidential=False) == EVENTS.keys() - CONFIDENTIAL
+    assert event_names([], [], confidential=True) == EVENTS.keys()
+    assert event_names([], [], confidential=False) == EVENTS.keys() - CONFIDENTIAL
     of_intros = {tag_of(event) for event in KINDS["intro"].events}
-    assert names_of(["intro"], [], confidential=True) == of_intros
-    assert names_of(["intro"], [], confidential=False) == of_intros - CONFIDENTIAL
+    assert event_names(["intro"], [], confidential=True) == of_intros
+    assert event_names(["intro"], [], confidential=False) == of_intros - CONFIDENTIAL
 
 
 # Waiting

@@ -13,9 +13,9 @@ from ledger.books.reader import Reader
 from ledger.books.schema import BooksUnavailable
 from ledger.domain.catalog.kinds import EVENTS
 from ledger.runtime.settings import Settings
-from services.query import hub as hub_module
-from services.query.following import follow
-from services.query.hub import Hub, Seat
+from services.feed import hub as hub_module
+from services.feed.hub import Hub, Subscriber
+from services.feed.stream import stream_events
 from tests.services.caller import until
 from tests.services.listening import EventSource
 from tests.services.written import Written
@@ -73,52 +73,52 @@ async def hub(reader: Reader, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> As
         await running
 
 
-async def taken(seat: Seat, count: int) -> list[int]:
+async def taken(subscriber: Subscriber, count: int) -> list[int]:
     """So many positions from the queue."""
     found: list[int] = []
     async with asyncio.timeout(10):
         while len(found) < count:
-            if (chunk := await seat.next(0.1)) is not None:
+            if (chunk := await subscriber.next(0.1)) is not None:
                 found += [position for position, _ in chunk.ends]
     return found
 
 
 async def test_one_query_serves_all_who_wait(hub: Hub, feed: CountingFeed, written: Written) -> None:
     async with AsyncExitStack() as stack:
-        seats = [stack.enter_context(hub.seat(ACME)) for _ in range(200)]
-        for seat in seats:
-            seat.join(0)
+        subscribers = [stack.enter_context(hub.subscriber(ACME)) for _ in range(200)]
+        for subscriber in subscribers:
+            subscriber.subscribe(0)
         await written.thanks(20)
-        for seat in seats:
-            assert await taken(seat, 20) == list(range(1, 21))
+        for subscriber in subscribers:
+            assert await taken(subscriber, 20) == list(range(1, 21))
         assert len(feed.asked) == 1
-        assert {id(chunk) for seat in seats for chunk in seat._queue} == set()
+        assert {id(chunk) for subscriber in subscribers for chunk in subscriber._queue} == set()
 
 
 async def test_nothing_is_asked_while_nobody_waits(
     hub: Hub, feed: CountingFeed, reader: Reader, written: Written
 ) -> None:
-    with hub.seat(ACME) as seat:
-        seat.join(0)
+    with hub.subscriber(ACME) as subscriber:
+        subscriber.subscribe(0)
         await written.thanks(1)
-        await taken(seat, 1)
+        await taken(subscriber, 1)
     asked = len(feed.asked)
     await written.thanks(5)
     await reader.beyond(5)
-    with hub.seat(ACME) as seat:
+    with hub.subscriber(ACME) as subscriber:
         assert len(feed.asked) == asked
-        seat.join(6)
-        assert seat.since == 6  # What nobody waited for is not read for them.
+        subscriber.subscribe(6)
+        assert subscriber.since == 6  # What nobody waited for is not read for them.
         await written.thanks(1)
-        assert await taken(seat, 1) == [7]
+        assert await taken(subscriber, 1) == [7]
 
 
 async def test_one_who_comes_while_it_is_asked_for_others_is_sent_to_the_journal(
     hub: Hub, feed: CountingFeed, written: Written
 ) -> None:
     """It was not asked for their community: what is in between would be missing."""
-    with hub.seat(ACME) as acme, hub.seat(BOLT) as bolt, hub.seat(NOTHING) as other:
-        acme.join(0)
+    with hub.subscriber(ACME) as acme, hub.subscriber(BOLT) as bolt, hub.subscriber(NOTHING) as other:
+        acme.subscribe(0)
         feed.go.clear()
         await written.thanks(1, "bolt")
 
@@ -126,13 +126,13 @@ async def test_one_who_comes_while_it_is_asked_for_others_is_sent_to_the_journal
             return feed.asked == [("acme",)]
 
         await until(asking)
-        bolt.join(0)
-        other.join(0)
+        bolt.subscribe(0)
+        other.subscribe(0)
         feed.go.set()
         assert await bolt.next(5) is None
         assert not bolt.live
         assert await other.next(0.01) is None
-        assert (other.live, other.reached(0)) == (True, 1)
+        assert (other.live, other.position_after(0)) == (True, 1)
         assert acme.live
 
 
@@ -140,16 +140,16 @@ async def test_one_whose_queue_is_full_holds_nothing_and_is_sent_to_the_journal(
     hub: Hub, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "QUEUE_MAX_BYTES", 20_000)
-    with hub.seat(ACME) as slow, hub.seat(ACME) as quick:
-        for seat in (slow, quick):
-            seat.join(0)
+    with hub.subscriber(ACME) as slow, hub.subscriber(ACME) as quick:
+        for subscriber in (slow, quick):
+            subscriber.subscribe(0)
         heard: list[int] = []
         for _ in range(10):
             await written.thanks(10)
             heard += await taken(quick, 10)
         assert heard == list(range(1, 101))
         assert not slow.live
-        assert (len(slow._queue), slow._queued_bytes, slow.reached(0)) == (0, 0, 0)
+        assert (len(slow._queue), slow._queued_bytes, slow.position_after(0)) == (0, 0, 0)
         assert await slow.next(5) is None
 
 
@@ -158,7 +158,7 @@ async def test_a_reader_who_falls_behind_reads_on_from_the_journal_and_misses_no
 ) -> None:
     monkeypatch.setattr(hub_module, "QUEUE_MAX_BYTES", 5_000)
     source = EventSource()
-    chunks = follow(feed, hub, ACME, 0, 0.05)
+    chunks = stream_events(feed, hub, ACME, 0, 0.05)
     async with asyncio.timeout(20):
         source.feed((await anext(chunks)).decode())
         for _ in range(10):
@@ -168,14 +168,14 @@ async def test_a_reader_who_falls_behind_reads_on_from_the_journal_and_misses_no
             source.feed((await anext(chunks)).decode())
     await chunks.aclose()
     assert [message.position for message in source.messages] == list(range(1, 501))
-    assert hub._seats == {}
+    assert hub._subscribers == {}
 
 
 async def test_while_the_books_are_away_the_hub_asks_again_and_nobody_is_sent_away(
     hub: Hub, feed: CountingFeed, written: Written
 ) -> None:
-    with hub.seat(ACME) as seat:
-        seat.join(0)
+    with hub.subscriber(ACME) as subscriber:
+        subscriber.subscribe(0)
         feed.failing = BooksUnavailable("away")
         await written.thanks(3)
 
@@ -184,31 +184,31 @@ async def test_while_the_books_are_away_the_hub_asks_again_and_nobody_is_sent_aw
 
         await until(asked_again)
         feed.failing = None
-        assert await taken(seat, 3) == [1, 2, 3]
+        assert await taken(subscriber, 3) == [1, 2, 3]
 
 
 async def test_a_mistake_of_the_hub_is_logged_and_its_readers_go_on_from_the_journal(
     hub: Hub, feed: CountingFeed, written: Written
 ) -> None:
-    with hub.seat(ACME) as seat, capture_logs() as said:
-        seat.join(0)
+    with hub.subscriber(ACME) as subscriber, capture_logs() as said:
+        subscriber.subscribe(0)
         feed.failing = ZeroDivisionError("a mistake")
         await written.thanks(3)
-        assert await seat.next(5) is None
-        assert not seat.live
+        assert await subscriber.next(5) is None
+        assert not subscriber.live
         assert [line["event"] for line in said] == ["bug"]
         feed.failing = None
-        seat.join(3)
+        subscriber.subscribe(3)
         await written.thanks(1)
-        assert await taken(seat, 1) == [4]
+        assert await taken(subscriber, 1) == [4]
 
 
 async def test_who_leaves_is_forgotten(hub: Hub, written: Written) -> None:
-    with hub.seat(ACME) as one, hub.seat(ACME) as other:
-        one.join(0)
-        other.join(0)
-        one.leave()
+    with hub.subscriber(ACME) as one, hub.subscriber(ACME) as other:
+        one.subscribe(0)
+        other.subscribe(0)
+        one.unsubscribe()
         await written.thanks(1)
         assert await taken(other, 1) == [1]
         assert not one._queue
-    assert hub._seats == {}
+    assert hub._subscribers == {}

@@ -9,16 +9,16 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from ledger.domain.catalog.operations import OPERATIONS
-from services.app import Part
-from services.http.exchanges import exchanges
-from services.http.openapi import HEADERS, TAGS, VIEW_FORMS
-from services.http.problem_examples import BY_CODE, FACTS
+from services.app import ServicePart
+from services.docs.command_examples import command_examples
+from services.docs.openapi import HEADERS, TAGS, VIEW_FORMS
+from services.docs.problem_examples import PROBLEM_EXAMPLES, PROBLEM_FACTS
 from services.http.problems import MEDIA_TYPE, STATUS
 from tests.services.contract import Contract
 
 METHODS: Final = ("get", "post")
 WITHOUT_A_BODY: Final = frozenset({204, 304})
-PARTS: Final[tuple[Part, ...]] = ("all", "command", "query")
+PARTS: Final[tuple[ServicePart, ...]] = ("all", "command", "query")
 
 
 @pytest.fixture(scope="module", params=PARTS)
@@ -139,8 +139,8 @@ def test_every_problem_is_shown_by_a_document_of_its_own(document: Mapping[str, 
             media = answer["content"][MEDIA_TYPE]
             assert list(media["examples"]) == answer["description"].split(", "), f"{name} {status}"
             for code, example in zip(media["examples"], examples_of(document, media), strict=True):
-                assert example == BY_CODE[code], f"{name} {status}"
-                assert BY_CODE[code]["status"] == status, f"{name} {status}"
+                assert example == PROBLEM_EXAMPLES[code], f"{name} {status}"
+                assert PROBLEM_EXAMPLES[code]["status"] == status, f"{name} {status}"
 
 
 def test_a_mistake_of_ours_may_be_met_at_every_address(document: Mapping[str, Any]) -> None:
@@ -151,13 +151,13 @@ def test_a_mistake_of_ours_may_be_met_at_every_address(document: Mapping[str, An
 
 
 def test_there_is_an_example_of_every_problem_in_the_catalogue() -> None:
-    assert len(BY_CODE) == len(STATUS)
-    assert FACTS.keys() <= STATUS.keys()
+    assert len(PROBLEM_EXAMPLES) == len(STATUS)
+    assert PROBLEM_FACTS.keys() <= STATUS.keys()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_is_shown_by_what_the_domain_decides(name: str) -> None:
-    exchange = exchanges()[name]
+    exchange = command_examples()[name]
     assert type(exchange.command) is OPERATIONS[name].command
     assert (exchange.held.version == 1) == OPERATIONS[name].creates
     assert exchange.held.position - exchange.held.began == exchange.held.version - 1

@@ -23,8 +23,8 @@ from ledger.log.event_log import Append, AppendUncertain, LogUnavailable
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.stream import STREAM, StreamDrift, provision, stream_definition
 from ledger.runtime.settings import Settings
-from services.app import application, require_no_drift
-from services.http.docs import document_of
+from services.app import application
+from services.command.log_access import require_no_drift
 from services.http.health import verdict as verdict_of
 from tests.services.caller import Caller, problem_in, refused, serving, started, until
 from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, LIVES, address_in, by, lived
@@ -118,7 +118,7 @@ async def all_reads(ledger: Caller) -> list[Read]:
     statement = await ledger.get("/members/ada/statement", min_position=last["position"])
     ids["entries"] = statement.json()["lines"][0]["entry"]
     named = {"community": ledger.community, "member": "ada", "other": "bob"}
-    paths: Mapping[str, Any] = document_of(application("all", Settings()))["paths"]
+    paths: Mapping[str, Any] = application("all", Settings()).openapi()["paths"]
     return [
         Read(
             with_values(path, named, ids),
@@ -638,7 +638,7 @@ async def test_a_body_that_never_ends_well_is_no_mistake_of_the_ledger(settings:
         "extensions": {},
     }
     with capture_logs() as logs:
-        async with app.lifespan():
-            await app(scope, receive, send)
+        async with app.asgi.lifespan():
+            await app.asgi(scope, receive, send)
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
     assert await log.end() == 0

@@ -26,18 +26,9 @@ from ledger.log.event_log import Append, Conflict
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings, SettingsError
 from ledger.runtime.unavailable import Unavailable
-from services.app import Part, application
+from services.app import ServicePart, application
 from services.http.auth import OPEN_PATHS, is_loopback
-from services.http.docs import document_of
-from services.http.problems import (
-    RETRYABLE,
-    STATUS,
-    Internal,
-    NoSuchMethod,
-    NoSuchRoute,
-    on_http,
-    problem_of,
-)
+from services.http.problems import RETRYABLE, STATUS, Internal, NoSuchMethod, NoSuchRoute, on_http, problem_of
 from tests.services import wrong
 from tests.services.caller import Caller, Clock, problem_in, refused, serving
 from tests.services.lives import CLAIM, DISPUTE, FAVOUR, THANKS, by, lived
@@ -94,7 +85,7 @@ def test_the_facts_of_a_problem_stand_beside_it_and_in_its_sentence() -> None:
 
 
 def test_every_problem_is_documented_where_it_may_occur() -> None:
-    document: Mapping[str, Any] = document_of(application("all", Settings()))
+    document: Mapping[str, Any] = application("all", Settings()).openapi()
     documented = {
         (int(status), code)
         for methods in document["paths"].values()
@@ -219,7 +210,7 @@ def test_what_litestar_finds_wrong_beyond_the_catalogue_is_told_as_a_mistake() -
     from litestar.exceptions import ImproperlyConfiguredException
     from litestar.testing import RequestFactory
 
-    request = RequestFactory(app=application("query", Settings())).get("/")
+    request = RequestFactory(app=application("query", Settings()).asgi).get("/")
     answer = on_http(request, ImproperlyConfiguredException("no"))
     assert answer.status_code == 500
 
@@ -250,7 +241,7 @@ def routes_of(app: Litestar) -> list[tuple[str, str]]:
 
 async def test_without_the_key_nothing_of_a_community_is_answered(guarded: httpx.AsyncClient, keyed: Settings) -> None:
     answered: set[str] = set()
-    routes = routes_of(application("all", keyed))
+    routes = routes_of(application("all", keyed).asgi)
     assert len(routes) > 30
     for method, path in routes:
         answer = await guarded.request(method, path)
@@ -302,7 +293,7 @@ async def test_on_loopback_alone_no_key_is_needed(ledger: Caller) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "ledger.example", ""])  # noqa: S104
 @pytest.mark.parametrize("part", ["command", "query", "all"])
-def test_nothing_starts_that_everybody_could_write_to(part: Part, host: str) -> None:
+def test_nothing_starts_that_everybody_could_write_to(part: ServicePart, host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(SettingsError, match="LEDGER_API_KEY is not set"):
         application(part, Settings(host=host))
@@ -310,7 +301,7 @@ def test_nothing_starts_that_everybody_could_write_to(part: Part, host: str) -> 
 
 
 @pytest.mark.parametrize(("part", "writes", "reads"), [("command", 400, 404), ("query", 405, 200)])
-async def test_each_part_serves_its_own_routes(settings: Settings, part: Part, writes: int, reads: int) -> None:
+async def test_each_part_serves_its_own_routes(settings: Settings, part: ServicePart, writes: int, reads: int) -> None:
     async with serving(part, settings) as client:
         assert (await client.post("/v1/communities/acme/favours", json={})).status_code == writes
         assert (await client.get("/v1/communities/acme/summary")).status_code == reads

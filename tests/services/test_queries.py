@@ -14,8 +14,8 @@ from ledger.domain.catalog.operations import LAPSES
 from ledger.domain.kinds.intro.silence import AskerState
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.log.jetstream import JetStreamLog
-from services.http.views import VIEWS
-from services.query.filters import LISTED
+from services.http.resources import VIEWS
+from services.query.filters import LISTED_KINDS
 from tests.services.caller import Caller, Clock, refused
 from tests.services.lives import (
     ASK,
@@ -102,7 +102,7 @@ async def test_every_answer_says_which_position_it_shows(ledger: Caller) -> None
         f"/favours/{favour['id']}",
         f"/referrals/{referral['id']}",
         f"/intros/{intro['id']}",
-        *(f"/{KINDS[kind].plural}" for kind in LISTED),
+        *(f"/{KINDS[kind].plural}" for kind in LISTED_KINDS),
     ]
     for path in paths:
         answer = await ledger.get(path, min_position=3)

@@ -21,10 +21,9 @@ from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, Declin
 from ledger.domain.kinds.member import JoinMember, SetWants, membership_id
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.runtime.settings import Settings
-from services.http import event_stream
-from services.query import following, frames, hub
-from services.query.feed import position_of
-from services.query.frames import chunks
+from services.feed import event_stream, hub, sse, stream
+from services.feed.routes import position_of
+from services.feed.sse import to_chunks
 from tests.books.telling import number, submission
 from tests.services.caller import Caller, refused, until
 from tests.services.listening import Listener, Server, served
@@ -61,7 +60,7 @@ async def test_a_stream_tells_what_was_recorded_and_then_what_is_recorded(server
         assert (listener.status, listener.headers["content-type"]) == (200, "text/event-stream")
         assert listener.headers["ledger-position"] == "3"
         assert listener.headers["cache-control"] == "no-store"
-        assert listener.source.retry_ms == frames.RETRY_MS
+        assert listener.source.retry_ms == sse.RETRY_MS
 
 
 async def test_without_a_place_to_begin_it_begins_at_the_end_and_says_where_that_is(
@@ -174,7 +173,7 @@ async def test_a_stream_tells_what_is_asked_for(server: Server, written: Written
 async def test_one_who_hears_little_has_a_place_near_the_end_to_come_back_to(
     server: Server, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     async with server.listener("kind=policy", after=0) as listener:
         await listener.opened()
         await written.thanks(50)
@@ -198,8 +197,8 @@ async def test_a_long_way_without_a_match_is_told_of_on_the_way(
 async def test_a_stream_without_events_says_that_it_lives(
     server: Server, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert following.HEARTBEAT_S == 15
-    monkeypatch.setattr(following, "HEARTBEAT_S", 0.05)
+    assert stream.HEARTBEAT_S == 15
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     await written.thanks(2)
     async with server.listener() as listener:
         await listener.hears(lambda: len(listener.source.comments) >= 5)
@@ -292,7 +291,7 @@ async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
             return process.num_fds() <= files - 20
 
         await until(hung_up)
-        assert [line["event"] for line in said].count("a reader of events did not read and was disconnected") == 20
+        assert [line["event"] for line in said].count("a client of the feed did not read and was disconnected") == 20
         assert other.positions == list(range(1, 6_101))
         for listener in deaf[:3]:
             listener.listen()
@@ -378,7 +377,7 @@ async def test_one_who_does_not_read_does_not_keep_the_service_from_stopping(
 async def test_while_postgres_is_away_streams_stay_open_and_go_on_by_themselves(
     settings: Settings, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     own = EmbeddedPostgres(tmp_path_factory.mktemp("own"), free_port())
     own.start()
     try:
@@ -432,9 +431,9 @@ def test_chunks_hold_every_frame_once_in_order_and_only_one_frame_may_be_larger(
     for step, size in steps:
         position = (framed[-1][0] if framed else 0) + step
         framed.append((position, bytes([position % 256]) * size))
-    made = chunks(framed)
+    made = to_chunks(framed)
     assert b"".join(chunk.data for chunk in made) == b"".join(one for _, one in framed)
-    assert all(len(chunk.data) <= frames.CHUNK_MAX_BYTES or len(chunk.ends) == 1 for chunk in made)
+    assert all(len(chunk.data) <= sse.CHUNK_MAX_BYTES or len(chunk.ends) == 1 for chunk in made)
     begin = data.draw(st.integers(0, 160))
     rest = b"".join(chunk.after(begin) for chunk in made)
     assert rest == b"".join(one for position, one in framed if position > begin)

@@ -13,7 +13,7 @@ from ledger.commands.submission import Submission
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.catalog.operations import LAPSES
 from ledger.log.jetstream import JetStreamLog
-from services.http.views import VIEWS
+from services.http.resources import VIEWS
 from tests.services.caller import Caller, Clock, refused
 from tests.services.lives import (
     ACCEPT,

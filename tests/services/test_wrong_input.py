@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ledger.log.jetstream import JetStreamLog
-from services.http.conventions import BODY_MAX_BYTES
+from services.http.parameters import BODY_MAX_BYTES
 from tests.services.caller import Caller, refused
 from tests.services.lives import FAVOUR, by
 from tests.services.wrong import everything, recorded

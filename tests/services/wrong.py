@@ -10,9 +10,9 @@ from uuid import uuid4
 import httpx
 
 from ledger.domain.catalog.kinds import KINDS
-from services.http.conventions import BODY_MAX_BYTES
 from services.http.cursor import cursor_after
-from services.query.filters import LISTED, NAMES
+from services.http.parameters import BODY_MAX_BYTES
+from services.query.filters import FILTER_NAMES, LISTED_KINDS
 from tests.services.caller import Caller
 from tests.services.lives import (
     ATTEND,
@@ -591,16 +591,20 @@ def lists() -> list[Wrong]:
     )
     by_what = "can be listed by member, role, state, since"
     return [
-        *(narrowed(f"/{KINDS[kind].plural}?colour=red", "colour") for kind in LISTED),
-        *(narrowed(f"/{KINDS[kind].plural}?limit=501", "limit") for kind in LISTED),
-        *(narrowed(f"/{KINDS[kind].plural}?cursor=e30", "cursor") for kind in LISTED),
-        *(narrowed(f"/{KINDS[kind].plural}?state=sold", "state") for kind in LISTED),
-        *(narrowed(f"/{KINDS[kind].plural}?role=judge&member=ada", "role") for kind in LISTED),
-        *(narrowed(f"/{KINDS[kind].plural}?tag=law", "tag") for kind in LISTED if "tag" not in NAMES[kind]),
+        *(narrowed(f"/{KINDS[kind].plural}?colour=red", "colour") for kind in LISTED_KINDS),
+        *(narrowed(f"/{KINDS[kind].plural}?limit=501", "limit") for kind in LISTED_KINDS),
+        *(narrowed(f"/{KINDS[kind].plural}?cursor=e30", "cursor") for kind in LISTED_KINDS),
+        *(narrowed(f"/{KINDS[kind].plural}?state=sold", "state") for kind in LISTED_KINDS),
+        *(narrowed(f"/{KINDS[kind].plural}?role=judge&member=ada", "role") for kind in LISTED_KINDS),
+        *(
+            narrowed(f"/{KINDS[kind].plural}?tag=law", "tag")
+            for kind in LISTED_KINDS
+            if "tag" not in FILTER_NAMES[kind]
+        ),
         *(
             narrowed(f"/{KINDS[kind].plural}?gathering={NOBODY}", "gathering")
-            for kind in LISTED
-            if "gathering" not in NAMES[kind]
+            for kind in LISTED_KINDS
+            if "gathering" not in FILTER_NAMES[kind]
         ),
         narrowed("/favours?role=referrer&member=ada", "role", "must be one of giver, receiver"),
         narrowed("/disputes?role=parties&member=ada", "role", "must be one of opener"),

@@ -22,7 +22,7 @@ from ledger.domain.kinds.intro.commands import LapseIntro
 from ledger.domain.kinds.intro.silence import AskerState
 from ledger.domain.kinds.member import membership_id
 from services.http.conditional import TAG_BYTES
-from services.http.cursor import SEAL_BYTES, Cursor
+from services.http.cursor import Cursor
 from services.query.filters import STATES as STATES_OF_EVERY_KIND
 from tests.services.caller import Caller
 from tests.stories.served import MODERATOR_KEY, Served
@@ -248,7 +248,7 @@ class Community:
     def _opened(self, found: re.Match[bytes]) -> bytes:
         """What a cursor says to whoever opens it: it hides nothing."""
         unpacked = base64.urlsafe_b64decode(found[1] + b"=" * (-len(found[1]) % 4))
-        cursor = msgspec.json.decode(unpacked[SEAL_BYTES:], type=Cursor)
+        cursor = msgspec.json.decode(unpacked, type=Cursor)
         assert cursor.community == self.caller.community
         match cursor.after.split():
             case [happened_at, position, leg, known]:

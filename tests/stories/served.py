@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
-from unittest.mock import patch
 
 import httpx
 import msgspec
@@ -15,7 +14,7 @@ from ledger.envelope import AggregateRef, RecordedEvent
 from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
-from services import app
+from services.app import application
 from tests.services.caller import BASE_URL, Caller, until
 from workers.clock import keep_time
 from workers.projector import project
@@ -111,12 +110,11 @@ async def served(settings: Settings, now: datetime, *, clock: bool = True) -> As
         await stack.enter_async_context(at_work(project(ledger.log, settings)))
         if clock:
             await stack.enter_async_context(at_work(keep_time(ledger.log, settings, lambda: ledger.now)))
-        with patch.object(app, "JetStreamLog", StoryLog):
-            application = app.application("all", settings, lambda: ledger.now)
-        await stack.enter_async_context(application.lifespan())
+        served_by = application("all", settings, log=ledger.log, now=lambda: ledger.now).asgi
+        await stack.enter_async_context(served_by.lifespan())
         ledger.client = await stack.enter_async_context(
             httpx.AsyncClient(
-                transport=httpx.ASGITransport(cast("Any", application)),
+                transport=httpx.ASGITransport(cast("Any", served_by)),
                 base_url=BASE_URL,
                 timeout=60,
                 headers={"Authorization": f"Bearer {API_KEY}"},

@@ -1,4 +1,4 @@
-"""`GET /events`: what a community recorded, page by page, or as a stream that goes on for ever."""
+"""`GET /events`: the events of a community, as pages or as a stream."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -19,30 +19,29 @@ from ledger.books.reader import Reader
 from ledger.domain.catalog.kinds import EVENTS, KINDS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
-from services.http import event_stream
-from services.http.auth import may
-from services.http.conventions import LIMIT_DEFAULT, PREFIX, Community, Limit, MinPosition, community_of
-from services.http.event_stream import EventStream, Streams
-from services.http.problems import Confidential, InvalidField, TooManyStreams, documented
-from services.query import following
-from services.query.following import follow
-from services.query.hub import Hub
-from services.query.shown import ALWAYS
+from services.feed import event_stream, stream
+from services.feed.event_stream import EventStream, StreamSlots
+from services.feed.hub import Hub
+from services.feed.stream import stream_events
+from services.http.auth import has_scope
+from services.http.parameters import LIMIT_DEFAULT, PREFIX, Community, Limit, MinPosition, community_of
+from services.http.position_header import READ_PROBLEMS
+from services.http.problems import Confidential, InvalidField, TooManyStreams, problem_responses
 
-WAIT_MAX_S: Final = 30
-POSITION_MAX: Final = 2**53 - 1
-PROBLEMS: Final = documented(*ALWAYS, Confidential, TooManyStreams)
+LONG_POLL_MAX_S: Final = 30
+JSON_POSITION_MAX: Final = 2**53 - 1
+PROBLEMS: Final = problem_responses(*READ_PROBLEMS, Confidential, TooManyStreams)
 
 After = Annotated[
     int | None,
     QueryParameter(
         ge=0,
-        le=POSITION_MAX,
+        le=JSON_POSITION_MAX,
         description="`after` of the page before. Without it, a page begins at the beginning, and a stream at the end.",
     ),
 ]
 Wait = Annotated[
-    int, QueryParameter(ge=0, le=WAIT_MAX_S, description="Seconds to wait for an event, when there is none yet.")
+    int, QueryParameter(ge=0, le=LONG_POLL_MAX_S, description="Seconds to wait for an event, when there is none yet.")
 ]
 OfKinds = Annotated[
     list[str] | None,
@@ -88,7 +87,7 @@ class FeedOperation(Operation):
         content.content[event_stream.MEDIA_TYPE] = stream
 
 
-def feed_route(reader: Reader, feed: Feed, hub: Hub, streams: Streams) -> HTTPRouteHandler:
+def feed_route(reader: Reader, feed: Feed, hub: Hub, slots: StreamSlots) -> HTTPRouteHandler:
     @get(
         f"{PREFIX}/events",
         operation_id="listEvents",
@@ -112,19 +111,19 @@ def feed_route(reader: Reader, feed: Feed, hub: Hub, streams: Streams) -> HTTPRo
         With `Accept: text/event-stream` it is a stream of Server-Sent Events that goes on for ever. Events that an
         asker must not know of are shown to a key with the scope `confidential`.
         """
-        confidential = may(request, "confidential")
-        wanted = Wanted(community_of(community), names_of(of_kinds or (), named or (), confidential=confidential))
+        confidential = has_scope(request, "confidential")
+        wanted = Wanted(community_of(community), event_names(of_kinds or (), named or (), confidential=confidential))
         await reader.reach(min_position)
         if not wants_stream(request.headers.get("accept", "")):
             page = await feed.page(wanted, after or 0, limit)
             if wait and not page.entries and not page.more:
-                page = await waited_for(feed, hub, streams, wanted, page, limit, wait)
-            return shown_page(page)
+                page = await wait_for_page(feed, hub, slots, wanted, page, limit, wait)
+            return page_response(page)
         shown = await reader.position()
         begin = position_of(last_event_id, after if after is not None else shown)
-        streams.take()
-        chunks = follow(feed, hub, wanted, begin, following.HEARTBEAT_S)
-        return EventStream(chunks, streams, {"Ledger-Position": str(shown)}, event_stream.SEND_WITHIN_S)
+        slots.acquire()
+        chunks = stream_events(feed, hub, wanted, begin, stream.HEARTBEAT_S)
+        return EventStream(chunks, slots, {"Ledger-Position": str(shown)}, event_stream.SEND_WITHIN_S)
 
     return events
 
@@ -137,13 +136,13 @@ def position_of(last_event_id: str | None, otherwise: int) -> int:
     """Raises: InvalidField."""
     if last_event_id is None:
         return otherwise
-    digits = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= len(str(POSITION_MAX))
-    if not digits or int(last_event_id) > POSITION_MAX:
+    digits = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= len(str(JSON_POSITION_MAX))
+    if not digits or int(last_event_id) > JSON_POSITION_MAX:
         raise InvalidField(field="Last-Event-ID", source="header", reason="must be a position, as a stream has sent it")
     return int(last_event_id)
 
 
-def names_of(kinds: Sequence[str], events: Sequence[str], *, confidential: bool) -> frozenset[str]:
+def event_names(kinds: Sequence[str], events: Sequence[str], *, confidential: bool) -> frozenset[str]:
     """The events that are asked for, and may be shown.
 
     Raises: InvalidField; Confidential, when one is asked for by its name that may not be shown.
@@ -164,31 +163,31 @@ def require_known(field: str, given: Sequence[str], known: Collection[str]) -> N
             raise InvalidField(field=field, source="query", reason=f"must be one of {', '.join(known)}")
 
 
-async def waited_for(
-    feed: Feed, hub: Hub, streams: Streams, wanted: Wanted, page: Page, limit: int, wait_s: float
+async def wait_for_page(
+    feed: Feed, hub: Hub, slots: StreamSlots, wanted: Wanted, page: Page, limit: int, wait_s: float
 ) -> Page:
     """The first page with something on it; an empty one when the time is over, or the process is told to stop."""
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
-    with streams.taken(), hub.seat(wanted) as seat:
-        while not streams.stopping.is_set():
-            seat.join(page.after)
+    with slots.slot(), hub.subscriber(wanted) as subscriber:
+        while not slots.stopping.is_set():
+            subscriber.subscribe(page.after)
             page = await feed.page(wanted, page.after, limit)  # What came before it joined.
             if page.entries or page.more:
                 break
-            ends = {asyncio.create_task(seat.woken()), asyncio.create_task(streams.stopping.wait())}
+            ends = {asyncio.create_task(subscriber.wait_woken()), asyncio.create_task(slots.stopping.wait())}
             done, waiting = await asyncio.wait(
                 ends, timeout=max(0.0, until - loop.time()), return_when=asyncio.FIRST_COMPLETED
             )
             for task in waiting:
                 task.cancel()
             if not done:
-                after = seat.reached(page.after)
+                after = subscriber.position_after(page.after)
                 return msgspec.structs.replace(page, after=after, shown=max(page.shown, after))
     return page
 
 
-def shown_page(page: Page) -> Response[EventsPage]:
+def page_response(page: Page) -> Response[EventsPage]:
     views = [EventView(entry.position, entry.recorded_at, msgspec.Raw(entry.event.encode())) for entry in page.entries]
     return Response(
         EventsPage(events=views, after=page.after, more=page.more), headers={"Ledger-Position": str(page.shown)}

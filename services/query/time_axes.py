@@ -1,14 +1,14 @@
-"""Two clocks: what had happened by one time, as far as it was known at another."""
+"""Time axes: what had happened by one time, as it was known at another."""
 
 from datetime import datetime
 
 from msgspec import Struct
 
 from ledger.books.history import LAST, Place, by
-from services.http.conventions import instant_of
+from services.http.parameters import instant_of
 
 
-class Clocks(Struct, frozen=True):
+class TimeAxes(Struct, frozen=True):
     """`as_of`: what had happened by then; `known_at`: what had been recorded by then. None: no such limit."""
 
     as_of: datetime | None
@@ -30,6 +30,6 @@ class Clocks(Struct, frozen=True):
         return self.end.happened_at
 
 
-def clocks_of(as_of: str | None, known_at: str | None) -> Clocks:
+def time_axes_of(as_of: str | None, known_at: str | None) -> TimeAxes:
     """Raises: InvalidField, naming the one that is no time."""
-    return Clocks(instant_of(as_of, "as_of"), instant_of(known_at, "known_at"))
+    return TimeAxes(instant_of(as_of, "as_of"), instant_of(known_at, "known_at"))

@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.examples import AGGREGATE, COMMUNITY, EXAMPLES, NOW
 
-TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
+PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {
         "string": (str,),
         "integer": (int,),
@@ -19,7 +19,7 @@ TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
         "null": (type(None),),
     }
 )
-VALUES: Final[Mapping[str, Any]] = MappingProxyType(
+EXAMPLE_VALUES: Final[Mapping[str, Any]] = MappingProxyType(
     {
         **msgspec.to_builtins(dict(EXAMPLES), str_keys=True),
         "Idempotency-Key": "a-key-of-the-caller",
@@ -61,7 +61,7 @@ VALUES: Final[Mapping[str, Any]] = MappingProxyType(
 """By the name of a field or parameter, where one that is not listed would say nothing to a reader."""
 
 
-class Sampling:
+class SchemaExamples:
     """Makes examples of schemas. `forms` are those of named schemas that are made elsewhere, and better."""
 
     def __init__(self, schemas: Mapping[str, Mapping[str, Any]], forms: Mapping[str, Any]) -> None:
@@ -76,8 +76,8 @@ class Sampling:
                 return self._forms[form] if form in self._forms else self.of(self._schemas[form], name)
             case {"oneOf": [first, *_]} | {"anyOf": [first, *_]}:
                 return self.of(first, name)
-            case _ if name in VALUES and fits(VALUES[name], schema):
-                return VALUES[name]
+            case _ if name in EXAMPLE_VALUES and fits_schema(EXAMPLE_VALUES[name], schema):
+                return EXAMPLE_VALUES[name]
             case {"examples": [first, *_]} | {"enum": [first, *_]} | {"const": first}:
                 return first
             case {"properties": fields}:
@@ -94,7 +94,7 @@ class Sampling:
     def _plain(self, schema: Mapping[str, Any]) -> Any:
         match schema:
             case {"format": "date-time"}:
-                return VALUES["at"]
+                return EXAMPLE_VALUES["at"]
             case {"format": "uuid"}:
                 return AGGREGATE
             case {"type": "integer" | "number"}:
@@ -109,9 +109,9 @@ class Sampling:
                 return "ada"
 
 
-def fits(value: Any, schema: Mapping[str, Any]) -> bool:
+def fits_schema(value: Any, schema: Mapping[str, Any]) -> bool:
     """Whether the value of a name is meant: another field may bear the name and be of another type."""
     types = schema.get("type", ())
     named = [types] if isinstance(types, str) else types
-    of_type = not named or any(type(value) in TYPES[kind] for kind in named)
+    of_type = not named or any(type(value) in PYTHON_TYPES[kind] for kind in named)
     return of_type and value in schema.get("enum", [value])

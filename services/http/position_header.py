@@ -1,4 +1,4 @@
-"""What all answers of the books share: the position they show, and whose eyes they are for."""
+"""The position that a response shows, and the viewer whom it is for."""
 
 from typing import Any, Final
 
@@ -7,15 +7,15 @@ from litestar import Response
 from ledger.books.reader import BooksBehind
 from ledger.books.schema import BooksUnavailable, SchemaMissing
 from ledger.domain.values.refusals import NotYours
-from services.http.conventions import viewer_of
-from services.http.problems import InvalidField, Unauthorized, documented
+from services.http.parameters import viewer_of
+from services.http.problems import InvalidField, Unauthorized, problem_responses
 
-ALWAYS: Final = (InvalidField, Unauthorized, BooksUnavailable, BooksBehind, SchemaMissing)
-PROBLEMS: Final = documented(*ALWAYS)
-PERSONAL: Final = documented(*ALWAYS, NotYours)
+READ_PROBLEMS: Final = (InvalidField, Unauthorized, BooksUnavailable, BooksBehind, SchemaMissing)
+PROBLEMS: Final = problem_responses(*READ_PROBLEMS)
+PERSONAL_PROBLEMS: Final = problem_responses(*READ_PROBLEMS, NotYours)
 
 
-def only_for(viewer: str | None, *members: str) -> None:
+def require_viewer(viewer: str | None, *members: str) -> None:
     """A service sees all; a member sees what is theirs.
 
     Raises: NotYours; InvalidField.
@@ -24,7 +24,7 @@ def only_for(viewer: str | None, *members: str) -> None:
         raise NotYours(role="member")
 
 
-def shown(
+def with_position(
     view: Any,
     position: int,
     *,

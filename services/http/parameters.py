@@ -1,4 +1,4 @@
-"""Conventions of every route: how ids, keys, versions and positions are read and said."""
+"""Parameters of every route: ids, keys, versions, times and positions."""
 
 import re
 from collections.abc import Callable
@@ -23,11 +23,8 @@ PREFIX: Final = "/v1/communities/{community:str}"
 Community = Annotated[str, PathParameter(description="The community.", pattern=r"^[a-z][a-z0-9-]{1,39}$")]
 MEMBER_ID: Final[str] = get_args(MemberId)[1].pattern
 Member = Annotated[str, PathParameter(description="A member; `clock` is none.", pattern=MEMBER_ID)]
-MemberAddress = Annotated[
-    str, PathParameter(description="A member; `clock` is none.", schema_extra={"pattern": MEMBER_ID})
-]
-"""Of an aggregate that may be of any kind: what is wrong with it, `address_of` says."""
-AggregateId = Annotated[str, PathParameter(description="A UUID.", format="uuid")]
+AggregateId = Annotated[str, PathParameter(description="A UUID; of a member, the member's own id.")]
+"""`address_of` checks it; the documentation of each route adds its form."""
 MinPosition = Annotated[
     int,
     QueryParameter(ge=0, description="Wait up to 2 s for the books to show this position of the log."),
@@ -66,15 +63,15 @@ IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", description="Th
 
 Now = Callable[[], datetime]
 
-EARLIEST: Final = datetime(1969, 1, 1, tzinfo=UTC)  # An earlier one, or a later, may be in no other zone.
-LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+QUERY_TIME_EARLIEST: Final = datetime(1969, 1, 1, tzinfo=UTC)  # An earlier one, or a later, may be in no other zone.
+QUERY_TIME_LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 ETAG: Final = re.compile(r'^(?:W/)?"([0-9]{1,9})"$')
 TRACEPARENT: Final = re.compile(r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 REQUEST_ID: Final = re.compile(r"^[\x21\x23-\x5b\x5d-\x7e]{1,128}$")
 
 
-def checked(form: Any, field: str, source: str) -> Callable[[str], Any]:
+def parser_of(form: Any, field: str, source: str) -> Callable[[str], Any]:
     """A reader of one value of this form.
 
     Raises: InvalidField, naming it.
@@ -89,11 +86,11 @@ def checked(form: Any, field: str, source: str) -> Callable[[str], Any]:
     return read
 
 
-community_of: Final = checked(CommunityId, "community", "path")
-member_of: Final = checked(MemberId, "member", "path")
-other_of: Final = checked(MemberId, "other", "path")
-viewer_of: Final = checked(MemberId, "viewer", "query")
-id_of: Final = checked(UUID, "id", "path")
+community_of: Final = parser_of(CommunityId, "community", "path")
+member_of: Final = parser_of(MemberId, "member", "path")
+other_of: Final = parser_of(MemberId, "other", "path")
+viewer_of: Final = parser_of(MemberId, "viewer", "query")
+id_of: Final = parser_of(UUID, "id", "path")
 
 
 def instant_of(value: str | None, field: str) -> datetime | None:
@@ -108,10 +105,10 @@ def instant_of(value: str | None, field: str) -> datetime | None:
     except msgspec.ValidationError as error:
         hint = "; in an address, a plus is written %2B" if " " in value else ""
         raise InvalidField(field=field, source="query", reason=f"{error}{hint}") from None
-    return min(max(read, EARLIEST), LATEST).astimezone(UTC)
+    return min(max(read, QUERY_TIME_EARLIEST), QUERY_TIME_LATEST).astimezone(UTC)
 
 
-_key_of: Final = checked(IdempotencyKey, "Idempotency-Key", "header")
+_key_of: Final = parser_of(IdempotencyKey, "Idempotency-Key", "header")
 
 
 def key_of(header: str | None) -> str | None:
@@ -129,11 +126,6 @@ def version_of(if_match: str | None) -> int | None:
     return int(match[1])
 
 
-def address_form(kind: str) -> Any:
-    """How the path says which aggregate of the kind is meant: a member by the id that they go by."""
-    return MemberAddress if kind == MEMBER.name else AggregateId
-
-
 def address_of(kind: str, community: str, path_id: str) -> UUID:
     """The aggregate that a path names: a member by their own id, all others by a UUID."""
     return membership_id(community, member_of(path_id)) if kind == MEMBER.name else id_of(path_id)
@@ -148,6 +140,6 @@ def operation_id(verb: str, kind: str) -> str:
     return verb + "".join(word.capitalize() for word in kind.split("-"))
 
 
-def well_formed(pattern: re.Pattern[str], value: str | None) -> str | None:
+def if_well_formed(pattern: re.Pattern[str], value: str | None) -> str | None:
     """A tracing header as it came, or None: a malformed one is ignored, as its standard asks."""
     return value if value is not None and pattern.fullmatch(value) else None

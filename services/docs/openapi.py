@@ -26,21 +26,26 @@ from litestar.openapi.spec import (
     Schema,
     Tag,
 )
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from msgspec import Struct
 
 from ledger.domain.catalog.kinds import EVENTS, KINDS, MEMBER
 from ledger.envelope import encode
 from ledger.examples import AGGREGATE, COMMUNITY, NOW, envelope_of, example_of
+from services.docs.command_examples import EXAMPLE_POSITION, CommandExample, command_examples
+from services.docs.problem_examples import PROBLEM_EXAMPLES
+from services.docs.query_examples import STATEMENT
+from services.docs.schema_examples import SchemaExamples
 from services.http import problems
-from services.http.conventions import etag, operation_id
-from services.http.exchanges import POSITION, Exchange, exchanges
-from services.http.problem_examples import BY_CODE
-from services.http.sampling import Sampling
-from services.http.views import VIEWS, view_of
+from services.http.parameters import MEMBER_ID, etag, operation_id
+from services.http.resources import VIEWS, view_of
+from services.query.representations import WRITERS, rows_of
 
-CONDITION: Final = "If-None-Match"
-SHOWN: Final = "#/components/examples/"
+CONDITION_HEADER: Final = "If-None-Match"
+EXAMPLES_PREFIX: Final = "#/components/examples/"
+BATCH: Final = "batch"
+UUID_SCHEMA: Final = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.UUID)
+MEMBER_ID_SCHEMA: Final = Schema(type=OpenAPIType.STRING, pattern=MEMBER_ID)
 METHODS: Final = ("get", "put", "post", "delete", "patch")
 VIEW_FORMS: Final = frozenset(view.__name__ for view in VIEWS.values())
 TAGS: Final[Mapping[str, str]] = MappingProxyType(
@@ -53,13 +58,15 @@ TAGS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-STREAMED: Final[Mapping[str, str]] = MappingProxyType(
+STREAM: Final = "text/event-stream"
+MEDIA_EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "text/event-stream": f"id: {POSITION}\nevent: favour.thanked\n"
+        **{form: write(rows_of(STATEMENT, "oldest", is_first=True)).decode() for form, write in WRITERS.items()},
+        STREAM: f"id: {EXAMPLE_POSITION}\nevent: favour.thanked\n"
         f"data: {encode(envelope_of(example_of(EVENTS['favour.thanked']))).decode()}\n\n",
     }
 )
-"""Of what is no JSON and comes piece by piece, the first piece."""
+"""Examples of media types other than JSON; of a stream, its first event."""
 
 
 class Header(Struct, frozen=True, kw_only=True):
@@ -77,7 +84,7 @@ HEADERS: Final[Mapping[str, Header]] = MappingProxyType(
         "Ledger-Position": Header(
             says="The position of the log that the answer shows, or that the command was recorded at. Name it as "
             "`min_position` to read your own write. Absent, when nothing was recorded.",
-            example=str(POSITION),
+            example=str(EXAMPLE_POSITION),
             borne=lambda _, status, __: status < 400,
             always=False,
         ),
@@ -85,7 +92,7 @@ HEADERS: Final[Mapping[str, Header]] = MappingProxyType(
             says="The version of a resource, for `If-Match`; of what has none, what its bytes are known by.",
             example=etag(1),
             borne=lambda operation, status, answer: (
-                status < 400 and (is_read(operation) or not VIEW_FORMS.isdisjoint(forms_of(answer)))
+                status < 400 and (is_read(operation) or not VIEW_FORMS.isdisjoint(schema_names(answer)))
             ),
             of_streams=False,
         ),
@@ -103,7 +110,7 @@ HEADERS: Final[Mapping[str, Header]] = MappingProxyType(
         "Idempotent-Replayed": Header(
             says="`true`, when this very command was carried out before: the answer is that of the first time.",
             example="true",
-            borne=lambda operation, status, _: status < 300 and "Idempotency-Key" in names_of(operation),
+            borne=lambda operation, status, _: status < 300 and "Idempotency-Key" in parameter_names(operation),
             always=False,
         ),
         "Retry-After": Header(
@@ -120,7 +127,7 @@ HEADERS: Final[Mapping[str, Header]] = MappingProxyType(
 )
 
 
-def forms_of(answer: OpenAPIResponse) -> Iterator[str]:
+def schema_names(answer: OpenAPIResponse) -> Iterator[str]:
     """The names of the schemas that an answer is of."""
     for media in (answer.content or {}).values():
         if isinstance(media.schema, Reference):
@@ -128,10 +135,10 @@ def forms_of(answer: OpenAPIResponse) -> Iterator[str]:
 
 
 def is_read(operation: Operation) -> bool:
-    return CONDITION in names_of(operation)
+    return CONDITION_HEADER in parameter_names(operation)
 
 
-def names_of(operation: Operation) -> set[str]:
+def parameter_names(operation: Operation) -> set[str]:
     return {parameter.name for parameter in operation.parameters or () if isinstance(parameter, Parameter)}
 
 
@@ -140,7 +147,7 @@ def make_conditional(read: Operation) -> None:
     read.parameters = [
         *(read.parameters or []),
         Parameter(
-            name=CONDITION,
+            name=CONDITION_HEADER,
             param_in=ParamType.HEADER,
             description="The ETag of the answer you have: while it is still the same, it is not sent again.",
             schema=Schema(type=OpenAPIType.STRING),
@@ -150,14 +157,16 @@ def make_conditional(read: Operation) -> None:
     read.responses = {**(read.responses or {}), "304": OpenAPIResponse(description="What you have is still the same.")}
 
 
-def complete(app: Litestar, told: Iterable[Struct]) -> None:
+def complete_document(app: Litestar, told: Iterable[Struct]) -> None:
     """Complete the document of the application. `told` are examples of forms that it has."""
     document = app.openapi_schema
     components = document.components
-    sampling = Sampling(schemas_of(components), {**views(), **{type(one).__name__: plain(one) for one in told}})
-    by_operation = {operation_id(verb, kind): exchange for (kind, verb), exchange in by_name()}
+    sampling = SchemaExamples(
+        schemas_of(components), {**views(), **{type(one).__name__: to_json_value(one) for one in told}}
+    )
+    by_operation = {operation_id(verb, kind): exchange for (kind, verb), exchange in examples_by_operation()}
     components.examples = {
-        code: Example(summary=problem["title"], value=problem) for code, problem in sorted(BY_CODE.items())
+        code: Example(summary=problem["title"], value=problem) for code, problem in sorted(PROBLEM_EXAMPLES.items())
     }
     operations = list(operations_of(document))
     for item in (document.paths or {}).values():
@@ -172,19 +181,19 @@ def complete(app: Litestar, told: Iterable[Struct]) -> None:
     ]
 
 
-def by_name() -> Iterator[tuple[tuple[str, str], Exchange]]:
-    for name, exchange in exchanges().items():
+def examples_by_operation() -> Iterator[tuple[tuple[str, str], CommandExample]]:
+    for name, exchange in command_examples().items():
         kind, _, verb = name.partition(".")
         yield (kind, verb), exchange
 
 
 def views() -> dict[str, Any]:
     """Of every kind one as a service sees it, right after it has begun."""
-    begun = (exchange.held for exchange in exchanges().values() if exchange.held.version == 1)
-    return {VIEWS[held.kind].__name__: plain(view_of(held, None, NOW)) for held in reversed([*begun])}
+    begun = (exchange.held for exchange in command_examples().values() if exchange.held.version == 1)
+    return {VIEWS[held.kind].__name__: to_json_value(view_of(held, None, NOW)) for held in reversed([*begun])}
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """As JSON has it."""
     return msgspec.to_builtins(value, str_keys=True)
 
@@ -206,7 +215,7 @@ def operations_of(document: OpenAPI) -> Iterator[Operation]:
                 yield operation
 
 
-def complete_operation(operation: Operation, sampling: Sampling, exchange: Exchange | None) -> None:
+def complete_operation(operation: Operation, sampling: SchemaExamples, exchange: CommandExample | None) -> None:
     if operation.description:
         operation.description = cleandoc(operation.description)
         if not (operation.summary or "").endswith("."):  # Litestar's own: the name of the function.
@@ -214,16 +223,28 @@ def complete_operation(operation: Operation, sampling: Sampling, exchange: Excha
     for parameter in operation.parameters or ():
         if isinstance(parameter, Parameter):
             of_member = operation.tags == [MEMBER.plural] and parameter.name == "id"
+            if parameter.name == "id" and isinstance(parameter.schema, Schema):
+                parameter.schema = MEMBER_ID_SCHEMA if of_member else UUID_SCHEMA
             complete_parameter(parameter, sampling, "member" if of_member else parameter.name)
     if operation.request_body is not None and not isinstance(operation.request_body, Reference):
         for media in operation.request_body.content.values():
-            exemplify(media, sampling, plain(exchange.command) if exchange else None)
+            add_example(media, sampling, to_json_value(exchange.command) if exchange else batch_example(operation))
     for code, answer in sorted((operation.responses or {}).items()):
         if isinstance(answer, OpenAPIResponse):
-            complete_answer(operation, int(code), answer, sampling, plain(exchange.view) if exchange else None)
+            complete_response(
+                operation, int(code), answer, sampling, to_json_value(exchange.view) if exchange else None
+            )
 
 
-def complete_parameter(parameter: Parameter, sampling: Sampling, name: str) -> None:
+def batch_example(operation: Operation) -> Any:
+    """Return the body of an example batch; None for other operations."""
+    if operation.operation_id != BATCH:
+        return None
+    command = to_json_value(command_examples()["favour.record"].command)
+    return [{"op": "favour.record", "body": command, "idempotency_key": "a-key-of-the-caller"}]
+
+
+def complete_parameter(parameter: Parameter, sampling: SchemaExamples, name: str) -> None:
     """One that may be left out cannot be null: in an address or a header there is no such thing."""
     schema = parameter.schema
     if isinstance(schema, Schema) and schema.one_of:
@@ -233,13 +254,13 @@ def complete_parameter(parameter: Parameter, sampling: Sampling, name: str) -> N
         parameter.example = sampling.of(schema.to_schema(), name)
 
 
-def complete_answer(
-    operation: Operation, status: int, answer: OpenAPIResponse, sampling: Sampling, example: Any
+def complete_response(
+    operation: Operation, status: int, answer: OpenAPIResponse, sampling: SchemaExamples, example: Any
 ) -> None:
     answer.headers = (answer.headers or {}) | {
         name: OpenAPIHeader(
             description=header.says,
-            required=header.always and (header.of_streams or STREAMED.keys().isdisjoint(answer.content or {})),
+            required=header.always and (header.of_streams or STREAM not in (answer.content or {})),
             schema=Schema(type=OpenAPIType.STRING),
             example=header.example,
         )
@@ -249,12 +270,12 @@ def complete_answer(
     for media_type, media in (answer.content or {}).items():
         if media_type == problems.MEDIA_TYPE:
             codes = answer.description.split(", ")
-            media.examples = {code: Reference(ref=SHOWN + code) for code in codes}
+            media.examples = {code: Reference(ref=EXAMPLES_PREFIX + code) for code in codes}
         else:
-            exemplify(media, sampling, STREAMED.get(media_type, example))
+            add_example(media, sampling, MEDIA_EXAMPLES.get(media_type, example))
 
 
-def exemplify(media: OpenAPIMediaType, sampling: Sampling, example: Any) -> None:
+def add_example(media: OpenAPIMediaType, sampling: SchemaExamples, example: Any) -> None:
     """One example, unless the route has brought its own."""
     if media.examples is None and media.schema is not None:
         value = example if example is not None else sampling.of(media.schema.to_schema())

@@ -1,4 +1,4 @@
-"""Views: how each kind is shown, and to whom. The same after a command as from the books."""
+"""Resources: the view of each kind, and the part of it that a viewer may read."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -176,7 +176,7 @@ VIEWS: Final[Mapping[str, type[View]]] = MappingProxyType(
 )
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class Resource(Struct, frozen=True, kw_only=True):
     """An aggregate to be shown. `began` and `position` are those of its first and its last event."""
 
     kind: str
@@ -187,7 +187,7 @@ class Held(Struct, frozen=True, kw_only=True):
     state: State
 
 
-def view_of(held: Held, viewer: str | None, now: datetime) -> View:
+def view_of(held: Resource, viewer: str | None, now: datetime) -> View:
     """What the viewer may see of it at `now`; everything, when it is nobody's eyes but a service's.
 
     Raises: NotYours, when it is private and the viewer is not in it.
@@ -203,9 +203,9 @@ def view_of(held: Held, viewer: str | None, now: datetime) -> View:
             intro: Any = held.state
             version = version_read_by(viewer, intro, held.version, now)
             if seen := asker_state(intro, now) if viewer == intro.asker else None:
-                facts = {name: facts[name] for name in SHOWN_WHILE_HIDDEN if name in facts} | {"state": seen}
+                facts = {name: facts[name] for name in FIELDS_OF_SILENCE if name in facts} | {"state": seen}
                 position = held.began
-            facts |= for_eyes_of(viewer, intro)
+            facts |= personal_fields(viewer, intro)
         case "member" if viewer not in (None, facts["member"]):
             facts |= {"asks_in": None, "welcome": []}
         case _:
@@ -213,7 +213,7 @@ def view_of(held: Held, viewer: str | None, now: datetime) -> View:
     return VIEWS[held.kind](id=held.id, version=version, position=position, **facts)
 
 
-SHOWN_WHILE_HIDDEN: Final = (
+FIELDS_OF_SILENCE: Final = (
     "asker",
     "connector",
     "target",
@@ -227,7 +227,7 @@ SHOWN_WHILE_HIDDEN: Final = (
 """What an ask said when it was asked: the same, whatever has become of it since."""
 
 
-def for_eyes_of(viewer: str, intro: Intro) -> dict[str, Any]:
+def personal_fields(viewer: str, intro: Intro) -> dict[str, Any]:
     """What the asker hopes is theirs; the guard tells the connector facts, and the asker their own and ways to give."""
     match viewer:
         case intro.asker:

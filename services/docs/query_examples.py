@@ -1,4 +1,4 @@
-"""Examples of what the books answer, where one field by itself would tell no story."""
+"""Examples of responses of the query service."""
 
 from typing import Final
 from uuid import UUID
@@ -10,10 +10,12 @@ from ledger.books.insight import Match
 from ledger.domain.catalog.kinds import EVENTS
 from ledger.domain.posting.rules import rule_in_words
 from ledger.domain.standing.coach import Coaching, RetryableAsk
+from ledger.domain.values.aggregate_types import tag_of
 from ledger.examples import AGGREGATE, COMMUNITY, EXAMPLES, NOW, envelope_of, example_of
-from services.http.exchanges import POSITION
-from services.query.entries import EntryView, HappenedView, LegView
-from services.query.feed import EventsPage, EventView
+from services.command.batch import Result
+from services.docs.command_examples import EXAMPLE_POSITION, command_examples
+from services.feed.routes import EventsPage, EventView
+from services.query.entries import EntryView, LegView, PastEventView
 from services.query.views import (
     AccountsView,
     BalanceView,
@@ -56,7 +58,7 @@ EXPLAINED: Final = EntryView(
     event="favour.thanked",
     kind="favour",
     id=AGGREGATE,
-    position=POSITION,
+    position=EXAMPLE_POSITION,
     happened_at=NOW,
     recorded_at=NOW,
     actor="bob",
@@ -70,19 +72,33 @@ EXPLAINED: Final = EntryView(
         LegView(member="ada", account="main", counterparty="bob", points=120, given=120, received=0, balance_after=120),
     ],
     history=[
-        HappenedView(
-            entry=ENTRY, event="favour.thanked", position=POSITION, happened_at=NOW, recorded_at=NOW, actor="bob"
+        PastEventView(
+            entry=ENTRY,
+            event="favour.thanked",
+            position=EXAMPLE_POSITION,
+            happened_at=NOW,
+            recorded_at=NOW,
+            actor="bob",
         )
     ],
     cloudevent=msgspec.to_builtins(structs.replace(envelope_of(THANKED), id=str(ENTRY))),
 )
-BOOKS: Final[tuple[Struct, ...]] = (
+RECORDED: Final = command_examples()["favour.record"].held
+QUERY_EXAMPLES: Final[tuple[Struct, ...]] = (
+    Result(
+        status="recorded",
+        kind=RECORDED.kind,
+        id=str(RECORDED.id),
+        state=tag_of(RECORDED.state),
+        version=RECORDED.version,
+        position=RECORDED.position,
+    ),
     ADA,
     STATEMENT,
     EXPLAINED,
     EventsPage(
-        events=[EventView(position=POSITION, recorded_at=NOW, event=msgspec.to_builtins(envelope_of(THANKED)))],
-        after=POSITION,
+        events=[EventView(position=EXAMPLE_POSITION, recorded_at=NOW, event=msgspec.to_builtins(envelope_of(THANKED)))],
+        after=EXAMPLE_POSITION,
         more=False,
     ),
     PairView(member="ada", other="bob", given=120, received=0, stage="contact"),

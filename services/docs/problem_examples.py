@@ -20,7 +20,7 @@ from services.http.problems import STATUS, problem_of
 ID: Final = UUID(AGGREGATE)
 ONE: Final[Mapping[str, Fact]] = MappingProxyType({"kind": "favour", "id": ID})
 LATER: Final = NOW + timedelta(days=14)
-FACTS: Final[Mapping[type[Exception], Mapping[str, Fact]]] = MappingProxyType(
+PROBLEM_FACTS: Final[Mapping[type[Exception], Mapping[str, Fact]]] = MappingProxyType(
     {
         problems.MalformedJson: {"reason": "JSON is malformed: expected '}' (byte 17)"},
         problems.InvalidField: {"field": "size", "source": "body", "reason": "Invalid enum value 'huge'"},
@@ -66,13 +66,13 @@ FACTS: Final[Mapping[type[Exception], Mapping[str, Fact]]] = MappingProxyType(
 """Those that are not here come without any."""
 
 
-def example_of(problem: type[Exception]) -> dict[str, Any]:
-    facts = FACTS.get(problem, {})
+def problem_example(problem: type[Exception]) -> dict[str, Any]:
+    facts = PROBLEM_FACTS.get(problem, {})
     error = problem(**facts) if issubclass(problem, Refusal) else problem()
     document: dict[str, Any] = msgspec.to_builtins(problem_of(error))
     return document
 
 
-BY_CODE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
-    {document["code"]: document for document in map(example_of, STATUS)}
+PROBLEM_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+    {document["code"]: document for document in map(problem_example, STATUS)}
 )

@@ -22,18 +22,18 @@ from ledger.log.message import BUCKETS, SNAPSHOT_HEADER, bucket
 from ledger.log.snapshot import load_aggregate, snapshot_after
 from ledger.log.stream import STREAM, stream_definition
 from ledger.runtime.settings import Settings
-from services.http.docs import VERSION
+from services.docs.pages import VERSION
 
 SCHEMAS: Final = "#/components/schemas/{name}"
 MEDIA_TYPE: Final = "application/cloudevents+json"
 SERVER: Final = "nats"
-ABOUT: Final = """Everything that happens, in the order in which it was recorded. Each event is one message, a
+DESCRIPTION: Final = """Everything that happens, in the order in which it was recorded. Each event is one message, a
 CloudEvents 1.0 JSON object in structured mode, in one JetStream stream that nothing is ever removed from; its sequence
 there is its position. Read it with a durable pull consumer, and ignore fields that you do not know.
 
 The stream tells all, also who declined and what the guard advised: it is for services. What a member may know of it,
 the HTTP API tells with `?viewer=`."""
-BUCKET: Final = f"CRC-32 of the community modulo {BUCKETS}, in two digits. Who subscribes puts `*`."
+BUCKET_DESCRIPTION: Final = f"CRC-32 of the community modulo {BUCKETS}, in two digits. Who subscribes puts `*`."
 
 
 def snapshot_example() -> str:
@@ -68,7 +68,7 @@ def asyncapi_json() -> dict[str, Any]:
 
 @cache
 def document() -> dict[str, Any]:
-    forms = [message_form(event) for event in EVENTS.values()]
+    forms = [message_type(event) for event in EVENTS.values()]
     (headers, *payloads), schemas = msgspec.json.schema_components([Headers, *forms], ref_template=SCHEMAS)
     for schema in schemas.values():  # A docstring's indentation is Python's.
         schema["description"] = cleandoc(schema.get("description", ""))
@@ -79,7 +79,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Referral ledger: the events",
             "version": VERSION,
-            "description": ABOUT,
+            "description": DESCRIPTION,
             "license": {"name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
             "tags": [{"name": name} for name in KINDS],
         },
@@ -105,7 +105,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def message_form(event: type[Event]) -> type[Struct]:
+def message_type(event: type[Event]) -> type[Struct]:
     """The envelope, as it is around this event."""
     hints = get_type_hints(Envelope, include_extras=True)
     hints |= {"type": Literal[TYPES[event]], "data": event}
@@ -132,7 +132,7 @@ def channel(event: type[Event]) -> dict[str, Any]:
         "summary": summary_of(event),
         "servers": [{"$ref": f"#/servers/{SERVER}"}],
         "parameters": {
-            "bucket": {"description": BUCKET, "examples": [bucket(COMMUNITY)]},
+            "bucket": {"description": BUCKET_DESCRIPTION, "examples": [bucket(COMMUNITY)]},
             "community": {"description": "The community.", "examples": [COMMUNITY]},
             "id": {"description": f"The {kind.name}: a lower-case UUID.", "examples": [AGGREGATE]},
         },

@@ -1,0 +1,1 @@
+"""Documentation: the OpenAPI and AsyncAPI documents, their examples, and the pages that show them."""

@@ -1,0 +1,1 @@
+"""The feed of events: pages, long polls and Server-Sent Events."""
