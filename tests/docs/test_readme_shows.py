@@ -1,4 +1,4 @@
-"""What the README shows is what a run prints: its commands are carried out in order, on a ledger that `up` started."""
+"""The documents show real output: their commands are executed in order, on one ledger that `up` started."""
 
 import re
 import shlex
@@ -14,9 +14,15 @@ import pytest
 from deploy.embedded import free_port
 from tests.deploy.conftest import CommandLine
 
-README: Final = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT: Final = Path(__file__).parents[2]
+README: Final = (ROOT / "README.md").read_text()
+DOCUMENTS: Final = (README, *((ROOT / "docs" / name).read_text() for name in ("reading-the-past.md", "import.md")))
 (END_OF_RUN,) = re.findall(r"^`make run` ends with:\n\n```\n(.+?)^```$", README, re.MULTILINE | re.DOTALL)
-CONSOLES: Final = re.findall(r"^```console\n(.+?)^```$", README, re.MULTILINE | re.DOTALL)
+CONSOLES: Final = [
+    console
+    for document in DOCUMENTS
+    for console in re.findall(r"^```console\n(.+?)^```$", document, re.MULTILINE | re.DOTALL)
+]
 ADDRESS: Final = "http://127.0.0.1:8080"
 PROGRAM: Final = ".venv/bin/referral-ledger"
 PORT: Final = re.compile(r"(?<=127\.0\.0\.1:)\d+")
@@ -31,7 +37,7 @@ PACE: Final = re.compile(r"[\d,]+/s \d+:\d\d:\d\d$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Shown:
-    """A command of the README, and what it is shown to print."""
+    """A command of a document, and the output that the document shows."""
 
     command: str
     output: str
@@ -71,7 +77,7 @@ CURL.add_argument("url")
 
 
 class Shell:
-    """As much of a shell, of curl and of a person at it as the README needs."""
+    """The parts of a shell and of curl that the documents need."""
 
     def __init__(self, commands: CommandLine, address: str) -> None:
         self._commands = commands
@@ -81,7 +87,7 @@ class Shell:
     def run(self, shown: Shown) -> str:
         """What the command prints.
 
-        Raises: KeyError, ValueError, SystemExit, where the README needs more than there is.
+        Raises: KeyError, ValueError or SystemExit, if a document needs more than this shell has.
         """
         said = re.sub(r"\$(\w+)", lambda found: self._variables[found[1]], shown.command)
         match shlex.split(said):
@@ -89,7 +95,7 @@ class Shell:
                 name, _, value = word.partition("=")
                 self._variables[name] = value.replace(ADDRESS, self._address)
                 return ""
-            case ["cat", name]:  # The README shows what is in a file that the reader has.
+            case ["cat", name]:  # The document shows the content of a file that the reader has.
                 (self._commands.folder / name).write_text(shown.output)
                 return shown.output
             case [word, *arguments] if word == PROGRAM:
@@ -131,7 +137,7 @@ def printed_by_the_run(said: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_all_that_the_readme_shows_is_what_a_run_prints(command_line: CommandLine) -> None:
+def test_the_output_in_the_documents_is_the_output_of_a_run(command_line: CommandLine) -> None:
     up = command_line.start("up", "--demo", "--port", str(free_port()))
     up.until_said(f"{END_OF_RUN.rstrip().rpartition('/')[2]}\n")
     end = printed_by_the_run(END_OF_RUN)
@@ -144,5 +150,11 @@ def test_all_that_the_readme_shows_is_what_a_run_prints(command_line: CommandLin
     assert up.end() == 0
 
 
-def test_the_readme_shows_what_is_printed() -> None:
-    assert len(list(shown())) >= 15
+def test_every_document_shows_commands() -> None:
+    assert len(list(shown())) >= 16
+    assert all("```console\n$ " in document for document in DOCUMENTS)
+
+
+def test_no_other_document_shows_commands_that_are_not_executed() -> None:
+    others = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    assert sum("```console" in path.read_text() for path in others) == len(DOCUMENTS)
