@@ -319,7 +319,7 @@ class RandomHistory:
         return BookOneToOne(actor=one, member=one, other=two, gathering=self._somewhere(), id=self._own_id())
 
     def _policy(self, _community: str) -> Creation:
-        """Other numbers than the page's, some of them zero; the page's deadlines."""
+        """Numbers other than those of docs/domain.md#policy-fields, some of them zero; its deadlines."""
         draw = self._random
         worths, halves = [0, 1, 45, 60, 240], [0, 15, 31, 60, 180]
         policy = Policy(

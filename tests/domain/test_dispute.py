@@ -905,7 +905,7 @@ def test_however_an_introduction_is_disputed_and_closed_nothing_stays_at_stake_o
 def by_the_page(
     matched: bool, points: int, stake: int, met: bool, code: Code, end: str, says: Fault, closed_first: bool
 ) -> dict[tuple[str, ...], int]:
-    """What everybody is left with, from the words of the page: written by hand, with no rule of the project."""
+    """The final balance of each member, by hand from docs/domain.md#dispute-remedy, with no rule of the project."""
     left = Counter[str]()
 
     def pays(payer: str, payee: str, amount: int) -> None:

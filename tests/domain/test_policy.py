@@ -34,7 +34,7 @@ ADMIN: Final = "ada"
 NOTICE: Final = timedelta(minutes=1)
 YEAR: Final = days(365)
 
-# The page, written by hand.
+# docs/domain.md#policy-fields, written by hand.
 PAGE: Final[dict[str, Any]] = {
     "version": 1,
     "size_points": {"small": 60, "medium": 120, "large": 240},
@@ -275,7 +275,7 @@ def test_at_most_seven_are_scheduled_so_that_the_one_in_force_is_never_forgotten
 
 
 class Calendar:
-    """The page, told slowly: every publication there ever was, with nothing forgotten."""
+    """docs/domain.md#scheduled-policies, the slow way: it keeps every publication."""
 
     def __init__(self) -> None:
         self.said: list[tuple[datetime, Policy]] = []

@@ -168,7 +168,7 @@ def test_a_sum_is_the_same_in_any_order() -> None:
 def test_recent_standing_is_the_index_of_amounts_that_were_halved_one_by_one(
     gave: list[tuple[int, datetime]], received: list[tuple[int, datetime]], passed: int
 ) -> None:
-    """The page, word for word: the weight of an amount at time t read at time T is `2^((t - T) / 180 d)`."""
+    """See docs/domain.md#recent-standing: the weight of an amount at time t read at time T is `2^((t - T) / 180 d)`."""
     now = NOW + days(passed)
 
     def left_of(amounts: list[tuple[int, datetime]]) -> Decimal:

@@ -1,4 +1,4 @@
-"""What is computed of members and gatherings: every figure here is worked out by hand from the domain page."""
+"""What is computed of members and gatherings. Each figure is worked out by hand from docs/domain.md#standing."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

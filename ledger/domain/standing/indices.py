@@ -111,7 +111,7 @@ def reliability_permille(ok: int, bad: int) -> int:
 def standing_band(
     *, recent_permille: int, settled_items: int, since: datetime | None, riding: bool, now: datetime, policy: Policy
 ) -> StandingBand:
-    """The word for a member, by the page; `riding` is the guard's `is_riding`, `since` when they were first seen.
+    """The band of docs/domain.md#standing-bands. `riding` is the guard's `is_riding`, `since` the time first seen.
 
     `new` under 90 days and with fewer than 3 settled items; else by the recent standing: `giving` from 600
     thousandths on, `taking` up to 400, `even` between.

@@ -15,7 +15,7 @@ UNAVAILABLE: Final = Advice(verdict="unavailable")
 
 
 def is_riding(facts: GuardFacts, now: datetime, policy: Policy) -> bool:
-    """Whether the member takes and brings nothing, by the page: all five at once.
+    """Whether the member takes and brings nothing: all five conditions of docs/domain.md#riding at once.
 
     Net at or below -0.7 of the limit, at least 5 items received in 180 days, given/received under 0.2, older than
     90 days, not paused. In whole numbers, so that no rounding decides it.
