@@ -16,9 +16,11 @@ import psutil
 from msgspec import Struct
 
 from deploy.demo import until_ready
-from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.provisioning import provision_stream
-from deploy.up import environment_of
+from deploy.supervisor import environment_of
 from ledger.books.schema import migrate
 from ledger.runtime.settings import Settings
 

@@ -15,7 +15,7 @@ from bench.ledger import Ledger
 from bench.measure import COMMUNITY, PATH, Figures, console, many
 from bench.wire import Wire
 from deploy.demo import until_ready
-from deploy.embedded import free_port
+from deploy.embedded.ports import free_port
 from ledger.books.writer import the_writer
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Submission

@@ -11,7 +11,9 @@ from typing import Any, Final
 import pytest
 import sqlparse
 
-from deploy.embedded import Cluster, EmbeddedNats, EmbeddedPostgres, free_port
+from deploy.embedded.nats import Cluster, EmbeddedNats
+from deploy.embedded.ports import free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.schema import UNREACHABLE, migrate
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable

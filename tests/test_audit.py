@@ -30,10 +30,10 @@ from ledger.log.snapshot import REMEMBERED_COMMANDS, load_aggregate, snapshot_af
 from ledger.runtime.unavailable import Unavailable
 from tests.books.telling import RandomHistory
 from tests.conftest import fresh_stream
-from workers.projector import project
+from workers.projector import run_projector
 
 if TYPE_CHECKING:
-    from deploy.embedded import EmbeddedNats
+    from deploy.embedded.nats import EmbeddedNats
     from ledger.log.connection import Connection
     from ledger.runtime.settings import Settings
 
@@ -71,7 +71,7 @@ class Ledger:
     async def project(self) -> None:
         """Bring the books up to the log's end."""
         settings, end = self.settings, await self.log.end()
-        projecting = asyncio.create_task(project(self.log, settings))
+        projecting = asyncio.create_task(run_projector(self.log, settings))
         try:
             async with Reader(settings.postgres_dsn, settings.postgres_schema, 1) as reader:
                 async with asyncio.timeout(SHOWN_WITHIN_S):

@@ -25,17 +25,17 @@ from ledger.runtime.settings import Settings
 
 BATCH_MAX: Final = 500
 DUE_MAX: Final = 10_000  # Rows of one look at the books, with those that the log has answered about already.
-AGAIN_S: Final = 5.0  # Until what the log refused is asked about once more: it may have been under dispute.
-UNSHOWN_S: Final = 60.0  # The same for what is recorded, and the books do not show: they are behind.
+RETRY_REFUSED_S: Final = 5.0  # Until what the log refused is asked about once more: it may have been under dispute.
+RETRY_RECORDED_S: Final = 60.0  # The same for what is recorded, and the books do not show: they are behind.
 
 _log = structlog.get_logger()
 
 
-def the_time() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-async def keep_time(log: EventLog, settings: Settings, now: Callable[[], datetime] = the_time) -> None:
+async def run_clock(log: EventLog, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
     """Let end what is due to end by itself, for ever. A server that goes away is waited for.
 
     Several of them do no harm, nor does one that is late or killed: the log decides on what it holds, and what has
@@ -107,9 +107,9 @@ class Clock:
             if isinstance(result, Outcome):
                 position = max(position, result.position)
                 recorded[due.ref.kind] += result.how == "recorded"
-                self._answered[due.ref] = moment + UNSHOWN_S
+                self._answered[due.ref] = moment + RETRY_RECORDED_S
                 continue
-            self._answered[due.ref] = moment + AGAIN_S
+            self._answered[due.ref] = moment + RETRY_REFUSED_S
             if not isinstance(result, WrongState | NotDue | Unknown):
                 _log.warning("a lapse was refused", code=result.code, facts=result.facts, ref=due.ref)
         for kind, count in recorded.items():

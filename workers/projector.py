@@ -18,7 +18,7 @@ from ledger.runtime import telemetry
 from ledger.runtime.settings import Settings
 
 RETRY_WAIT_S: Final = 0.5
-WHAT_TO_DO: Final = (
+FOREIGN_LOG_ADVICE: Final = (
     "These books were not written from this log. If the log is the right one, drop the books' schema and run "
     "`referral-ledger migrate`: they are derived again from the beginning. If it is not, restore the log."
 )
@@ -27,7 +27,7 @@ FOLDED_MAX: Final = 1  # The writer remembers what is prepared and what is being
 _log = structlog.get_logger()
 
 
-async def project(log: EventLog, settings: Settings) -> None:
+async def run_projector(log: EventLog, settings: Settings) -> None:
     """Keep the books up with the log, for ever: as the one writer, or waiting to become it.
 
     A server that goes away is waited for. Raises: Poison or ForeignLog, which need a person.
@@ -36,15 +36,15 @@ async def project(log: EventLog, settings: Settings) -> None:
         try:
             async with the_writer(settings.postgres_dsn, settings.postgres_schema) as writer:
                 _log.info("this projector writes the books")
-                await follow(log, writer, settings)
+                await project_from_checkpoint(log, writer, settings)
         except ForeignLog as foreign:
-            raise ForeignLog(f"{foreign}. {WHAT_TO_DO}") from foreign
+            raise ForeignLog(f"{foreign}. {FOREIGN_LOG_ADVICE}") from foreign
         except (BooksUnavailable, LogUnavailable, SchemaMissing, Displaced) as error:
             _log.warning("projector waits", reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_WAIT_S)
 
 
-async def follow(log: EventLog, writer: Writer, settings: Settings) -> None:
+async def project_from_checkpoint(log: EventLog, writer: Writer, settings: Settings) -> None:
     """Apply everything from the checkpoint on. One batch is folded while the one before it is written.
 
     Raises: ForeignLog; Poison, with everything before it applied; and what the writer raises.

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from deploy.embedded import EmbeddedPostgres
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.schema import connected, migrate
 from tests.books.filling import fill
 from tests.books.shown import Books

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from deploy.embedded import EmbeddedPostgres
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books import feed as feed_module
 from ledger.books.feed import Entry, Feed, Page, Wanted
 from ledger.books.schema import BooksUnavailable, SchemaMissing

@@ -14,7 +14,8 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.embedded import EmbeddedPostgres, free_port
+from deploy.embedded.ports import free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books import pool as pool_module
 from ledger.books import reader as reader_module
 from ledger.books.feed import Feed

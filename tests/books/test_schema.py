@@ -14,7 +14,8 @@ import asyncpg
 import pytest
 from pogo_core.util import sql as pogo_sql
 
-from deploy.embedded import EmbeddedPostgres, free_port
+from deploy.embedded.ports import free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.queries import named
 from ledger.books.schema import (
     QUERIES,

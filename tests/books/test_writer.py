@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from deploy.embedded import EmbeddedPostgres
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.fold import Changes, Held, new_row
 from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate, require_schema
 from ledger.books.writer import QUERIES, REMEMBERED_MAX, Checkpoint, Displaced, Writer

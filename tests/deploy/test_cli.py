@@ -16,9 +16,9 @@ import nats
 import pytest
 from click.testing import CliRunner, Result
 
-from deploy import cli
-from deploy.embedded import free_port
-from deploy.importing import BATCH_COMMANDS
+from deploy.cli.main import main
+from deploy.embedded.ports import free_port
+from deploy.importer.client import BATCH_COMMANDS
 from ledger.books.schema import connected
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Outcome, Submission
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from deploy.embedded import EmbeddedNats
+    from deploy.embedded.nats import EmbeddedNats
     from ledger.runtime.settings import Settings
     from tests.books.shown import Books
 
@@ -55,11 +55,13 @@ EVERY_COMMAND: Final = ("up", "serve", "work", "migrate", "provision", "import",
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Run a command in this process, in an empty folder. An exception that isn't told as a sentence fails the test."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "configure_logs", str)  # Does nothing: logs would go to the runner's outputs, for ever.
+    monkeypatch.setattr(
+        "deploy.cli.environment.configure_logs", str
+    )  # Does nothing: logs would go to the runner's outputs, for ever.
 
     def run(*arguments: str, variables: Mapping[str, str] | None = None, given: bytes | None = None) -> Result:
         environment: dict[str, str | None] = {"COLUMNS": "200", **(variables or {})}
-        return CliRunner().invoke(cli.main, arguments, input=given, env=environment, catch_exceptions=False)
+        return CliRunner().invoke(main, arguments, input=given, env=environment, catch_exceptions=False)
 
     return run
 
@@ -129,7 +131,7 @@ def serve(commands: CommandLine, part: str = "all", **variables: str) -> tuple[S
 
 def test_help_lists_every_command(invoke: Invoke) -> None:
     said = invoke("--help").output
-    assert set(cli.main.commands) == set(EVERY_COMMAND)
+    assert set(main.commands) == set(EVERY_COMMAND)
     for command in EVERY_COMMAND:
         assert re.search(rf"^  {command}  +\S", said, re.MULTILINE), command
 
@@ -139,7 +141,7 @@ def test_every_command_explains_itself(invoke: Invoke, command: str) -> None:
     result = invoke(command, "-h")
     assert result.exit_code == 0
     assert "--with-parent" not in result.output
-    for parameter in cli.main.commands[command].params:
+    for parameter in main.commands[command].params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             assert parameter.opts[0] in result.output
 

@@ -17,7 +17,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-NATS_CONF = ROOT / "deploy" / "nats.conf"
+NATS_CONF = ROOT / "deploy" / "nats" / "nats.conf"
 OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
 
 
@@ -87,7 +87,7 @@ def test_nats_server_takes_its_configuration_and_would_fsync_every_message() -> 
 
 @pytest.mark.parametrize("service", OURS)
 def test_every_command_is_one_of_the_command_line(service: str) -> None:
-    from deploy.cli import main
+    from deploy.cli.main import main
 
     words: list[str] = OURS[service]["command"]
     command, context = cast("click.Command", main), click.Context(main, **main.context_settings)
@@ -99,12 +99,13 @@ def test_every_command_is_one_of_the_command_line(service: str) -> None:
     command.make_context(command.name, list(words), parent=context.parent)  # Raises when it can't be parsed.
 
 
-def test_every_worker_has_a_service_of_its_own() -> None:
-    from deploy.cli import main
+def test_every_worker_of_the_table_has_a_command_and_a_service() -> None:
+    from deploy.cli.main import main
+    from workers.table import WORKERS
 
     (argument,) = [parameter for parameter in main.commands["work"].params if isinstance(parameter, click.Argument)]
-    workers = cast("click.Choice[str]", argument.type).choices
-    assert {worker: OURS[worker]["command"] for worker in workers} == {worker: ["work", worker] for worker in workers}
+    assert list(cast("click.Choice[str]", argument.type).choices) == list(WORKERS)
+    assert {name: OURS[name]["command"] for name in WORKERS} == {name: ["work", name] for name in WORKERS}
 
 
 def test_every_setting_is_one_that_the_ledger_knows() -> None:

@@ -8,7 +8,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from deploy.embedded import HOST, free_port
+from deploy.embedded.ports import HOST, free_port
 from tests.deploy.conftest import CommandLine
 from tests.services.caller import until
 

@@ -18,8 +18,12 @@ import nats
 import psutil
 import pytest
 
-from deploy import child, embedded
-from deploy.embedded import Cluster, EmbeddedNats, EmbeddedPostgres, EmbeddedServerError, free_port
+from deploy.embedded import child
+from deploy.embedded import postgres as postgres_module
+from deploy.embedded.child import EmbeddedServerError
+from deploy.embedded.nats import Cluster, EmbeddedNats
+from deploy.embedded.ports import free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +34,8 @@ ROOT = Path(__file__).parents[2]
 START_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from deploy.embedded import EmbeddedNats, EmbeddedPostgres
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.postgres import EmbeddedPostgres
 kind, data, *ports = sys.argv[1:]
 server = (EmbeddedPostgres if kind == "postgres" else EmbeddedNats)(Path(data), *map(int, ports))
 server.start()
@@ -305,7 +310,7 @@ def test_an_initdb_that_fails_shows_why_and_leaves_no_data(
     programs.mkdir()
     (programs / "initdb").write_text("#!/bin/sh\necho no such luck >&2\nexit 1\n")
     (programs / "initdb").chmod(0o755)
-    monkeypatch.setattr(embedded, "_postgres_programs", lambda: programs)
+    monkeypatch.setattr(postgres_module, "_postgres_programs", lambda: programs)
     with pytest.raises(EmbeddedServerError, match=r"initdb failed(?s:.*)no such luck"):
         postgres.start()
     assert not (tmp_path / "postgres" / "pgdata").exists()
@@ -320,7 +325,7 @@ def test_programs_and_data_shut_off_from_others_are_opened_no_further_than_neede
     program.touch(mode=0o700)
     for folder in (programs, programs.parent, programs.parent.parent, data, shut):
         folder.chmod(0o700)
-    embedded._let_in(programs, data)
+    postgres_module._grant_access(programs, data)
     assert [oct(path.stat().st_mode & 0o777) for path in (shut, data, programs, program)] == [
         "0o701",
         "0o701",

@@ -13,23 +13,20 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from deploy import import_screen, importing
-from deploy.import_screen import send_with_bar, tell_refused
-from deploy.importing import (
+from deploy.importer import lines
+from deploy.importer.client import (
     BATCH_BYTES_MAX,
     BATCH_COMMANDS,
     Importer,
-    Layout,
-    Line,
-    NoColumns,
     NotTheApi,
     Refused,
     ServerGone,
     Tally,
     batches_of,
-    lines_of,
     write_refused,
 )
+from deploy.importer.lines import Layout, Line, NoColumns, lines_of
+from deploy.importer.screen import print_refused, send_with_progress
 from ledger.domain.catalog.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -165,7 +162,7 @@ def test_quotes_empty_lines_and_windows_line_ends_are_understood() -> None:
     ],
 )
 def test_each_kind_has_its_operation_and_its_usual_actor(
-    what: importing.What, operation: str, columns: str, actor: str
+    what: lines.FileContents, operation: str, columns: str, actor: str
 ) -> None:
     (command,) = commands(f"{columns}\none,two\n", Layout(what=what))
     assert command["op"] == operation
@@ -179,15 +176,15 @@ def test_levels_are_numbers_and_tags_are_lists() -> None:
     assert body["expects_percent"] == 20
 
 
-@pytest.mark.parametrize("operation", [operation for operation, _ in importing.OPERATION.values()])
+@pytest.mark.parametrize("operation", [operation for operation, _ in lines.OPERATION.values()])
 def test_every_field_of_a_row_that_is_no_word_is_known_to_be_none(operation: str) -> None:
     """So that a column of a new field becomes what the API takes."""
     form = msgspec.json.schema(OPERATIONS[operation].command)["$defs"][OPERATIONS[operation].command.__name__]
     forms = {
         name: [schema, *schema.get("anyOf", ())] for name, schema in cast("dict[str, Any]", form["properties"]).items()
     }
-    assert {n for n, f in forms.items() if any(one.get("type") == "integer" for one in f)} <= importing.NUMBER_COLUMNS
-    assert {n for n, f in forms.items() if any(one.get("format") == "date-time" for one in f)} <= importing.TIME_COLUMNS
+    assert {n for n, f in forms.items() if any(one.get("type") == "integer" for one in f)} <= lines.NUMBER_COLUMNS
+    assert {n for n, f in forms.items() if any(one.get("format") == "date-time" for one in f)} <= lines.TIME_COLUMNS
     assert {n for n, f in forms.items() if any(one.get("type") == "array" for one in f)} <= {"tags"}
 
 
@@ -328,7 +325,7 @@ def test_malformed_and_oversized_lines_are_told_apart_and_in_no_batch() -> None:
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "RETRY_WAIT_S", 0.001)
+    monkeypatch.setattr("deploy.importer.client.RETRY_WAIT_S", 0.001)
 
 
 def importer(answer: Answer, patience_s: float = 30) -> Importer:
@@ -494,7 +491,7 @@ DRAWN_WITHIN_S = 5.0
 
 async def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path) -> None:
     sending = importer(lambda _: httpx.Response(200, json=[]))
-    said = await send_with_bar(sending, tmp_path / "f.csv", FAVOURS, Console(file=io.StringIO()))
+    said = await send_with_progress(sending, tmp_path / "f.csv", FAVOURS, Console(file=io.StringIO()))
     assert said == "cannot read f.csv: No such file or directory"
 
 
@@ -511,15 +508,15 @@ async def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path) -> 
 async def test_an_answer_that_ends_it_is_told_in_a_sentence(tmp_path: Path, answer: httpx.Response, told: str) -> None:
     (tmp_path / "f.csv").write_text("giver,receiver\nann,bob\n")
     sending = importer(lambda _: answer)
-    assert await send_with_bar(sending, tmp_path / "f.csv", FAVOURS, Console(file=io.StringIO())) == told
+    assert await send_with_progress(sending, tmp_path / "f.csv", FAVOURS, Console(file=io.StringIO())) == told
 
 
 async def test_lines_their_rate_and_the_time_that_remains_are_shown_while_a_file_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of four and a half batches one was answered after ten seconds; the next waits until that was drawn."""
-    monkeypatch.setattr(importing, "BATCH_COMMANDS", 100)
-    monkeypatch.setattr(import_screen, "REDRAW_S", 0.01)
+    monkeypatch.setattr("deploy.importer.client.BATCH_COMMANDS", 100)
+    monkeypatch.setattr("deploy.importer.screen.REDRAW_S", 0.01)
     (tmp_path / "f.ndjson").write_text('{"n": 1}\n' * 450)
     drawn = "100 lines, 10/s 0:00:13"
     screen, seconds = io.StringIO(), 0
@@ -534,7 +531,7 @@ async def test_lines_their_rate_and_the_time_that_remains_are_shown_while_a_file
         return httpx.Response(200, json=[{"status": "recorded"}] * len(json.loads(request.content)))
 
     console = Console(file=screen, force_terminal=True, color_system=None, width=160, get_time=lambda: seconds)
-    assert await send_with_bar(importer(answer), tmp_path / "f.ndjson", COMMANDS, console) is None
+    assert await send_with_progress(importer(answer), tmp_path / "f.ndjson", COMMANDS, console) is None
     assert drawn in screen.getvalue()
     assert "100% 450 lines, 45/s 0:00:00" in screen.getvalue()
 
@@ -542,7 +539,7 @@ async def test_lines_their_rate_and_the_time_that_remains_are_shown_while_a_file
 def test_of_a_refused_line_as_much_is_shown_as_a_person_reads_and_no_terminal_obeys(tmp_path: Path) -> None:
     screen = io.StringIO()
     lines = [Refused(1, "x", "too long", "a" * 10**6), Refused(2, "x", "coloured", "a\x1b[31m[bold]b")]
-    tell_refused(lines, tmp_path / "f", Console(file=screen, width=100))
+    print_refused(lines, tmp_path / "f", Console(file=screen, width=100))
     assert f"  line 1: too long  {'a' * 200}…\n  line 2: coloured  a [31m[bold]b\n" in screen.getvalue()
 
 

@@ -22,7 +22,7 @@ from uuid import UUID
 
 import pytest
 
-from deploy.embedded import free_port
+from deploy.embedded.ports import free_port
 from ledger.books.reader import Reader
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Outcome, Submission

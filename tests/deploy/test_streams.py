@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from deploy import serving
-from deploy.embedded import HOST, free_port
+from deploy.embedded.ports import HOST, free_port
 from ledger.domain.kinds.member import JoinMember, SetWants, membership_id
 from ledger.runtime.settings import Settings
 from services.feed import hub

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import httpx
 import pytest
 
-from deploy.embedded import free_port
-from deploy.up import PREFERRED_PORTS
+from deploy.embedded.ports import free_port
+from deploy.supervisor import PREFERRED_PORTS
 from tests.deploy.conftest import CommandLine, Started, answers, at_work, get, until
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from deploy.cli import main
+from deploy.cli.main import main
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))

@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 import pytest
 
-from deploy.embedded import free_port
+from deploy.embedded.ports import free_port
 from tests.deploy.conftest import CommandLine
 
 ROOT: Final = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.embedded import EmbeddedNats
+from deploy.embedded.nats import EmbeddedNats
 from ledger.log.connection import Connection
 from ledger.log.event_log import EventLog
 from ledger.log.jetstream import JetStreamLog

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from nats.aio.msg import Msg
 
-from deploy.embedded import EmbeddedNats
+from deploy.embedded.nats import EmbeddedNats
 from ledger.log.connection import Connection, TappedClient, TappedParser, unreachable_callback
 from ledger.log.event_log import LogUnavailable
 from ledger.log.jetstream import JetStreamLog

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from deploy.embedded import EmbeddedNats
+from deploy.embedded.nats import EmbeddedNats
 from ledger.commands.decision import POLICY_CACHED_FOR
 from ledger.commands.executor import ATTEMPTS_MAX, Executor
 from ledger.commands.refusals import Contended, KeyMissing, KeyReused, VersionMismatch

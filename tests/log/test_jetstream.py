@@ -13,7 +13,8 @@ import nats.errors
 import pytest
 from nats.aio.msg import Msg
 
-from deploy.embedded import EmbeddedNats, free_port
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import free_port
 from ledger.commands.executor import Executor
 from ledger.log import connection, jetstream
 from ledger.log.connection import Connection

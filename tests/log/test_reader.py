@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from deploy.embedded import EmbeddedNats, free_port
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import free_port
 from ledger.envelope import Poison
 from ledger.log import reader
 from ledger.log.connection import Connection

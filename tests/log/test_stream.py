@@ -12,7 +12,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deploy.embedded import EmbeddedNats, free_port
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import free_port
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.jetstream import JetStreamLog

@@ -11,7 +11,7 @@ from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
 from tests.services.caller import Caller, Clock, serving
-from workers.projector import project
+from workers.projector import run_projector
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def log(connection: Connection) -> JetStreamLog:
 @pytest.fixture
 async def projector(log: JetStreamLog, settings: Settings) -> AsyncIterator[None]:
     """The books follow the log."""
-    task = asyncio.create_task(project(log, settings))
+    task = asyncio.create_task(run_projector(log, settings))
     yield
     task.cancel()
     with suppress(asyncio.CancelledError):

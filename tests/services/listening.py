@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import httpx
 import msgspec
 
-from deploy.embedded import HOST, free_port
+from deploy.embedded.ports import HOST, free_port
 from deploy.serving import serve
 from ledger.runtime.settings import Settings
 from services.app import ServicePart, application

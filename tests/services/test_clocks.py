@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from deploy.embedded import EmbeddedPostgres
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.schema import migrate
 from ledger.domain.kinds.favour import RecordFavour
 from ledger.runtime.settings import Settings

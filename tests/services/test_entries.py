@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from deploy.embedded import EmbeddedPostgres
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.schema import migrate
 from ledger.domain.posting.rules import MOVES_NOTHING, RULES, RULES_IN_WORDS
 from ledger.domain.values.aggregate_types import tag_of

@@ -15,7 +15,8 @@ import msgspec
 import psutil
 import pytest
 
-from deploy.embedded import HOST, EmbeddedPostgres, free_port
+from deploy.embedded.ports import HOST, free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.schema import migrate
 from ledger.commands.consultation import CONSULT_WITHIN_S
 from ledger.domain.kinds.publication import POLICY_NOTICE

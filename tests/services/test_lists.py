@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from deploy.embedded import EmbeddedPostgres
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.listing import AFTER_ALL
 from ledger.books.schema import migrate
 from ledger.domain.catalog.kinds import KINDS

@@ -15,7 +15,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.embedded import HOST, EmbeddedNats, EmbeddedPostgres, free_port
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import HOST, free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.schema import migrate
 from ledger.domain.catalog.kinds import KINDS
 from ledger.log.connection import Connection
@@ -28,7 +30,7 @@ from services.command.log_access import require_no_drift
 from services.http.health import verdict as verdict_of
 from tests.services.caller import Caller, problem_in, refused, serving, started, until
 from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, LIVES, address_in, by, lived
-from workers.projector import project
+from workers.projector import run_projector
 
 THANKED: Final = FAVOUR | by("bob")
 
@@ -67,7 +69,7 @@ def on_own_nats(settings: Settings, own_nats: EmbeddedNats) -> Settings:
 async def books_following(settings: Settings) -> AsyncGenerator[None]:
     """A projector beside the application."""
     async with Connection(settings.nats_url, "projector") as connection:
-        task = asyncio.create_task(project(JetStreamLog(connection), settings))
+        task = asyncio.create_task(run_projector(JetStreamLog(connection), settings))
         try:
             yield
         finally:

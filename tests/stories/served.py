@@ -16,8 +16,8 @@ from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
 from services.app import application
 from tests.services.caller import BASE_URL, Caller, until
-from workers.clock import keep_time
-from workers.projector import project
+from workers.clock import run_clock
+from workers.projector import run_projector
 
 API_KEY: Final = "everybody-who-knows-this-may-write"
 MODERATOR_KEY: Final = "and-this-one-may-judge-as-well"
@@ -107,9 +107,9 @@ async def served(settings: Settings, now: datetime, *, clock: bool = True) -> As
         await connection.ready()
         reader = await stack.enter_async_context(Reader(settings.postgres_dsn, settings.postgres_schema, pool_max=2))
         ledger = Served(StoryLog(connection), reader, now)
-        await stack.enter_async_context(at_work(project(ledger.log, settings)))
+        await stack.enter_async_context(at_work(run_projector(ledger.log, settings)))
         if clock:
-            await stack.enter_async_context(at_work(keep_time(ledger.log, settings, lambda: ledger.now)))
+            await stack.enter_async_context(at_work(run_clock(ledger.log, settings, lambda: ledger.now)))
         served_by = application("all", settings, log=ledger.log, now=lambda: ledger.now).asgi
         await stack.enter_async_context(served_by.lifespan())
         ledger.client = await stack.enter_async_context(

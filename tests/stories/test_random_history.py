@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from deploy.embedded import EmbeddedPostgres
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.audit import audit
 from ledger.books.schema import migrate
 from ledger.commands.submission import Outcome, Submission

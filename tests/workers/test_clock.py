@@ -17,7 +17,9 @@ from msgspec import Struct
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.audit import audit
 from ledger.books.reader import Due, Reader
 from ledger.books.schema import migrate
@@ -44,8 +46,8 @@ from ledger.log.stream import provision
 from ledger.runtime.settings import Settings
 from tests.books.shown import Books, until
 from tests.books.telling import ACME, NOW, Chronicle, number, submission
-from workers.clock import Clock, keep_time
-from workers.projector import project
+from workers.clock import Clock, run_clock
+from workers.projector import run_projector
 
 ROOT: Final = Path(__file__).parents[2]
 LOOKS: Final = 4  # So many looks at the books change nothing where nothing is to be changed.
@@ -109,13 +111,13 @@ async def at_work(work: Coroutine[Any, Any, None]) -> AsyncGenerator[asyncio.Tas
 
 
 def projecting(settings: Settings, log: EventLog) -> AbstractAsyncContextManager[asyncio.Task[None]]:
-    return at_work(project(log, settings))
+    return at_work(run_projector(log, settings))
 
 
 def keeping_time(settings: Settings, chronicle: Chronicle) -> AbstractAsyncContextManager[asyncio.Task[None]]:
     """A clock that goes by the chronicle's time, and looks often."""
     quick = msgspec.structs.replace(settings, clock_poll_ms=20)
-    return at_work(keep_time(chronicle.log, quick, lambda: chronicle.now))
+    return at_work(run_clock(chronicle.log, quick, lambda: chronicle.now))
 
 
 async def ends_at(chronicle: Chronicle, position: int) -> None:
@@ -293,7 +295,7 @@ async def test_where_nothing_is_due_the_log_is_left_alone(
 ) -> None:
     quick = msgspec.structs.replace(settings, clock_poll_ms=20)
     nobody = cast("EventLog", object())
-    async with at_work(keep_time(nobody, quick, lambda: chronicle.now)):
+    async with at_work(run_clock(nobody, quick, lambda: chronicle.now)):
         await looked(looks)  # At books in which nothing is.
         await claims(chronicle, 3)
         await chronicle.thanks(3, begin=11)
@@ -466,7 +468,7 @@ async def test_what_waits_for_a_dispute_keeps_nothing_else_waiting_and_ends_afte
     settings: Settings, books: Books, chronicle: Chronicle, looks: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.clock.BATCH_MAX", 2)
-    monkeypatch.setattr("workers.clock.AGAIN_S", 0.0)  # They are asked about at every look.
+    monkeypatch.setattr("workers.clock.RETRY_REFUSED_S", 0.0)  # They are asked about at every look.
     today = datetime.now(UTC)  # An entry can be disputed for 60 days after it was recorded, which is today.
     chronicle.now = today - timedelta(days=80)
     for n in (1, 2, 3):
@@ -613,7 +615,7 @@ async def test_an_event_that_nobody_understands_stops_the_clock(
     chronicle.now += CLAIMS_ARE_OPEN
     with pytest.raises(Poison, match="position 2"):
         async with asyncio.timeout(15):
-            await keep_time(chronicle.log, settings, lambda: chronicle.now)
+            await run_clock(chronicle.log, settings, lambda: chronicle.now)
 
 
 async def test_a_refusal_that_is_not_expected_is_told(books: Books, chronicle: Chronicle) -> None:

@@ -13,7 +13,9 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from deploy.embedded import EmbeddedNats, EmbeddedPostgres, free_port
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.fold import Changes
 from ledger.books.schema import UNREACHABLE, BooksUnavailable, migrate
 from ledger.books.writer import Checkpoint, Writer, the_writer
@@ -31,7 +33,7 @@ from ledger.runtime.settings import Settings
 from tests.books.page import PageBooks, held_against_the_page
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, Chronicle, RandomHistory, envelope_of, number
-from workers.projector import follow, project
+from workers.projector import project_from_checkpoint, run_projector
 
 ROOT: Final = Path(__file__).parents[2]
 TAKE_OVER_MAX_S: Final = 5
@@ -68,7 +70,7 @@ def chronicle(connection: Connection) -> Chronicle:
 async def projecting(settings: Settings) -> AsyncGenerator[asyncio.Task[None], None]:
     """A projector at work, with connections of its own."""
     async with Connection(settings.nats_url, "projector") as connection:
-        task = asyncio.create_task(project(JetStreamLog(connection), settings))
+        task = asyncio.create_task(run_projector(JetStreamLog(connection), settings))
         try:
             yield task
         finally:
@@ -144,7 +146,7 @@ async def test_a_projector_that_remembers_next_to_nothing_writes_the_same_books(
     settings = msgspec.structs.replace(settings, projector_batch_max_events=batch_max, projector_linger_ms=0)
     history = RandomHistory(12)
     events = await history.tell(250)
-    task = asyncio.create_task(project(history.chronicle.log, settings))
+    task = asyncio.create_task(run_projector(history.chronicle.log, settings))
     try:
         await reaches(books, len(events), task)
     finally:
@@ -262,7 +264,9 @@ async def test_a_projector_that_was_overtaken_goes_on_from_where_the_books_are(
     await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(99)))
     await chronicle.say(ConfirmFavour(actor="bob"), number(99))
     await chronicle.thanks(3)
-    task = asyncio.create_task(project(chronicle.log, msgspec.structs.replace(settings, projector_batch_max_events=1)))
+    task = asyncio.create_task(
+        run_projector(chronicle.log, msgspec.structs.replace(settings, projector_batch_max_events=1))
+    )
     try:
         await reaches(books, 5, task)
     finally:
@@ -569,7 +573,7 @@ async def test_a_projector_that_is_stopped_while_it_gives_up_stops(settings: Set
         async def write(self, changes: Changes) -> None:
             raise BooksUnavailable
 
-    following = asyncio.create_task(follow(Lingering(), Unavailable(), settings))
+    following = asyncio.create_task(project_from_checkpoint(Lingering(), Unavailable(), settings))
     await gives_up.wait()
     following.cancel()
     await asyncio.sleep(0)

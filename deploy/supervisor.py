@@ -1,23 +1,26 @@
-"""`up`: everything on one machine. Embedded servers, the API and the workers, started again when they die."""
+"""The supervisor of `up`: embedded servers, the API and the workers, restarted when they end."""
 
 import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 from msgspec import Struct
 
-from deploy.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedServerError, free_port
+from deploy.embedded.child import EmbeddedServerError
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import free_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.provisioning import provision_stream
 from ledger.books.schema import migrate
 from ledger.runtime.settings import PREFIX, Settings
+from workers.table import WORKERS
 
-ENVIRONMENT_FILE: Final = "ledger.env"
 WATCH_S: Final = 0.25
 RESTART_WAIT_MIN_S: Final = 0.5
 RESTART_WAIT_MAX_S: Final = 10.0
@@ -51,38 +54,52 @@ def environment_of(settings: Settings) -> dict[str, str]:
     }
 
 
-async def up(
-    settings: Settings, data: Path, ready: Callable[[Settings], Awaitable[None]], *, port_is_fixed: bool
+async def run_everything(
+    settings: Settings,
+    data: Path,
+    environment_file: Path,
+    ready: Callable[[Settings], Awaitable[None]],
+    *,
+    port_is_fixed: bool,
 ) -> None:
-    """Run until cancelled. The data stays in `data`, and is found again. `ready` is called once all answers.
+    """Run until cancelled. The data stays in `data`, and the next start finds it.
+
+    `ready` is called once every process is started. While it runs, `environment_file` holds the settings as variables.
 
     Raises: EmbeddedServerError, when a server cannot be started, or the fixed port is taken.
     """
     if port_is_fixed:
-        await until_free(settings.port)
+        await wait_until_free(settings.port)
     data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  Nothing else runs yet.
     servers = Servers(
         EmbeddedPostgres(data / "postgres", free_port(PREFERRED_PORTS["postgres"])),
         EmbeddedNats(data / "nats", free_port(PREFERRED_PORTS["nats"]), free_port(PREFERRED_PORTS["nats_monitor"])),
     )
     port = settings.port if port_is_fixed else free_port(settings.port)
-    settings = at_servers(settings, servers, port)
-    file = data / ENVIRONMENT_FILE
+    settings = with_servers(settings, servers, port)
     try:
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in (servers.postgres, servers.nats)))
-        await set_up(settings)
-        file.write_text("".join(f"{name}={value}\n" for name, value in environment_of(settings).items()))
-        try:
-            file.chmod(0o600)  # The API key may stand in it.
-            await run(settings, servers, ready)
-        finally:
-            file.unlink(missing_ok=True)
+        await prepare(settings)
+        variables = environment_of(settings)
+        with environment_in(environment_file, variables):
+            await run_processes(variables, servers, ready(settings))
     finally:
         await asyncio.to_thread(servers.nats.stop)
         await asyncio.to_thread(servers.postgres.stop)
 
 
-async def until_free(port: int) -> None:
+@contextmanager
+def environment_in(file: Path, variables: Mapping[str, str]) -> Generator[None]:
+    """Keep the variables in a file that only its owner may read: the API key may be among them."""
+    file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    try:
+        file.chmod(0o600)
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+async def wait_until_free(port: int) -> None:
     """Wait a moment for a port: the API of a start that was killed may still be on its way out.
 
     Raises: EmbeddedServerError, when another process keeps it.
@@ -95,7 +112,7 @@ async def until_free(port: int) -> None:
         raise EmbeddedServerError(f"port {port} is taken by another process") from None
 
 
-def at_servers(settings: Settings, servers: Servers, port: int) -> Settings:
+def with_servers(settings: Settings, servers: Servers, port: int) -> Settings:
     values = {field: getattr(settings, field) for field in settings.__struct_fields__}
     values |= {
         "postgres_dsn": servers.postgres.dsn,
@@ -106,23 +123,22 @@ def at_servers(settings: Settings, servers: Servers, port: int) -> Settings:
     return Settings(**values)
 
 
-async def set_up(settings: Settings) -> None:
+async def prepare(settings: Settings) -> None:
     await migrate(settings.postgres_dsn, settings.postgres_schema)
     await provision_stream(settings)
 
 
-async def run(settings: Settings, servers: Servers, ready: Callable[[Settings], Awaitable[None]]) -> None:
-    variables = environment_of(settings)
+async def run_processes(variables: Mapping[str, str], servers: Servers, ready: Awaitable[None]) -> None:
     async with asyncio.TaskGroup() as group:
-        group.create_task(keep("api", ["serve", "all"], variables))
-        group.create_task(keep("projector", ["work", "projector"], variables))
-        group.create_task(keep("clock", ["work", "clock"], variables))
-        group.create_task(keep_server("postgres", servers.postgres))
-        group.create_task(keep_server("nats", servers.nats))
-        await ready(settings)
+        group.create_task(keep_running("api", ["serve", "all"], variables))
+        for worker in WORKERS:
+            group.create_task(keep_running(worker, ["work", worker], variables))
+        group.create_task(keep_server_running("postgres", servers.postgres))
+        group.create_task(keep_server_running("nats", servers.nats))
+        await ready
 
 
-async def keep(name: str, arguments: list[str], variables: Mapping[str, str]) -> None:
+async def keep_running(name: str, arguments: list[str], variables: Mapping[str, str]) -> None:
     """Run one of our own commands, again whenever it ends; stop it when cancelled."""
     wait_s = RESTART_WAIT_MIN_S
     while True:
@@ -161,7 +177,7 @@ async def stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-async def keep_server(name: str, server: Server) -> None:
+async def keep_server_running(name: str, server: Server) -> None:
     """Start a server again whenever it has died."""
     while True:
         await asyncio.sleep(WATCH_S)

@@ -1,4 +1,4 @@
-"""One server process over one data folder: the folder's lock, the log, the watcher, the end."""
+"""One server process over one data folder: the folder's lock, the process, its log and its watcher."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import psutil
 
+
 POLL_S: Final = 0.02
 STOP_WAIT_S: Final = 20.0  # A fast shutdown of Postgres writes a checkpoint first.
 LEFT_OVER_WAIT_S: Final = 10.0
@@ -27,7 +28,7 @@ class EmbeddedServerError(Exception):
     """A server could not be started; the message says why and what to do. Nothing of ours is left running."""
 
 
-class Account(NamedTuple):
+class ProcessUser(NamedTuple):
     """Whom a process runs as; all None: as ourselves."""
 
     uid: int | None
@@ -35,7 +36,7 @@ class Account(NamedTuple):
     extra_groups: list[int] | None
 
 
-OURSELVES: Final = Account(None, None, None)
+CURRENT_USER: Final = ProcessUser(None, None, None)
 
 
 class Child:
@@ -93,7 +94,7 @@ class Child:
             lock.close()
             raise EmbeddedServerError(f"another process is running {self._name} over {self._data}") from error
         self._lock = lock
-        _end_left_overs(self._programs, self._data)
+        _stop_leftovers(self._programs, self._data)
 
     def open_log(self) -> IO[bytes]:
         if self.log.exists() and self.log.stat().st_size > LOG_MAX_BYTES:
@@ -103,7 +104,7 @@ class Child:
     def log_tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
-    def launch(self, command: Sequence[str], folder: Path, account: Account = OURSELVES) -> None:
+    def launch(self, command: Sequence[str], folder: Path, account: ProcessUser = CURRENT_USER) -> None:
         with self.open_log() as log:
             self._process = subprocess.Popen(
                 command,
@@ -165,7 +166,7 @@ class Child:
             self._watcher = None
 
 
-def _end_left_overs(programs: tuple[str, ...], data: Path) -> None:
+def _stop_leftovers(programs: tuple[str, ...], data: Path) -> None:
     """Ends the servers at work in this data folder: its lock was free, so whoever started them is gone.
 
     Told from all others by their name and by the folder that they work in. Backends that lost their
@@ -185,25 +186,25 @@ def _end_left_overs(programs: tuple[str, ...], data: Path) -> None:
         with suppress(psutil.NoSuchProcess):
             if process.ppid() not in numbers:
                 process.send_signal(signal.SIGINT)
-    for process in _still_at_work(found):
+    for process in _still_running(found):
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    if staying := _still_at_work(found):
+    if staying := _still_running(found):
         numbers = {process.pid for process in staying}
         raise EmbeddedServerError(f"processes of an earlier start don't end: {sorted(numbers)}")
 
 
-def _still_at_work(processes: list[psutil.Process]) -> list[psutil.Process]:
+def _still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that did not end within LEFT_OVER_WAIT_S. A zombie has ended."""
     deadline = time.monotonic() + LEFT_OVER_WAIT_S
-    while staying := [process for process in processes if _at_work(process)]:
+    while staying := [process for process in processes if _is_running(process)]:
         if time.monotonic() > deadline:
             break
         time.sleep(POLL_S)
     return staying
 
 
-def _at_work(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     import psutil
 
     try:
@@ -215,3 +216,6 @@ def _at_work(process: psutil.Process) -> bool:
 def environment() -> dict[str, str]:
     """Ours, without what would steer Postgres past its command line or translate its messages."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
+
+
+MISSING_EXTRA: Final = "{what} is not installed here: pip install 'referral-ledger[embedded]'"

@@ -1,4 +1,4 @@
-"""What a person sees of an import: a bar that moves, what was refused and why, and how it ended."""
+"""The import's screen: a progress bar, the refused lines with their reasons, and the totals."""
 
 import asyncio
 import sys
@@ -15,15 +15,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from deploy.importing import Importer, Layout, Line, NotTheApi, Refused, ServerGone, Tally, lines_of
+from deploy.importer.client import Importer, NotTheApi, Refused, ServerGone, Tally
+from deploy.importer.lines import Layout, Line, lines_of
 
 STANDARD_INPUT: Final = Path("-")
-SHOWN_MAX: Final = 10
-SHOWN_MAX_CHARACTERS: Final = 200  # Of a line. What a line should be may be a whole file without breaks.
+PRINTED_MAX: Final = 10
+PRINTED_MAX_CHARACTERS: Final = 200  # Of a line. What a line should be may be a whole file without breaks.
 REDRAW_S: Final = 0.2
 
 
-async def send_with_bar(importer: Importer, path: Path, layout: Layout, console: Console) -> str | None:
+async def send_with_progress(importer: Importer, path: Path, layout: Layout, console: Console) -> str | None:
     """Send the file under a bar over its bytes; answers why not every line was sent, if so.
 
     Raises: NoColumns.
@@ -38,7 +39,7 @@ async def send_with_bar(importer: Importer, path: Path, layout: Layout, console:
     )
     with bar:
         task = bar.add_task(name_of(path), total=size_bytes(path), done="")
-        lines_read = counted_lines(path, layout, bar, task)
+        lines_read = lines_with_progress(path, layout, bar, task)
         sending = asyncio.ensure_future(importer.send_all(lines_read, layout.batches_in_flight))
         while not sending.done():
             await asyncio.wait([sending], timeout=REDRAW_S)
@@ -69,7 +70,7 @@ def size_bytes(path: Path) -> int | None:
     return path.stat().st_size or None if path.is_file() else None
 
 
-def opened(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
     """The text of a file or of standard input, with the line breaks that it has, and no mark at its beginning."""
     # `replace`: what is not UTF-8 is told by its line.
     if path == STANDARD_INPUT:
@@ -84,33 +85,33 @@ def detail_of(response: httpx.Response) -> str:
     return response.reason_phrase
 
 
-def counted_lines(path: Path, layout: Layout, bar: Progress, task: TaskID) -> Iterator[Line]:
+def lines_with_progress(path: Path, layout: Layout, bar: Progress, task: TaskID) -> Iterator[Line]:
     """The lines of a file; the bar moves as they are read."""
-    with opened(path) as file:
+    with open_text(path) as file:
         for line in lines_of(file, layout):
             bar.advance(task, len(line.text.encode()) + 1)
             yield line
 
 
-def tell_refused(refused: Sequence[Refused], written_to: Path, console: Console) -> None:
+def print_refused(refused: Sequence[Refused], written_to: Path, console: Console) -> None:
     """How many by code, the first of them, and where they all are."""
     for code, count in Counter(one.code for one in refused).most_common():
         console.print(f"  refused {count:,}: {code}")
-    for one in refused[:SHOWN_MAX]:
-        text = escape(shown(one.text))
+    for one in refused[:PRINTED_MAX]:
+        text = escape(printable(one.text))
         console.print(f"  line {one.line:,}: {escape(one.detail)}  [dim]{text}[/dim]", soft_wrap=True)
-    if len(refused) > SHOWN_MAX:
+    if len(refused) > PRINTED_MAX:
         console.print("  …")
     console.print(f"  All of them, with reasons: {escape(str(written_to))}", soft_wrap=True)
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """As much of a line as a person reads, and nothing in it that a terminal would obey."""
-    cut = text[:SHOWN_MAX_CHARACTERS] + ("…" if len(text) > SHOWN_MAX_CHARACTERS else "")
+    cut = text[:PRINTED_MAX_CHARACTERS] + ("…" if len(text) > PRINTED_MAX_CHARACTERS else "")
     return "".join(one if one.isprintable() else " " for one in cut)
 
 
-def tell_tally(tally: Tally, layout: Layout, console: Console) -> None:
+def print_tally(tally: Tally, layout: Layout, console: Console) -> None:
     """What became of the lines, in one; and in another that some may have been taken for those of another file."""
     console.print(
         f"[bold]{tally.recorded:,}[/bold] recorded, [bold]{tally.repeated:,}[/bold] repeated, "

@@ -1,0 +1,1 @@
+"""The command line `referral-ledger`, one module per command."""

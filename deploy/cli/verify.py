@@ -1,0 +1,43 @@
+"""`verify`: compares the books with the log."""
+
+from typing import Any, Final
+
+import click
+
+from deploy.cli.environment import Failure, console, load_settings, run
+
+DIFFERENCES_PRINTED_MAX: Final = 10
+
+
+@click.command()
+def verify() -> None:
+    """Derive everything anew from the log and hold the books against it. Ends with 1 if anything differs."""
+    from ledger.audit import audit
+    from ledger.books.schema import SchemaMissing
+    from ledger.log.connection import connect_within
+    from ledger.log.jetstream import JetStreamLog
+    from ledger.runtime.unavailable import Unavailable
+
+    settings = load_settings()
+
+    async def verifying() -> Any:
+        async with connect_within(settings.nats_url, "verify") as connection:
+            return await audit(JetStreamLog(connection), settings.postgres_dsn, settings.postgres_schema)
+
+    try:
+        report = run(verifying())
+    except (Unavailable, SchemaMissing) as error:
+        raise Failure(str(error)) from None
+    except TimeoutError:
+        raise Failure(f"NATS does not answer at {settings.nats_url}") from None
+    behind = f" ({report.behind:,} behind the log)" if report.behind else ""
+    console.print(
+        f"Compared {report.events:,} events, {report.postings:,} postings and {report.members:,} members "
+        f"up to position {report.position:,}{behind}.",
+        soft_wrap=True,
+    )
+    for sentence in report.differences[:DIFFERENCES_PRINTED_MAX]:
+        console.print(f"  {sentence}", soft_wrap=True, markup=False)
+    if report.differences:
+        raise Failure(f"{len(report.differences):,} differences between the log and the books.")
+    console.print("The books are what the log says: no difference, and all accounts sum to zero.")
