@@ -50,8 +50,8 @@ format: install-dev ## format the code and mend what can be mended
 bench: install-dev ## measure, and print the figures
 	$(BIN)/python -m bench $(ARGS)
 
-docs: install ## write docs/events.md anew from the catalogue
-	$(BIN)/python -m deploy.events_page > docs/events.md
+docs: install ## write the generated pages docs/events.md and docs/settings.md
+	$(BIN)/python -m deploy.reference docs
 
 lock: $(VENV)/.made ## write both lock files anew from pyproject.toml (UPGRADE=--upgrade takes the newest of everything)
 	$(PIP) install --quiet 'uv>=0.9'

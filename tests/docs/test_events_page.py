@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from deploy.events_page import page, type_of
+from deploy.reference.events import page, type_of
 from ledger.domain.catalog.kinds import EVENTS, KINDS, union_members
 from ledger.domain.catalog.operations import LAPSES, OPERATIONS
 from ledger.domain.values.advice import Advice, Suggestion
@@ -54,7 +54,7 @@ def test_every_link_leads_to_a_heading() -> None:
 def test_every_kind_is_on_the_page_with_every_state_and_whether_it_lapses(name: str) -> None:
     section = page().partition(f"\n## {name.capitalize()}\n")[2].partition("\n## ")[0]
     assert all(f"`{tag_of(state)}`" in section for state in union_members(KINDS[name].states))
-    assert ("the clock's lapse" in section) == (name in LAPSES)
+    assert ("the clock records the lapse" in section) == (name in LAPSES)
 
 
 @pytest.mark.parametrize("form", [{}, {"type": "array"}, {"format": "colour"}, {"type": "object"}])

@@ -1,10 +1,21 @@
-"""Settings: read from the environment by name, with a word for whoever gets one wrong."""
+"""Settings are read from the environment by name. A wrong variable is refused, and the error names it."""
 
+import re
 from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 
-from ledger.runtime.settings import MORE_THAN_API_KEY, PREFIX, Settings, SettingsError, settings_from
+from ledger.runtime.settings import (
+    EXTRA_RIGHTS,
+    PREFIX,
+    Settings,
+    SettingsError,
+    documented_settings,
+    settings_from,
+    values_of,
+)
 from services.http.auth import KEY_SCOPES
 
 ALL = {
@@ -72,7 +83,8 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
 
 @pytest.mark.parametrize("name", ["LEDGER_PROT", "LEDGER_", "LEDGER_POSTGRES_DSN_", "LEDGER_API_KEYS"])
 def test_a_misspelt_variable_is_refused_by_name_with_those_that_exist(name: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^unknown variable {name}; known are LEDGER_POSTGRES_DSN, ") as refused:
+    expected = rf"^unknown variable {name}; the known variables are LEDGER_POSTGRES_DSN, "
+    with pytest.raises(SettingsError, match=expected) as refused:
         settings_from({**ALL, name: "1"})
     assert all(known in str(refused.value) for known in ALL)
 
@@ -106,7 +118,8 @@ def test_a_misspelt_variable_is_refused_by_name_with_those_that_exist(name: str)
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^{name}: .+"):
+    allowed = documented_settings()[name.removeprefix(PREFIX).lower()].allowed
+    with pytest.raises(SettingsError, match=rf"^{name}: expected {re.escape(allowed)}$"):
         settings_from({**ALL, name: value})
 
 
@@ -117,13 +130,18 @@ def test_a_refused_key_is_not_said_aloud(name: str) -> None:
     assert "hunter2" not in str(refused.value)
 
 
-OWN_KEYS = {"LEDGER_MODERATOR_KEY": "moderate", "LEDGER_CONFIDENTIAL_KEY": "see what is confidential"}
+OWN_KEYS = {
+    "LEDGER_MODERATOR_KEY": "judge disputes and publish policies",
+    "LEDGER_CONFIDENTIAL_KEY": "read confidential events",
+}
 
 
 @pytest.mark.parametrize("api_key", [{}, {"LEDGER_API_KEY": ""}])
 @pytest.mark.parametrize("name", OWN_KEYS)
 def test_a_key_that_may_do_more_is_refused_alone_for_everybody_could(name: str, api_key: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match=rf"^{name} is set without LEDGER_API_KEY: everybody could") as refused:
+    with pytest.raises(
+        SettingsError, match=rf"^{name} requires LEDGER_API_KEY: without it, every caller could "
+    ) as refused:
         settings_from({name: ALL[name], **api_key})
     assert ALL[name] not in str(refused.value)
     assert str(refused.value).endswith(OWN_KEYS[name])
@@ -132,21 +150,26 @@ def test_a_key_that_may_do_more_is_refused_alone_for_everybody_could(name: str, 
 @pytest.mark.parametrize("name", OWN_KEYS)
 def test_a_key_that_may_do_more_and_that_everybody_has_is_refused(name: str) -> None:
     key = ALL["LEDGER_API_KEY"]
-    with pytest.raises(SettingsError, match=rf"^{name} is the LEDGER_API_KEY: everybody could") as refused:
+    with pytest.raises(
+        SettingsError, match=rf"^{name} must differ from LEDGER_API_KEY: every caller could also "
+    ) as refused:
         settings_from({"LEDGER_API_KEY": key, name: key})
     assert key not in str(refused.value)
 
 
 def test_one_key_for_two_things_that_take_one_each_is_refused() -> None:
     key = ALL["LEDGER_MODERATOR_KEY"]
-    said = "^LEDGER_CONFIDENTIAL_KEY is the LEDGER_MODERATOR_KEY: whoever may moderate could see what is confidential$"
+    said = (
+        "^LEDGER_CONFIDENTIAL_KEY must differ from LEDGER_MODERATOR_KEY: "
+        "a caller that may judge disputes and publish policies could also read confidential events$"
+    )
     with pytest.raises(SettingsError, match=said):
         settings_from({**ALL, "LEDGER_CONFIDENTIAL_KEY": key})
 
 
 def test_every_key_has_its_scopes() -> None:
     assert KEY_SCOPES.keys() == {name for name in Settings.__struct_fields__ if name.endswith("_key")}
-    assert KEY_SCOPES.keys() - {"api_key"} == MORE_THAN_API_KEY.keys()
+    assert KEY_SCOPES.keys() - {"api_key"} == EXTRA_RIGHTS.keys()
     assert not KEY_SCOPES["api_key"]
 
 
@@ -171,3 +194,33 @@ def test_nothing_else_reads_the_environment() -> None:
         if "environ" in path.read_text() or "getenv" in path.read_text()
     }
     assert readers == {"ledger/runtime/settings.py"}
+
+
+def test_every_setting_documents_itself() -> None:
+    documented = documented_settings()
+    assert documented.keys() == set(Settings.__struct_fields__)
+    assert {setting.variable for setting in documented.values()} == ALL.keys()
+    assert all(setting.meaning.endswith(".") and setting.allowed for setting in documented.values())
+
+
+def test_every_number_except_a_port_has_a_unit() -> None:
+    without = {
+        name
+        for name, setting in documented_settings().items()
+        if isinstance(setting.default, int) and not isinstance(setting.default, bool) and not setting.unit
+    }
+    assert without == {"port"}
+
+
+def test_a_unit_is_the_last_word_of_a_name_or_stated_apart() -> None:
+    documented = documented_settings()
+    assert documented["clock_poll_ms"].unit == "milliseconds"
+    assert documented["streams_max"].unit == "clients"
+
+
+@pytest.mark.parametrize(
+    "kind", [Annotated[int, msgspec.Meta(ge=1)], Annotated[str, msgspec.Meta(pattern="x")], list[int]]
+)
+def test_limits_that_have_no_words_are_not_passed_over(kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"^no words for "):
+        values_of(msgspec.inspect.type_info(kind))

@@ -1,0 +1,1 @@
+"""Reference pages that are generated from code: `make docs` writes them to docs/."""
