@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test docs check check-format check-lint check-types check-imports check-tests format bench lock clean \
+.PHONY: help run test docs check check-format check-lint check-types check-imports check-tests format bench site lock clean \
 	install install-dev
 
 help: ## print this list
@@ -53,6 +53,9 @@ bench: install-dev ## measure, and print the figures
 docs: install ## write the generated pages docs/events.md and docs/settings.md
 	$(BIN)/python -m deploy.reference docs
 
+site: install-dev ## build the documentation as a site in site/; a broken link fails
+	$(BIN)/python -m deploy.reference.site
+
 lock: $(VENV)/.made ## write both lock files anew from pyproject.toml (UPGRADE=--upgrade takes the newest of everything)
 	$(PIP) install --quiet 'uv>=0.9'
 	$(LOCK) --output-file requirements.lock
@@ -62,7 +65,7 @@ LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.
 	--no-annotate $(UPGRADE) pyproject.toml --extra embedded --group build
 
 clean: ## remove what can be made again (the demo's data is kept)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .cache build dist site
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # What is installed is marked by a file, so that a second `make` is quick.
