@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test docs check check-format check-lint check-types check-imports check-tests format bench site lock clean \
+.PHONY: help run test docs check check-format check-lint check-types check-imports check-tests format bench site pre-commit lock clean \
 	install install-dev
 
 help: ## print this list
@@ -55,6 +55,9 @@ docs: install ## write the generated pages docs/events.md and docs/settings.md
 
 site: install-dev ## build the documentation as a site in site/; a broken link fails
 	$(BIN)/python -m deploy.reference.site
+
+pre-commit: install-dev ## run quick checks (format, lint, layers, types) at every commit
+	$(BIN)/pre-commit install
 
 lock: $(VENV)/.made ## write both lock files anew from pyproject.toml (UPGRADE=--upgrade takes the newest of everything)
 	$(PIP) install --quiet 'uv>=0.9'
