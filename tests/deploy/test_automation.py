@@ -1,5 +1,6 @@
-"""The hooks of a commit fetch nothing, and run the tools of the lock file."""
+"""Forges run the script that a person runs, and the hooks of a commit fetch nothing."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -7,14 +8,58 @@ import pytest
 import yaml
 
 ROOT: Final = Path(__file__).parents[2]
-HOOKS: Final[list[dict[str, Any]]] = [
-    hook for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"] for hook in repo["hooks"]
-]
+GATE: Final = "bash .ci/run"
+
+
+def document_of(name: str) -> dict[Any, Any]:
+    document: dict[Any, Any] = yaml.safe_load((ROOT / name).read_text())
+    return document
+
+
+WORKFLOW: Final = document_of(".github/workflows/ci.yml")
+PIPELINE: Final = document_of(".gitlab-ci.yml")
+REPOS: Final[list[dict[str, Any]]] = document_of(".pre-commit-config.yaml")["repos"]
+HOOKS: Final[list[dict[str, Any]]] = [hook for repo in REPOS for hook in repo["hooks"]]
+
+
+def test_the_gate_is_a_script_of_the_project() -> None:
+    assert (ROOT / GATE.removeprefix("bash ")).is_file()
+
+
+def test_the_workflow_runs_the_gate_alone_and_within_its_time() -> None:
+    (job,) = WORKFLOW["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [GATE]
+    assert job["timeout-minutes"] == 90
+
+
+def test_the_workflow_runs_on_every_proposal_and_may_write_nothing() -> None:
+    triggers = WORKFLOW[True]  # YAML 1.1 reads the key `on` as a truth value.
+    assert triggers == {"push": {"branches": ["main"]}, "pull_request": None}
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+
+
+def test_an_action_is_pinned_by_its_major_version() -> None:
+    (job,) = WORKFLOW["jobs"].values()
+    actions = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert actions
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in actions)
+
+
+def test_the_pipeline_runs_the_gate_alone_and_within_its_time() -> None:
+    (job,) = PIPELINE.values()
+    assert job["script"] == [GATE]
+    assert job["timeout"] == "90 minutes"
+
+
+def test_both_forges_use_the_python_of_the_lock_files() -> None:
+    (steps,) = (job["steps"] for job in WORKFLOW["jobs"].values())
+    assert [step["with"]["python-version"] for step in steps if "with" in step] == ["3.11"]
+    assert PIPELINE["check"]["image"] == "python:3.11"
+    assert "--python-version 3.11 " in (ROOT / "Makefile").read_text()
 
 
 def test_every_hook_is_local() -> None:
-    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    assert [repo["repo"] for repo in repos] == ["local"]
+    assert [repo["repo"] for repo in REPOS] == ["local"]
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=[hook["id"] for hook in HOOKS])
