@@ -17,6 +17,8 @@ from ledger.runtime.unavailable import Unavailable
 SILENT: Final = logging.getLogger("ledger.migrations")  # What was applied, `migrate` answers.
 SILENT.addHandler(logging.NullHandler())
 QUERIES: Final = named("schema")
+# The migrations before the baseline. No released version has them. Their books are derived again.
+UNRELEASED: Final = frozenset({"0001_the_books", "0002_the_whole_domain", "0003_reading", "0004_leaner_orders"})
 COMMAND_TIMEOUT_S: Final = 30.0
 MIGRATE_TIMEOUT_S: Final = 3_600.0  # Others may be migrating, or a table be large.
 NO_HINTS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -113,13 +115,13 @@ async def close(connection: "asyncpg.Connection[Any]") -> None:
 
 
 async def migrate(dsn: str, schema: str) -> list[str]:
-    """Bring the schema up to date; answers the migrations that were applied. Several at once wait for each other.
+    """Bring the schema up to date, and return the migrations that were applied. Several callers wait for each other.
 
-    Raises: BooksUnavailable.
+    Raises: BooksUnavailable; SchemaMissing, with nothing changed, if the schema is newer than this version.
     """
     async with connected(dsn, schema, "migrate", timeout_s=MIGRATE_TIMEOUT_S) as connection:
         with reaching():
-            await connection.execute(QUERIES["one_at_a_time"])
+            await connection.execute(QUERIES["lock_migrations"])
             await create(connection, schema)
             before = await applied(connection, schema)
             with as_file(files("ledger.books") / "migrations") as folder:
@@ -128,26 +130,47 @@ async def migrate(dsn: str, schema: str) -> list[str]:
 
 
 async def create(connection: "asyncpg.Connection[Any]", schema: str) -> None:
-    """Create the schema. One that was dropped by hand begins anew, whatever the migration tool remembers of it."""
+    """Create the schema. Drop books that the unreleased migrations made.
+
+    The tool's record of a schema without books is deleted, for example after the schema was dropped by hand.
+    Raises: SchemaMissing, with nothing dropped, if the schema is newer than this version.
+    """
     await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-    if not await connection.fetchval(QUERIES["begun"], schema):
-        for migration in await applied(connection, schema):
-            await pogo_sql.migration_unapplied(connection, migration, schema_name=schema)
+    seen = await applied(connection, schema)
+    async with connection.transaction():
+        has_books = await connection.fetchval(QUERIES["has_checkpoint"], schema)
+        if has_books:
+            refuse_newer(schema, seen - UNRELEASED)
+        if has_books and seen & UNRELEASED:
+            await connection.execute(QUERIES["drop_unreleased_books"])
+            has_books = False
+        if not has_books:
+            for migration in seen:
+                await pogo_sql.migration_unapplied(connection, migration, schema_name=schema)
 
 
 async def applied(connection: "asyncpg.Connection[Any]", schema: str) -> set[str]:
-    """The ids of the migrations that the schema has seen."""
+    """Return the ids of the migrations that were applied to the schema."""
     await pogo_sql.ensure_pogo_sync(connection)
     return set(await pogo_sql.get_applied_migrations(connection, schema_name=schema))
+
+
+def known_migrations() -> set[str]:
+    """Return the ids of the migrations of this version."""
+    return {path.name.removesuffix(".sql") for path in (files("ledger.books") / "migrations").iterdir()}
+
+
+def refuse_newer(schema: str, seen: set[str]) -> None:
+    """Raises: SchemaMissing, naming the applied migrations that this version does not know."""
+    if unknown := sorted(seen - known_migrations()):
+        raise SchemaMissing(f"schema {schema!r} is newer than this version: it has {', '.join(unknown)}")
 
 
 async def require_schema(connection: Any, schema: str) -> None:
     """Raises: SchemaMissing, naming the migrations that were not applied yet, or that this version does not know."""
     with reaching():
-        known = {path.name.removesuffix(".sql") for path in (files("ledger.books") / "migrations").iterdir()}
-        begun = await connection.fetchval(QUERIES["begun"], schema)
-        seen = set(await pogo_sql.get_applied_migrations(connection, schema_name=schema)) if begun else set[str]()
-    if missing := sorted(known - seen):
+        has_books = await connection.fetchval(QUERIES["has_checkpoint"], schema)
+        seen = set(await pogo_sql.get_applied_migrations(connection, schema_name=schema)) if has_books else set[str]()
+    if missing := sorted(known_migrations() - seen):
         raise SchemaMissing(f"schema {schema!r} lacks {', '.join(missing)}: run `referral-ledger migrate`")
-    if unknown := sorted(seen - known):
-        raise SchemaMissing(f"schema {schema!r} is newer than this version: it has {', '.join(unknown)}")
+    refuse_newer(schema, seen)

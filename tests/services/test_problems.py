@@ -140,7 +140,7 @@ async def asked():
 
 
 def test_a_schema_that_is_not_there_yet_is_not_called_a_mistake() -> None:
-    problem = problem_of(SchemaMissing("schema 'books' lacks 0001_the_books"))
+    problem = problem_of(SchemaMissing("schema 'books' lacks 0001_baseline"))
     assert (problem["status"], problem["retryable"]) == (503, True)
     assert problem["code"] != Internal.code
 

@@ -1,21 +1,18 @@
--- The whole domain: every kind of aggregate, deadlines, standing, relationships and tags
+-- Every kind of aggregate in one table
 -- depends: 0001_the_books
 
 -- migrate: apply
 
--- The books are derived, and change shape here: they are emptied, and the projector derives them anew from the log.
 DROP VIEW entry_legs, pair_balances, member_balances;
 DROP TABLE intro, referral, favour, pair, balance, posting, journal;
 UPDATE checkpoint SET position = 0, event_id = NULL;
 
--- Every event's exact bytes: the second copy of the log. `json` keeps them as they are; `jsonb` would not.
 CREATE TABLE journal (
     position bigint NOT NULL CONSTRAINT one_event_per_position PRIMARY KEY,
     recorded_at timestamptz NOT NULL,
     event json NOT NULL
 );
 
--- The key serves a member's statement; by position alone, rows lie in the order in which they came.
 CREATE TABLE posting (
     position bigint NOT NULL,
     leg smallint NOT NULL,
@@ -41,8 +38,6 @@ CREATE TRIGGER postings_are_for_ever BEFORE UPDATE OR DELETE OR TRUNCATE ON post
 CREATE TRIGGER the_journal_is_for_ever BEFORE UPDATE OR DELETE OR TRUNCATE ON journal
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- What a member has. `recent_...` are the gross tallies in decaying weight, `settled` counts the transfers to and from
--- them, `kept` and `broken` the introductions they could have been at fault in; `first` and `last` are positions.
 CREATE TABLE balance (
     community text NOT NULL,
     member text NOT NULL,
@@ -61,9 +56,6 @@ CREATE TABLE balance (
     CONSTRAINT one_balance_per_member PRIMARY KEY (community, member)
 ) WITH (fillfactor = 80);
 
--- Two members, one row: `low` is the one whose id sorts first. What each has given the other in points and in how many
--- favours and introductions, and how they know each other. "C", because the writer sorts by code points, and a
--- database's own language may sort `Zoe` after `ada`.
 CREATE TABLE pair (
     community text NOT NULL,
     low text COLLATE "C" NOT NULL,
@@ -80,8 +72,6 @@ CREATE TABLE pair (
 ) WITH (fillfactor = 80);
 CREATE INDEX pairs_by_high ON pair (community, high, low);
 
--- Every aggregate of every kind. `facts` is the whole state, as the domain writes it; the columns are for lists. The
--- parties are, in order, the members whom the kind names: a favour's giver and receiver, and so on; see the views.
 CREATE TABLE aggregate (
     community text NOT NULL,
     kind text NOT NULL,
@@ -104,7 +94,6 @@ CREATE INDEX claims_by_receiver ON aggregate (community, party_2, began) WHERE k
 CREATE INDEX attendances_by_member ON aggregate (community, party_1, began) WHERE kind = 'attendance';
 CREATE INDEX aggregates_by_gathering ON aggregate (community, gathering, kind) WHERE gathering IS NOT NULL;
 
--- What ends by itself, and when: the clock's list.
 CREATE TABLE deadline (
     community text NOT NULL,
     kind text NOT NULL,
@@ -114,7 +103,6 @@ CREATE TABLE deadline (
 );
 CREATE INDEX deadlines_by_time ON deadline (due_at);
 
--- What active members look for and what they have to give.
 CREATE TABLE tag (
     community text NOT NULL,
     member text NOT NULL,
@@ -124,7 +112,6 @@ CREATE TABLE tag (
 );
 CREATE INDEX tags_by_name ON tag (community, side, tag, member);
 
--- The public face: names that reports may rely on.
 CREATE VIEW member_balances AS
     SELECT community, member, main, stake, disputed, main + stake + disputed AS net, given, received FROM balance;
 CREATE VIEW pair_balances AS

@@ -1,17 +1,13 @@
--- Reading: statements by two clocks, explanations, lists and feeds
+-- Reading the past, lists and the feed
 -- depends: 0002_the_whole_domain
 
 -- migrate: apply
 
--- The books are derived, and change shape here: they are emptied, and the projector derives them anew from the log.
 DROP VIEW intros, referrals, favours, entry_legs, pair_balances, member_balances;
 DROP TABLE posting, journal, balance;
 TRUNCATE pair, aggregate, deadline, tag;
 UPDATE checkpoint SET position = 0, event_id = NULL;
 
--- Every event's exact bytes: the second copy of the log. `json` keeps them as they are; `jsonb` would not. `name` is
--- the event's, like `favour.thanked`; `previous` is where the event before it of the same aggregate stands, or 0: a
--- history is read backwards from its last event.
 CREATE TABLE journal (
     position bigint NOT NULL CONSTRAINT one_event_per_position PRIMARY KEY,
     recorded_at timestamptz NOT NULL,
@@ -25,8 +21,6 @@ CREATE INDEX events_by_community ON journal (community, position);
 CREATE INDEX events_by_time ON journal (recorded_at, position);
 CREATE INDEX events_by_id ON journal (event_id);
 
--- A leg of an entry. `rule` is the event whose posting rule made it. A member's legs are read in the order in which they
--- were recorded (the key), in the order in which they happened, and those with one counterparty in that order.
 CREATE TABLE posting (
     position bigint NOT NULL,
     leg smallint NOT NULL,
@@ -56,9 +50,6 @@ CREATE TRIGGER postings_are_for_ever BEFORE UPDATE OR DELETE OR TRUNCATE ON post
 CREATE TRIGGER the_journal_is_for_ever BEFORE UPDATE OR DELETE OR TRUNCATE ON journal
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- What a member has. `recent_...` are the gross tallies in decaying weight, `settled` counts the transfers to and from
--- them, `kept` and `broken` the introductions they could have been at fault in, `postings` their legs; `first` is the
--- position of the event that first concerned them.
 CREATE TABLE balance (
     community text NOT NULL,
     member text NOT NULL,
@@ -77,9 +68,6 @@ CREATE TABLE balance (
     CONSTRAINT one_balance_per_member PRIMARY KEY (community, member)
 ) WITH (fillfactor = 80);
 
--- A busy member's postings, leaf by leaf: a folio is full once it holds 2,048, and then its lines are set out in the
--- order in which they happened, each with the folio's sums up to it. What had happened by a time, as it was known at
--- another, is then one line a folio, and the postings since the last full one. `after` and `until` are positions.
 CREATE TABLE folio (
     community text NOT NULL,
     member text NOT NULL,
@@ -104,7 +92,6 @@ CREATE TABLE folio_line (
     CONSTRAINT one_line_per_posting PRIMARY KEY (community, member, folio, happened_at, position, leg)
 );
 
--- What referrals and introductions are about. `began` is the position of their first event, which no other has.
 CREATE TABLE topic (
     community text NOT NULL,
     kind text NOT NULL,
@@ -113,7 +100,6 @@ CREATE TABLE topic (
     CONSTRAINT one_topic_per_tag PRIMARY KEY (community, kind, tag, began)
 );
 
--- Lists are in the order in which things began.
 DROP INDEX intros_by_asker, intros_by_connector, attendances_by_member, aggregates_by_gathering;
 CREATE UNIQUE INDEX one_aggregate_per_beginning ON aggregate (community, kind, began);
 CREATE INDEX aggregates_by_state ON aggregate (community, kind, state, began);
@@ -122,7 +108,6 @@ CREATE INDEX aggregates_by_party_2 ON aggregate (community, kind, party_2, began
 CREATE INDEX aggregates_by_party_3 ON aggregate (community, kind, party_3, began) WHERE party_3 IS NOT NULL;
 CREATE INDEX aggregates_by_gathering ON aggregate (community, gathering, kind, began) WHERE gathering IS NOT NULL;
 
--- The public face: names that reports may rely on.
 CREATE VIEW member_balances AS
     SELECT community, member, main, stake, disputed, main + stake + disputed AS net, given, received FROM balance;
 CREATE VIEW pair_balances AS

@@ -1,9 +1,8 @@
--- The books: journal, postings, balances, pairs, and the aggregates by kind
+-- The first tables: one for each kind of aggregate
 -- depends:
 
 -- migrate: apply
 
--- How far the books have come: one row, moved by compare-and-set in the transaction that writes the effects.
 CREATE TABLE checkpoint (
     one boolean DEFAULT true NOT NULL CONSTRAINT one_checkpoint PRIMARY KEY CONSTRAINT only_one CHECK (one),
     position bigint NOT NULL CONSTRAINT position_is_not_negative CHECK (position >= 0),
@@ -13,7 +12,6 @@ CREATE TABLE checkpoint (
 
 INSERT INTO checkpoint (position) VALUES (0);
 
--- Every event's exact bytes: the second copy of the log. `json` keeps them as they are; `jsonb` would not.
 CREATE TABLE journal (
     position bigint NOT NULL CONSTRAINT one_event_per_position PRIMARY KEY,
     recorded_at timestamptz NOT NULL,
@@ -34,7 +32,6 @@ CREATE TABLE posting (
     CONSTRAINT one_posting_per_leg PRIMARY KEY (position, leg)
 );
 
--- The last word on the first rule: no statement leaves an entry whose legs do not sum to zero.
 CREATE FUNCTION refuse_unbalanced_entries() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     culprit bigint;
@@ -51,7 +48,6 @@ $$;
 CREATE TRIGGER entries_sum_to_zero AFTER INSERT ON posting
     REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION refuse_unbalanced_entries();
 
--- Postings are never edited or deleted: a correction is a new entry.
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% is never edited or deleted', TG_TABLE_NAME
@@ -74,7 +70,6 @@ CREATE TABLE balance (
     CONSTRAINT one_balance_per_member PRIMARY KEY (community, member)
 ) WITH (fillfactor = 80);
 
--- What `member` has given `other`, and received from them.
 CREATE TABLE pair (
     community text NOT NULL,
     member text NOT NULL,
@@ -84,7 +79,6 @@ CREATE TABLE pair (
     CONSTRAINT one_row_per_pair PRIMARY KEY (community, member, other)
 ) WITH (fillfactor = 80);
 
--- One table a kind. `facts` is the whole state, as the domain writes it; the columns are for people and lists.
 CREATE TABLE favour (
     community text NOT NULL,
     id uuid NOT NULL,
@@ -122,7 +116,6 @@ CREATE TABLE intro (
     CONSTRAINT one_intro_per_id PRIMARY KEY (community, id)
 ) WITH (fillfactor = 90);
 
--- The public face: names that reports may rely on.
 CREATE VIEW member_balances AS
     SELECT community, member, main, stake, main + stake AS net, given, received FROM balance;
 CREATE VIEW pair_balances AS
