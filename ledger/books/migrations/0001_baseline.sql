@@ -1,4 +1,4 @@
--- The first schema
+-- The first schema. ledger/books/schema.sql explains the schema as it is now.
 -- depends:
 
 -- migrate: apply
