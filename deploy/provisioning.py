@@ -2,8 +2,8 @@
 
 from contextlib import suppress
 
-from ledger.books.reader import QUERIES
 from ledger.books.schema import SchemaMissing, connected, reaching
+from ledger.books.writer import QUERIES
 from ledger.log.connection import connect_within
 from ledger.log.stream import STREAM, StreamMissing, provision, require_stream
 from ledger.runtime.settings import Settings
@@ -33,6 +33,7 @@ async def require_nothing_lost(settings: Settings) -> None:
     with suppress(SchemaMissing):
         async with connected(settings.postgres_dsn, settings.postgres_schema, "provision") as connection:
             with reaching():
+                # Read from the checkpoint itself: books of an earlier version have no view of it.
                 position = await connection.fetchval(QUERIES["position"]) or 0
     if position:
         raise StreamLost(

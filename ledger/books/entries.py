@@ -46,8 +46,8 @@ class Entries:
 
     async def entry(self, community: str, event_id: UUID) -> tuple[int, Happening | None]:
         """The event of this id, and the position that is shown."""
-        (row,) = await self._reader.rows("entry", community, event_id, queries=QUERIES)
-        return row["shown"], happening(row) if row["event"] is not None else None
+        shown, rows = await self._reader.rows("entry", community, event_id, queries=QUERIES)
+        return shown, happening(rows[0]) if rows else None
 
     async def legs(self, happened: Happening) -> list[PostedLeg]:
         """What was posted on account of it, leg by leg."""

@@ -7,9 +7,8 @@ from typing import Any, Final, NamedTuple, Self
 
 from msgspec import Struct
 
-from ledger.books.pool import fetched, pool_of
+from ledger.books.pool import fetch_with_position, pool_of
 from ledger.books.queries import named
-from ledger.domain.values.refusals import Bug
 
 QUERIES: Final = named("feed")
 SCAN_MAX_ROWS: Final = 10_000  # In one query. A filter that fits one event in a million must not read a million rows.
@@ -27,6 +26,9 @@ class Entry(Struct, frozen=True, gc=False):
     community: str
     name: str
     event: str
+
+
+ENTRY: Final = slice(1, 1 + len(Entry.__struct_fields__))  # The columns of an entry, after `was_last`.
 
 
 class Wanted(Struct, frozen=True):
@@ -91,8 +93,5 @@ class Feed:
         return (entries[-1].position if len(entries) == limit else min(shown, until)), entries
 
     async def _rows(self, query: str, *arguments: Any) -> tuple[int, list[Looked]]:
-        rows = await fetched(self._pool, QUERIES[query], *arguments)
-        if not rows:
-            raise Bug(f"{query} answered nothing: the books have no checkpoint")
-        found = [Looked(row[1], Entry(*row[2:])) for row in map(tuple, rows) if row[2] is not None]
-        return rows[0]["shown"], found
+        shown, rows = await fetch_with_position(self._pool, QUERIES[query], *arguments)
+        return shown, [Looked(row["was_last"], Entry(*row[ENTRY])) for row in rows]

@@ -117,8 +117,8 @@ class History:
         """The last position that was recorded by a time, never less by a later one. Without a time: the last shown."""
         if at is None:
             return await self._reader.position()
-        (row,) = await self._rows("known_at", at, SKEW_MAX)
-        return min(int(row["position"]), int(row["shown"]))
+        shown, (row,) = await self._reader.rows("known_at", at, SKEW_MAX, queries=QUERIES)
+        return min(int(row["position"]), shown)
 
     async def sums(self, holder: Holder, known: int, places: Sequence[Place]) -> list[Sums]:
         """What it came to before each of these places, as far as it was known."""
@@ -129,14 +129,14 @@ class History:
         if not asked:
             rows: Any = []
         elif holder.other is None:
-            rows = await self._rows("member_sums", *arguments)
+            rows = await self._fetch("member_sums", *arguments)
         else:
-            rows = await self._rows("pair_sums", *arguments, holder.other)
+            rows = await self._fetch("pair_sums", *arguments, holder.other)
         found |= {place: Sums(*row) for place, row in zip(asked, rows, strict=True)}
         return [found[place] for place in places]
 
     async def totals(self, community: str, known: int, by_time: datetime) -> Totals:
-        (row,) = await self._rows("community_sums", community, known, by_time)
+        (row,) = await self._fetch("community_sums", community, known, by_time)
         return Totals(**dict(row))
 
     async def lines(self, holder: Holder, known: int, start: Place, end: Place, order: Order, limit: int) -> list[Line]:
@@ -150,12 +150,12 @@ class History:
 
     async def last(self, holder: Holder, known: int) -> int:
         """The position of the member's last posting that was known; 0, when there was none."""
-        rows = await self._rows("last_of_member", holder.community, holder.member, known)
+        rows = await self._fetch("last_of_member", holder.community, holder.member, known)
         return int(rows[0]["position"]) if rows else 0
 
     async def parts(self, holder: Holder, known: int, by_time: datetime) -> tuple[list[Part], list[Part]]:
         """What a member's balance consists of: by rule, and by counterparty. Either adds up to the balance."""
-        rows = await self._rows("parts", holder.community, holder.member, known, by_time)
+        rows = await self._fetch("parts", holder.community, holder.member, known, by_time)
         by_rule, by_counterparty = list[Part](), list[Part]()
         for row in rows:
             part = Part(
@@ -167,7 +167,7 @@ class History:
             (by_rule if row["by_rule"] else by_counterparty).append(part)
         return by_rule, by_counterparty
 
-    async def _rows(self, query: str, *arguments: object) -> Any:
+    async def _fetch(self, query: str, *arguments: object) -> Any:
         return await self._reader.fetch(QUERIES[query], *arguments)
 
 

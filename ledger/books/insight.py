@@ -1,5 +1,6 @@
 """What the books say about people: their standing, what the guard weighs, the coach, matches, a gathering's yield."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 from uuid import UUID
@@ -86,7 +87,7 @@ class Insight:
         return position, cast("Publication", held.state) if held is not None else None
 
     async def standing(self, community: str, member: str, now: datetime, policy: Policy) -> tuple[int, Standing]:
-        (row,) = await self._rows(
+        shown, (row,) = await self._rows(
             "standing",
             community,
             member,
@@ -100,7 +101,7 @@ class Insight:
         seen: list[datetime] = [row["first_at"]] if row["first_at"] else []
         if membership is not None:
             seen.append(membership.joined_at)
-        return row["position"], Standing(
+        return shown, Standing(
             member=member,
             net=row["net"],
             limit=credit_limit(sponsored=sponsored, earned=row["earned"], policy=policy),
@@ -121,8 +122,8 @@ class Insight:
     async def facts(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> GuardFacts:
         """What the guard weighs of an ask. The books may lag behind the log: what was asked a moment ago may lack."""
         _, standing = await self.standing(community, ask.asker, now, policy)
-        (row,) = await self._rows(
-            "ask",
+        (row,) = await self._reader.fetch(
+            QUERIES["ask"],
             community,
             ask.asker,
             ask.connector,
@@ -145,33 +146,28 @@ class Insight:
 
     async def ways(self, community: str, member: str) -> tuple[Suggestion, ...]:
         """Three concrete things that the member could give now."""
-        rows = await self._rows("ways", community, member, SUGGESTIONS_MAX)
+        rows = await self._reader.fetch(QUERIES["suggestions"], community, member, SUGGESTIONS_MAX)
         found = [
             Suggestion(way=row["way"], id=UUID(row["id"]) if row["id"] else None, member=row["member"], tag=row["tag"])
             for row in rows
-            if row["way"] is not None
         ]
-        if not rows[0]["offers"]:
-            found.append(Suggestion(way="set_offers"))
         return tuple([*found, Suggestion(way="make_contact")][:SUGGESTIONS_MAX])
 
     async def asks(self, community: str, member: str) -> tuple[int, list[Ask]]:
         """The member's own asks, newest first."""
-        rows = await self._rows("asks", community, member, COACHED_MAX)
-        return rows[0]["position"], [
-            Ask(UUID(row["id"]), row["began_at"], decode_state("intro", row["facts"]))
-            for row in rows
-            if row["id"] is not None
-        ]
+        shown, rows = await self._rows("asks", community, member, COACHED_MAX)
+        return shown, [Ask(UUID(row["id"]), row["began_at"], decode_state("intro", row["facts"])) for row in rows]
 
     async def gathering_yield(self, community: str, gathering: UUID) -> tuple[int, Yield]:
-        (row,) = await self._rows("yield", community, gathering)
-        return row["position"], Yield(**{name: row[name] for name in Yield.__struct_fields__})
+        shown, (row,) = await self._rows("yield", community, gathering)
+        return shown, Yield(**{name: row[name] for name in Yield.__struct_fields__})
 
     async def matches(self, community: str, member: str) -> tuple[int, list[Match]]:
         """Members whose offers share tags with what the member wants, nearest first."""
-        rows = await self._rows("matches", community, member, ACQUAINTANCES_MAX, OTHERS_MAX, MATCHES_MAX, THEIRS_MAX)
-        return rows[0]["position"], [
+        shown, rows = await self._rows(
+            "matches", community, member, ACQUAINTANCES_MAX, OTHERS_MAX, MATCHES_MAX, THEIRS_MAX
+        )
+        return shown, [
             Match(
                 member=row["member"],
                 nearness=NEARNESS[int(row["distance"]) - 1],
@@ -179,10 +175,9 @@ class Insight:
                 connector=row["connector"] if row["distance"] == 2 else None,
             )
             for row in rows
-            if row["member"] is not None
         ]
 
-    async def _rows(self, query: str, *arguments: object) -> Any:
+    async def _rows(self, query: str, *arguments: object) -> tuple[int, Sequence[Any]]:
         return await self._reader.rows(query, *arguments, queries=QUERIES)
 
 

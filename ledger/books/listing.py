@@ -71,19 +71,18 @@ class Listing:
             low, high = (max(low, after), high) if order == "oldest" else (low, after)
         query, others = way(kind, filters)
         since = filters.since or EVER
-        rows: Any = await self._reader.rows(
+        shown, rows = await self._reader.rows(
             query, community, kind, low, high, since, limit, *others, queries=WAYS[order]
         )
-        return rows[0]["shown"], [
+        return shown, [
             Listed(row["id"], row["version"], row["position"], row["began"], decode_state(kind, row["facts"]))
             for row in rows
-            if row["id"] is not None
         ]
 
     async def _recorded_before(self, time: datetime) -> int:
         """What was recorded by then may be left out: it began too early, whoever's clock it was recorded by."""
-        (row,) = await self._reader.rows("recorded_before", time, queries=QUERIES)
-        return int(row["position"])
+        rows = await self._reader.fetch(QUERIES["recorded_before"], time)
+        return int(rows[0]["position"]) if rows else BEFORE_ALL
 
 
 def way(kind: str, filters: Filters) -> tuple[str, tuple[Any, ...]]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import asyncpg
 
 from ledger.books.schema import NO_HINTS, connection_options, reaching
+from ledger.domain.values.refusals import Bug
 
 ACQUIRE_MAX_S: Final = 2.0  # Until a connection is free, or made; and until a query that was given up is cancelled.
 QUERY_MAX_S: Final = 10.0  # Every query goes along an index, but for the few that walk through what they sum up.
@@ -38,3 +39,16 @@ async def fetched(pool: "asyncpg.Pool[Any]", sql: str, *arguments: object) -> Se
         finally:
             await pool.release(connection, timeout=None if answered else ACQUIRE_MAX_S)
     return rows
+
+
+async def fetch_with_position(
+    pool: "asyncpg.Pool[Any]", sql: str, *arguments: object
+) -> tuple[int, Sequence["asyncpg.Record"]]:
+    """Return the position that the books show, and the rows of a query that is marked `with position`, perhaps none.
+
+    Raises: BooksUnavailable, SchemaMissing; Bug, if the books have no checkpoint.
+    """
+    rows = await fetched(pool, sql, *arguments)
+    if not rows:
+        raise Bug("the books have no checkpoint")
+    return rows[0]["shown"], rows if rows[0]["found"] else ()

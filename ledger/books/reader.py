@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from ledger.books.pool import ACQUIRE_MAX_S, fetched, pool_of
+from ledger.books.pool import ACQUIRE_MAX_S, fetch_with_position, fetched, pool_of
 from ledger.books.queries import named
 from ledger.books.schema import BooksUnavailable, SchemaMissing, connected, reaching, require_schema
 from ledger.domain.standing.indices import Stage, stage
@@ -41,20 +41,20 @@ class PairTally(Struct, frozen=True):
     """What one member has given another and received from them, gross, in points, and how far they have come."""
 
     other: str
-    given: int
-    received: int
-    stage: Stage
+    given: int = 0
+    received: int = 0
+    stage: Stage = "none"
 
 
 class MemberBalance(Struct, frozen=True):
     """A member's accounts and gross tallies in points."""
 
     member: str
-    main: int
-    stake: int
-    disputed: int
-    given: int
-    received: int
+    main: int = 0
+    stake: int = 0
+    disputed: int = 0
+    given: int = 0
+    received: int = 0
 
 
 class HeldAggregate(Struct, frozen=True):
@@ -140,47 +140,45 @@ class Reader:
             await self._moved.wait()
 
     async def position(self) -> int:
-        return int((await self.rows("position"))[0]["position"])
+        rows = await self.fetch(QUERIES["position"])
+        if not rows:
+            raise Bug("the books have no checkpoint")
+        return int(rows[0]["shown"])
 
     async def balance(self, community: str, member: str) -> tuple[int, MemberBalance]:
-        (row,) = await self.rows("balance", community, member)
-        return row["position"], MemberBalance(member, *tuple(row)[1:])
+        shown, rows = await self.rows("balance", community, member)
+        return shown, member_balance(member, rows[0]) if rows else MemberBalance(member)
 
     async def balances(self, community: str, after: str, limit: int) -> tuple[int, list[MemberBalance]]:
         """Members in order of their ids, after this one."""
-        rows = await self.rows("balances", community, after, limit)
-        return rows[0]["position"], [MemberBalance(*row[1:]) for row in map(tuple, rows) if row[1] is not None]
+        shown, rows = await self.rows("balances", community, after, limit)
+        return shown, [member_balance(row["member"], row) for row in rows]
 
     async def pair(self, community: str, member: str, other: str) -> tuple[int, PairTally]:
-        (row,) = await self.rows("pair", community, member, other)
-        return row["position"], pair_tally(other, row)
+        shown, rows = await self.rows("pair", community, member, other)
+        return shown, pair_tally(other, rows[0]) if rows else PairTally(other)
 
     async def pairs(self, community: str, member: str, after: str, limit: int) -> tuple[int, list[PairTally]]:
         """Everybody the member knows or has exchanged something with, in order of their ids, after this one."""
-        rows = await self.rows("pairs", community, member, after, limit)
-        return rows[0]["position"], [pair_tally(row["other"], row) for row in rows if row["other"] is not None]
+        shown, rows = await self.rows("pairs", community, member, after, limit)
+        return shown, [pair_tally(row["other"], row) for row in rows]
 
     async def aggregate(self, kind: str, community: str, aggregate_id: UUID) -> tuple[int, HeldAggregate | None]:
-        (row,) = await self.rows("aggregate", community, kind, aggregate_id)
-        if row["facts"] is None:
-            return row["shown"], None
+        shown, rows = await self.rows("aggregate", community, kind, aggregate_id)
+        if not rows:
+            return shown, None
+        (row,) = rows
         state = decode_state(kind, row["facts"])
-        return row["shown"], HeldAggregate(row["version"], row["position"], row["began"], state)
+        return shown, HeldAggregate(row["version"], row["position"], row["began"], state)
 
     async def summary(self, community: str) -> tuple[int, Summary]:
-        (row,) = await self.rows("summary", community)
-        totals = dict(row)
-        totals["states"] = msgspec.json.decode(totals["states"])
-        return totals.pop("position"), msgspec.convert(totals, Summary)
+        shown, (row,) = await self.rows("summary", community)
+        return shown, msgspec.convert(dict(row) | {"states": msgspec.json.decode(row["states"])}, Summary)
 
     async def due(self, now: datetime, limit: int) -> tuple[int, list[Due]]:
         """Aggregates whose deadline has passed, the longest overdue first."""
-        rows = await self.rows("due", now, limit)
-        return rows[0]["position"], [
-            Due(AggregateRef(row["community"], row["kind"], row["id"]), row["due_at"])
-            for row in rows
-            if row["id"] is not None
-        ]
+        shown, rows = await self.rows("due", now, limit)
+        return shown, [Due(AggregateRef(row["community"], row["kind"], row["id"]), row["due_at"]) for row in rows]
 
     async def check(self) -> None:
         """Raises: BooksUnavailable or SchemaMissing, when reads would fail."""
@@ -190,15 +188,12 @@ class Reader:
 
     async def rows(
         self, query: str, *arguments: object, queries: Mapping[str, str] = QUERIES
-    ) -> Sequence["asyncpg.Record"]:
-        """The answer of a named query: at least one row, since each of them begins at the checkpoint."""
-        rows = await self.fetch(queries[query], *arguments)
-        if not rows:
-            raise Bug(f"{query} answered nothing: the books have no checkpoint")
-        return rows
+    ) -> tuple[int, Sequence["asyncpg.Record"]]:
+        """Return the position shown, and the rows of a named query that is marked `with position`."""
+        return await fetch_with_position(self._pool, queries[query], *arguments)
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence["asyncpg.Record"]:
-        """The answer of a query, perhaps none."""
+        """Return the rows of a query that is not marked."""
         return await fetched(self._pool, sql, *arguments)
 
     async def _listen(self) -> None:
@@ -236,6 +231,10 @@ class Reader:
             self._position = position
             self._moved.set()
             self._moved = asyncio.Event()
+
+
+def member_balance(member: str, row: "asyncpg.Record") -> MemberBalance:
+    return MemberBalance(member, row["main"], row["stake"], row["disputed"], row["given"], row["received"])
 
 
 def pair_tally(other: str, row: "asyncpg.Record") -> PairTally:

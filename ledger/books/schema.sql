@@ -20,6 +20,9 @@ CREATE TABLE checkpoint (
 
 INSERT INTO checkpoint (position) VALUES (0);
 
+-- The position that an answer shows. The queries marked `with position` read it in the same statement as their rows.
+CREATE VIEW answer_position AS SELECT position AS shown FROM checkpoint;
+
 
 -- Events --------------------------------------------------------------------------------------------------------------
 

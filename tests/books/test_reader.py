@@ -282,7 +282,7 @@ async def test_a_position_that_is_shown_already_is_not_waited_for(
     await chronicle.thanks(3)
     await books.write(await chronicle.events())
     await reader.reach(3)
-    await books.execute("DROP TABLE checkpoint")
+    await books.execute("DROP TABLE checkpoint CASCADE")
     await reader.reach(3)  # Known by now: Postgres is not even asked.
     await reader.reach(0)
 

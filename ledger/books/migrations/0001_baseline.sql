@@ -14,6 +14,8 @@ CREATE TABLE checkpoint (
 
 INSERT INTO checkpoint (position) VALUES (0);
 
+CREATE VIEW answer_position AS SELECT position AS shown FROM checkpoint;
+
 CREATE TABLE journal (
     position bigint NOT NULL CONSTRAINT one_event_per_position PRIMARY KEY,
     recorded_at timestamptz NOT NULL,

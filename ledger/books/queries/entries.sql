@@ -1,21 +1,16 @@
--- Why the books say what they say. What is told of one position is told up to the position that the answer shows.
+-- Explanations of one entry. `legs` and `life` are limited by the position that the answer shows.
 
--- name: entry
-SELECT c.position AS shown, j.position, j.recorded_at, j.event
-FROM checkpoint c
-LEFT JOIN LATERAL (
-    SELECT position, recorded_at, event FROM journal
-    WHERE event_id = $2 AND community = $1 ORDER BY position LIMIT 1
-) j ON true;
+-- name: entry (with position)
+SELECT position, recorded_at, event FROM journal WHERE event_id = $2 AND community = $1 ORDER BY position LIMIT 1;
 
 -- name: legs
--- Of the entry at $3, whose legs are these members' ($2).
+-- The entry at position $3 has legs of the members $2 only.
 SELECT member, account, counterparty, points, given, received, balance_after FROM posting
 WHERE community = $1 AND member = ANY($2::text[]) AND position = $3
 ORDER BY leg;
 
 -- name: life
--- The last $5 events of an aggregate, the newest first: from its last one backwards, each says where the one before stands.
+-- The last $5 events of an aggregate up to position $4, the newest first. Each event names the previous one.
 WITH RECURSIVE life AS (
     SELECT j.position, j.previous, j.recorded_at, j.name, j.event, 1 AS nth
     FROM aggregate a JOIN journal j ON j.position = a.position

@@ -1,28 +1,25 @@
--- What had happened by a time, as it was known at another. What was known is everything up to a position, and a position
--- is of the past: so these answer the same for ever, and need not begin at the checkpoint. The order in which things
--- happened is by time, position and leg; a place in that order is all three.
+-- The past: postings that had happened by one time, as far as they were known at another. Everything up to a position
+-- was known. Rows up to a position never change, so these queries return the same whenever they run, and show no
+-- position of their own. Postings are in the order of time, position and leg; a place in that order is all three.
 
--- name: known_at
--- How far the log had come at $1, as far as the books show it: up to the last position that was recorded by then. That is not
--- the one with the latest time: the clock of a log's new leader may be behind that of the last, by $2 at most. So the last
--- position is looked for among all that were recorded up to $2 before the latest time, in the index alone; a later $1 never
--- knows less. OFFSET 0 keeps the planner from looking for it along all positions, from the end.
-SELECT c.position AS shown, coalesce(j.position, 0) AS position
-FROM checkpoint c
-CROSS JOIN LATERAL (
-    SELECT max(position) AS position FROM (
-        SELECT position FROM journal
-        WHERE recorded_at <= $1 AND recorded_at >= (
-            SELECT recorded_at FROM journal WHERE recorded_at <= $1 ORDER BY recorded_at DESC LIMIT 1
-        ) - $2::interval
-        OFFSET 0
-    ) lately
-) j;
+-- name: known_at (with position)
+-- The last position that was recorded by $1, or 0. It need not have the latest time: the clock of a log's new leader may
+-- be behind that of the last one, by at most $2. So the query takes the last position among all that were recorded up to
+-- $2 before the latest time, from the index alone. A later $1 never returns less. OFFSET 0 keeps the planner from
+-- scanning all positions from the end.
+SELECT coalesce(max(position), 0) AS position FROM (
+    SELECT position FROM journal
+    WHERE recorded_at <= $1 AND recorded_at >= (
+        SELECT recorded_at FROM journal WHERE recorded_at <= $1 ORDER BY recorded_at DESC LIMIT 1
+    ) - $2::interval
+    OFFSET 0
+) recent;
 
 -- name: member_sums
--- Of $2, up to position $3, before each of the places $4 to $6: of every folio that was full by then its last line before
--- the place, and the postings since. OFFSET 0 keeps the planner from looking for these along the whole history, and the
--- folio in the order from looking for the line along all folios.
+-- Sums of the member $2, up to position $3, before each of the places $4 to $6. A sum consists of the last line before the
+-- place in every folio that was full at position $3, and of the postings after the last of these folios. OFFSET 0 keeps
+-- the planner from scanning the whole history for the postings. The folio in the ORDER BY of the line keeps it from
+-- scanning all folios for the line.
 WITH since AS (
     SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
     WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
@@ -53,7 +50,7 @@ CROSS JOIN LATERAL (
 ORDER BY place.nth;
 
 -- name: pair_sums
--- The same of what $2 has with $7: these are few, and added up one by one.
+-- The same for postings between $2 and $7. These are few, so they are added one by one.
 WITH since AS (
     SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
     WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
@@ -84,7 +81,8 @@ CROSS JOIN LATERAL (
 ORDER BY place.nth;
 
 -- name: community_sums
--- Of everybody, up to position $2, and what had happened by $3: one walk through all postings, for stewards and auditors.
+-- Sums of all members, of postings up to position $2 that had happened by $3. This scans all postings of a community, for
+-- stewards and auditors.
 SELECT count(DISTINCT member) AS members,
        coalesce(sum(points) FILTER (WHERE account = 'main'), 0)::bigint AS main,
        coalesce(sum(points) FILTER (WHERE account = 'stake'), 0)::bigint AS stake,
@@ -93,8 +91,8 @@ SELECT count(DISTINCT member) AS members,
 FROM posting WHERE community = $1 AND position <= $2 AND happened_at <= $3;
 
 -- name: member_lines
--- From one place on, and before another: those that are set out are in this order, and the few since are sorted. As
--- written here the oldest is first; see `newest_first`.
+-- Postings from the place $4 to $6 on, before the place $7 to $9, at most $10. The lines of folios are in this order
+-- already; the few postings after the last full folio are sorted. The oldest is first; `newest_first` reverses that.
 WITH since AS (
     SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
     WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
@@ -125,7 +123,7 @@ JOIN journal j ON j.position = place.position
 ORDER BY happened_at, position, leg;
 
 -- name: pair_lines
--- Those with $11.
+-- The same for postings with the counterparty $11.
 WITH since AS (
     SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
     WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
@@ -156,12 +154,12 @@ JOIN journal j ON j.position = place.position
 ORDER BY happened_at, position, leg;
 
 -- name: last_of_member
--- Where the member's last posting up to $3 stands: what they are in up to there is what they are in up to $3.
+-- The position of the member's last posting up to position $3. The member's postings up to both are the same.
 SELECT position FROM posting WHERE community = $1 AND member = $2 AND position <= $3
 ORDER BY position DESC, leg DESC LIMIT 1;
 
 -- name: parts
--- What a balance consists of: by rule, and by counterparty (NULL: between the member's own accounts).
+-- The parts of a balance by rule, and by counterparty. A NULL counterparty: points between the member's own accounts.
 SELECT GROUPING(rule) = 0 AS by_rule, rule, counterparty, count(*) AS postings,
        coalesce(sum(points) FILTER (WHERE account = 'main'), 0)::bigint AS main,
        coalesce(sum(points) FILTER (WHERE account = 'stake'), 0)::bigint AS stake,

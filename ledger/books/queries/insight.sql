@@ -1,11 +1,9 @@
--- What the books say about people. Every query begins at the checkpoint: one statement is one snapshot. Where a
--- history may be long, the last entries of it are looked at, and how many is said by the caller.
+-- Questions about members. Only the last rows of a long history are read; the caller limits their number.
 
--- name: standing
--- $3 is the member's membership; $4 is what one counterparty counts at most towards credit, see `standing.earned`; of
--- the last $6 postings and attendances, those count that happened after $5.
-SELECT c.position,
-       coalesce(b.main + b.stake + b.disputed, 0) AS net,
+-- name: standing (with position)
+-- One row, also for a member without a balance. $3 is the id of the membership. $4 is the most that one counterparty
+-- counts towards credit: see `standing.earned`. Postings and attendances after $5 count, among the last $6 of each.
+SELECT coalesce(b.main + b.stake + b.disputed, 0) AS net,
        coalesce(b.given, 0) AS given, coalesce(b.received, 0) AS received,
        coalesce(b.recent_given, 0)::text AS recent_given, coalesce(b.recent_received, 0)::text AS recent_received,
        coalesce(b.settled, 0) AS settled, coalesce(b.kept, 0) AS kept, coalesce(b.broken, 0) AS broken,
@@ -21,8 +19,7 @@ SELECT c.position,
            ORDER BY position DESC, leg DESC LIMIT $6
        ) lately WHERE received > 0 AND happened_at > $5) AS received_items,
        done.*
-FROM checkpoint c
-CROSS JOIN LATERAL (
+FROM (
     SELECT count(*) AS attended, count(*) FILTER (WHERE state = 'paid') AS dues_paid FROM (
         SELECT state, began_at FROM aggregate
         WHERE community = $1 AND kind = 'attendance' AND party_1 = $2 ORDER BY began DESC LIMIT $6
@@ -33,8 +30,9 @@ LEFT JOIN journal seen ON seen.position = b.first
 LEFT JOIN aggregate m ON m.community = $1 AND m.kind = 'member' AND m.id = $3;
 
 -- name: ask
--- $2 asks $3, whose membership is $5, for $4. Open is what the asker sees as pending at $6: were a silent decline to
--- free a place, the count would tell of it. Asks reached the connector within the time since $7.
+-- One row. The member $2 asks the connector $3, whose membership has the id $5, for the target $4. An ask is open while
+-- the asker sees it as pending at $6: if a silent decline freed a place, the count would disclose it. Asks after $7
+-- count as inbound for the connector.
 WITH asked AS (
     SELECT state, party_2, party_3, began_at, facts FROM aggregate
     WHERE community = $1 AND kind = 'intro' AND party_1 = $2 ORDER BY began DESC LIMIT $8
@@ -42,69 +40,58 @@ WITH asked AS (
     SELECT began_at, facts FROM aggregate
     WHERE community = $1 AND kind = 'intro' AND party_2 = $3 ORDER BY began DESC LIMIT $8
 )
-SELECT c.position,
-       (SELECT count(*) FROM asked
+SELECT (SELECT count(*) FROM asked
         WHERE state IN ('asked', 'accepted', 'consented', 'declined', 'refused', 'expired')
           AND facts ->> 'matchmade' IS NULL AND facts ->> 'tell_now' IS NULL
           AND coalesce(facts ->> 'visible_until', facts ->> 'lapses_at')::timestamptz > $6) AS open_asks,
        (SELECT count(*) FROM reached WHERE facts ->> 'matchmade' IS NULL AND began_at > $7) AS inbound_asks,
        (SELECT max(began_at) FROM asked
         WHERE facts ->> 'matchmade' IS NULL AND party_2 = $3 AND party_3 = $4) AS last_same_ask_at,
-       m.facts AS connector
-FROM checkpoint c LEFT JOIN aggregate m ON m.community = $1 AND m.kind = 'member' AND m.id = $5;
+       (SELECT facts FROM aggregate WHERE community = $1 AND kind = 'member' AND id = $5) AS connector;
 
--- name: ways
--- What a member could give now: an answer to an ask, a thank-you that somebody waits for, something that is wanted.
-SELECT c.position, w.way, w.id::text, w.member, w.tag,
-       EXISTS (SELECT FROM tag WHERE community = $1 AND member = $2 AND side = 'offer') AS offers
-FROM checkpoint c
-LEFT JOIN LATERAL (
-    (SELECT 1 AS rank, 'answer_ask' AS way, id, party_1 AS member, NULL AS tag FROM aggregate
-     WHERE community = $1 AND kind = 'intro' AND party_2 = $2 AND state = 'asked' ORDER BY began LIMIT $3)
-    UNION ALL
-    (SELECT 2, 'confirm_favour', id, party_1, NULL FROM aggregate
-     WHERE community = $1 AND kind = 'favour' AND party_2 = $2 AND state = 'claimed' ORDER BY began LIMIT $3)
-    UNION ALL
-    (SELECT 3, 'meet_want', NULL, wanted.member, wanted.tag FROM tag offered
-     CROSS JOIN LATERAL (
-         SELECT member, tag FROM tag
-         WHERE community = $1 AND side = 'want' AND tag = offered.tag AND member <> $2 ORDER BY member LIMIT $3
-     ) wanted
-     WHERE offered.community = $1 AND offered.member = $2 AND offered.side = 'offer' LIMIT $3)
-    ORDER BY rank LIMIT $3
-) w ON true;
+-- name: suggestions
+-- What a member could do for others now, at most $3 of each kind and of all: answer an ask, confirm a favour that is
+-- claimed, meet a want, or set offers, if the member has none.
+(SELECT 1 AS rank, began, 'answer_ask' AS way, id::text, party_1 AS member, NULL AS tag FROM aggregate
+ WHERE community = $1 AND kind = 'intro' AND party_2 = $2 AND state = 'asked' ORDER BY began LIMIT $3)
+UNION ALL
+(SELECT 2, began, 'confirm_favour', id::text, party_1, NULL FROM aggregate
+ WHERE community = $1 AND kind = 'favour' AND party_2 = $2 AND state = 'claimed' ORDER BY began LIMIT $3)
+UNION ALL
+(SELECT 3, 0, 'meet_want', NULL, wanted.member, wanted.tag FROM tag offered
+ CROSS JOIN LATERAL (
+     SELECT member, tag FROM tag
+     WHERE community = $1 AND side = 'want' AND tag = offered.tag AND member <> $2 ORDER BY member LIMIT $3
+ ) wanted
+ WHERE offered.community = $1 AND offered.member = $2 AND offered.side = 'offer' LIMIT $3)
+UNION ALL
+(SELECT 4, 0, 'set_offers', NULL, NULL, NULL
+ WHERE NOT EXISTS (SELECT FROM tag WHERE community = $1 AND member = $2 AND side = 'offer'))
+ORDER BY rank, began, tag, member LIMIT $3;
 
--- name: asks
--- The member's last asks, newest first.
-SELECT c.position, a.id::text, a.began_at, a.facts
-FROM checkpoint c
-LEFT JOIN LATERAL (
-    SELECT id, began, began_at, facts FROM aggregate
-    WHERE community = $1 AND kind = 'intro' AND party_1 = $2 AND facts ->> 'matchmade' IS NULL
-    ORDER BY began DESC LIMIT $3
-) a ON true
-ORDER BY a.began DESC;
+-- name: asks (with position)
+-- The member's last asks, the newest first.
+SELECT id::text, began_at, facts FROM aggregate
+WHERE community = $1 AND kind = 'intro' AND party_1 = $2 AND facts ->> 'matchmade' IS NULL
+ORDER BY began DESC LIMIT $3;
 
--- name: yield
-SELECT c.position,
-       (SELECT coalesce(sum(given), 0)::bigint FROM posting WHERE community = $1 AND gathering = $2) AS points,
-       n.*
-FROM checkpoint c CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE kind = 'attendance') AS attended,
-           count(*) FILTER (WHERE kind = 'attendance' AND state = 'paid') AS paid,
-           count(*) FILTER (WHERE kind = 'contact') AS contacts,
-           count(*) FILTER (WHERE kind = 'one-to-one' AND state = 'held') AS one_to_ones,
-           count(*) FILTER (WHERE kind = 'intro' AND state IN ('made', 'met', 'closed')) AS intros_made,
-           count(*) FILTER (WHERE kind = 'referral' AND (
-               state IN ('qualified', 'contacted', 'won', 'lost') OR facts ->> 'qualified' = 'true'
-           )) AS referrals_qualified,
-           count(*) FILTER (WHERE kind = 'referral' AND state = 'won') AS referrals_won
-    FROM aggregate WHERE community = $1 AND gathering = $2
-) n;
+-- name: yield (with position)
+SELECT (SELECT coalesce(sum(given), 0)::bigint FROM posting WHERE community = $1 AND gathering = $2) AS points,
+       count(*) FILTER (WHERE kind = 'attendance') AS attended,
+       count(*) FILTER (WHERE kind = 'attendance' AND state = 'paid') AS paid,
+       count(*) FILTER (WHERE kind = 'contact') AS contacts,
+       count(*) FILTER (WHERE kind = 'one-to-one' AND state = 'held') AS one_to_ones,
+       count(*) FILTER (WHERE kind = 'intro' AND state IN ('made', 'met', 'closed')) AS intros_made,
+       count(*) FILTER (WHERE kind = 'referral' AND (
+           state IN ('qualified', 'contacted', 'won', 'lost') OR facts ->> 'qualified' = 'true'
+       )) AS referrals_qualified,
+       count(*) FILTER (WHERE kind = 'referral' AND state = 'won') AS referrals_won
+FROM aggregate WHERE community = $1 AND gathering = $2;
 
--- name: matches
--- Who offers what $2 wants, nearest first: 1 known to me, 2 known to someone I know (the one with whom I am closest in
--- points is named), 3 others. Of acquaintances $3 are looked at, of each one's own $6, and of the others $4 for each tag.
+-- name: matches (with position)
+-- Members who offer what $2 wants, the nearest first. Distance 1: $2 knows them. Distance 2: an acquaintance of $2 knows
+-- them, and the connector is the acquaintance with whom $2 has exchanged the most points. Distance 3: all others.
+-- Limits: $3 acquaintances, $6 acquaintances of each of these, $4 others for each tag, $5 matches.
 WITH wanted AS MATERIALIZED (
     SELECT tag FROM tag WHERE community = $1 AND member = $2 AND side = 'want'
 ), mine AS MATERIALIZED (
@@ -149,9 +136,4 @@ WITH wanted AS MATERIALIZED (
     SELECT member, min(distance) AS distance, min(connector) AS connector, array_agg(DISTINCT tag ORDER BY tag) AS tags
     FROM offering GROUP BY member
 )
-SELECT c.position, n.member, n.distance, n.connector, n.tags
-FROM checkpoint c
-LEFT JOIN LATERAL (
-    SELECT * FROM nearest ORDER BY distance, cardinality(tags) DESC, member LIMIT $5
-) n ON true
-ORDER BY n.distance, cardinality(n.tags) DESC, n.member;
+SELECT member, distance, connector, tags FROM nearest ORDER BY distance, cardinality(tags) DESC, member LIMIT $5;
