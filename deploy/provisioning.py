@@ -33,7 +33,6 @@ async def require_nothing_lost(settings: Settings) -> None:
     with suppress(SchemaMissing):
         async with connected(settings.postgres_dsn, settings.postgres_schema, "provision") as connection:
             with reaching():
-                # Read from the checkpoint itself: books of an earlier version have no view of it.
                 position = await connection.fetchval(QUERIES["position"]) or 0
     if position:
         raise StreamLost(

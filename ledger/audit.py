@@ -316,11 +316,11 @@ async def compare_members(audit: Audit, connection: "asyncpg.Connection[Any]") -
 
 async def compare_folios(audit: Audit, connection: "asyncpg.Connection[Any]") -> None:
     """The folios of busy members, held against their postings; their lines, once the folios are right."""
-    async for community, member, number in rows(connection, "folios_amiss", FOLIO_LINES):
+    async for community, member, number in rows(connection, "wrong_folios", FOLIO_LINES):
         audit.differ(f"{community}/{member}: folio {number} is not where their postings fill one")
     if audit.report.differences:
         return
-    async for community, member, number in rows(connection, "folio_lines_amiss"):
+    async for community, member, number in rows(connection, "wrong_folio_lines"):
         audit.differ(f"{community}/{member}: the lines of folio {number} are not what their postings make them")
 
 

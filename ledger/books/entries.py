@@ -59,7 +59,9 @@ class Entries:
 
     async def life(self, ref: AggregateRef, shown: int) -> list[Happening]:
         """What has happened to an aggregate up to a position, the oldest first; of a long life, the last of it."""
-        rows = await self._reader.fetch(QUERIES["life"], ref.community, ref.kind, UUID(ref.id), shown, LIFE_MAX)
+        rows = await self._reader.fetch(
+            QUERIES["aggregate_events"], ref.community, ref.kind, UUID(ref.id), shown, LIFE_MAX
+        )
         return [happening(row) for row in reversed(rows)]
 
     async def state(self, ref: AggregateRef) -> State:

@@ -117,7 +117,7 @@ class History:
         """The last position that was recorded by a time, never less by a later one. Without a time: the last shown."""
         if at is None:
             return await self._reader.position()
-        shown, (row,) = await self._reader.rows("known_at", at, SKEW_MAX, queries=QUERIES)
+        shown, (row,) = await self._reader.rows("position_at", at, SKEW_MAX, queries=QUERIES)
         return min(int(row["position"]), shown)
 
     async def sums(self, holder: Holder, known: int, places: Sequence[Place]) -> list[Sums]:
@@ -150,12 +150,12 @@ class History:
 
     async def last(self, holder: Holder, known: int) -> int:
         """The position of the member's last posting that was known; 0, when there was none."""
-        rows = await self._fetch("last_of_member", holder.community, holder.member, known)
+        rows = await self._fetch("last_position_of_member", holder.community, holder.member, known)
         return int(rows[0]["position"]) if rows else 0
 
     async def parts(self, holder: Holder, known: int, by_time: datetime) -> tuple[list[Part], list[Part]]:
         """What a member's balance consists of: by rule, and by counterparty. Either adds up to the balance."""
-        rows = await self._fetch("parts", holder.community, holder.member, known, by_time)
+        rows = await self._fetch("balance_parts", holder.community, holder.member, known, by_time)
         by_rule, by_counterparty = list[Part](), list[Part]()
         for row in rows:
             part = Part(

@@ -157,7 +157,7 @@ class Writer:
         """
         with reaching():
             if changes.first > GATHER_AGAIN_FACTOR * self._gathered + 1:
-                await self._connection.execute(QUERIES["gather_statistics"])
+                await self._connection.execute(QUERIES["analyze_lookup_tables"])
                 self._gathered = changes.first
             async with self._connection.transaction():
                 moved = await self._connection.fetchval(
@@ -188,21 +188,21 @@ class Writer:
         await self._copy("journal", JOURNAL, changes.journal)
         await self._copy("posting", POSTING, changes.postings)
         if changes.folios:
-            await self._connection.execute(QUERIES["set_out_folios"], *columns(changes.folios, 4))
+            await self._connection.execute(QUERIES["fill_folios"], *columns(changes.folios, 4))
         if await self._copy("staged_balance", None, [balance_row(*item) for item in changes.balances.items()]):
-            await self._connection.execute(QUERIES["move_balances"], changes.first)
+            await self._connection.execute(QUERIES["write_balances"], changes.first)
         if await self._copy("staged_pair", None, [pair_row(*item) for item in changes.pairs.items()]):
             await self._connection.execute(QUERIES["add_to_pairs"])
         new = {ref: held for ref, held in changes.held.items() if held.is_new}
         moved = {ref: held for ref, held in changes.held.items() if not held.is_new}
         await self._copy("aggregate", NEW, [new_row(*item) for item in new.items()])
         if await self._copy("staged_aggregate", MOVED, [moved_row(*item) for item in moved.items()]):
-            await self._connection.execute(QUERIES["move_aggregates"])
+            await self._connection.execute(QUERIES["update_aggregates"])
         await self._copy("topic", TOPIC, topic_rows(new))
         await self._copy("deadline", DEADLINE, deadline_rows(changes.held))
         if members := members_of(changes.held):
             gone = [(community, member.member) for community, member in members]
-            await self._connection.execute(QUERIES["drop_tags"], *columns(gone, 2))
+            await self._connection.execute(QUERIES["delete_tags"], *columns(gone, 2))
             await self._copy("tag", TAG, tag_rows(members))
 
     async def _copy(self, table: str, names: Sequence[str] | None, rows: Sequence[tuple[Any, ...]]) -> bool:
@@ -244,9 +244,9 @@ async def the_writer(dsn: str, schema: str) -> AsyncGenerator[Writer, None]:
     async with connected(dsn, schema, "writer", planner=BY_KEY) as connection:
         await require_schema(connection, schema)
         with reaching():
-            while not await connection.fetchval(QUERIES["try_to_be_the_writer"]):  # noqa: ASYNC110  See the query.
+            while not await connection.fetchval(QUERIES["try_writer_lock"]):  # noqa: ASYNC110  See the query.
                 await asyncio.sleep(STANDBY_POLL_S)
-            await connection.execute(QUERIES["make_stages"])
+            await connection.execute(QUERIES["create_staging_tables"])
             await connection.set_type_codec(
                 "timestamptz", schema="pg_catalog", encoder=count_of, decoder=at_count, format="tuple"
             )

@@ -142,7 +142,7 @@ async def fill(connection: "asyncpg.Connection[Any]") -> None:
         for made in (THINGS_DRAWN, ENTRIES_DRAWN, JOURNAL, AGGREGATES, TOPICS, TAGS, POSTINGS, BALANCES, CHECKPOINT):
             await connection.execute(made)
         full = await connection.fetchrow(FULL)
-        await connection.execute(QUERIES["set_out_folios"], *(full or ()))
+        await connection.execute(QUERIES["fill_folios"], *(full or ()))
         for _, definition in indexes:
             await connection.execute(definition)
         await connection.execute("DROP TABLE thing, entry")

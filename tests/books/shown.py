@@ -31,7 +31,7 @@ class Books:
     async def intruder(self) -> AsyncGenerator[Writer, None]:
         """A writer that does not ask whether there is one."""
         async with self.connection() as connection:
-            await connection.execute(QUERIES["make_stages"])
+            await connection.execute(QUERIES["create_staging_tables"])
             yield Writer(connection)
 
     @asynccontextmanager

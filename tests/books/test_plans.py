@@ -29,17 +29,17 @@ SINCE: Final = {"one_folio_per_number", "one_posting_per_leg"}  # The postings s
 
 # By query: what it is asked with, and the indexes that it may go along, of which it goes along at least one.
 ALONG: Final[dict[str, tuple[tuple[Any, ...], set[str]]]] = {
-    "known_at": ((AT, SKEW_MAX), {"events_by_time"}),
+    "position_at": ((AT, SKEW_MAX), {"events_by_time"}),
     "member_sums": (SUMS, {"one_line_per_posting", *SINCE}),
     "pair_sums": ((*SUMS, SELDOM), {"lines_by_pair", *SINCE}),
     "member_lines": (LINES, {"lines_by_time", *SINCE, "one_event_per_position"}),
     "pair_lines": ((*LINES, SELDOM), {"lines_by_pair", *SINCE, "one_event_per_position"}),
-    "last_of_member": ((LARGE, BUSY, KNOWN), {"one_posting_per_leg"}),
+    "last_position_of_member": ((LARGE, BUSY, KNOWN), {"one_posting_per_leg"}),
     "entry": ((LARGE, AN_ID), {"events_by_id"}),
     "legs": ((LARGE, f"{{{BUSY},{SELDOM}}}", KNOWN), {"one_posting_per_leg"}),
-    "life": ((LARGE, "favour", AN_ID, KNOWN, 500), {"one_aggregate_per_id", "one_event_per_position"}),
+    "aggregate_events": ((LARGE, "favour", AN_ID, KNOWN, 500), {"one_aggregate_per_id", "one_event_per_position"}),
 }
-WALKS: Final = {"community_sums", "parts"}
+WALKS: Final = {"community_sums", "balance_parts"}
 """These walk through all postings of a community, or of a member: for stewards and auditors, and said so."""
 QUERIES: Final = {**history.QUERIES, **entries.QUERIES}
 FOLIOS: Final = {"folio"}  # Few, and read whole where they are few.

@@ -30,9 +30,9 @@ PLANNERS: Final = (
     "SET enable_nestloop = off",
     "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0",
 )
-SCRIPTS: Final = {"make_stages", "drop_unreleased_books"}
+SCRIPTS: Final = {"create_staging_tables", "drop_unreleased_books"}
 """Several statements each, which cannot be prepared. Other tests execute them."""
-STAGES: Final = named("writer")["make_stages"]
+STAGES: Final = named("writer")["create_staging_tables"]
 
 
 def asking(file: str) -> str:

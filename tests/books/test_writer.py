@@ -745,7 +745,7 @@ async def test_times_are_written_to_the_microsecond_whatever_their_zone(books: B
     ("query", "arguments", "along"),
     [
         ("aggregates_of", (["acme"], ["favour"], [UUID(int=1)]), {"one_aggregate_per_id"}),
-        ("move_aggregates", (), {"one_aggregate_per_id", "one_deadline_per_aggregate"}),
+        ("update_aggregates", (), {"one_aggregate_per_id", "one_deadline_per_aggregate"}),
     ],
 )
 async def test_the_writer_finds_an_aggregate_by_its_key_also_in_new_books(

@@ -1,4 +1,4 @@
--- Read through cursors, in one repeatable-read transaction: the books as of one moment.
+-- The audit reads these through cursors in one repeatable-read transaction, so all rows are of one moment.
 
 -- name: checkpoint
 SELECT position, event_id::text FROM checkpoint;
@@ -16,25 +16,26 @@ SELECT community, member, main, stake, disputed, given, received, recent_given::
        settled, kept, broken, postings, first
 FROM balance;
 
--- name: folios_amiss
--- A folio ends with the entry in which its member's postings reach a multiple of $1, and begins where the last one ended.
+-- name: wrong_folios
+-- A folio ends with the entry in which the number of the member's postings reaches a multiple of $1. The next folio
+-- begins there.
 WITH numbered AS (
     SELECT community, member, position, row_number() OVER (PARTITION BY community, member ORDER BY position, leg) AS nth
     FROM posting JOIN (
         SELECT community, member FROM posting GROUP BY community, member HAVING count(*) >= $1::bigint
     ) busy USING (community, member)
-), must AS (
+), expected AS (
     SELECT community, member, (nth / $1::bigint)::integer AS number,
            lag(position, 1, 0::bigint) OVER (PARTITION BY community, member ORDER BY nth) AS after, position AS until
     FROM numbered WHERE nth % $1::bigint = 0
 )
 SELECT DISTINCT community, member, number FROM (
-    (TABLE must EXCEPT TABLE folio) UNION ALL (TABLE folio EXCEPT TABLE must)
-) amiss
+    (TABLE expected EXCEPT TABLE folio) UNION ALL (TABLE folio EXCEPT TABLE expected)
+) wrong
 ORDER BY 1, 2, 3;
 
--- name: folio_lines_amiss
-WITH must AS (
+-- name: wrong_folio_lines
+WITH expected AS (
     SELECT f.community, f.member, f.number AS folio, p.happened_at, p.position, p.leg, p.counterparty,
            coalesce(sum(p.points) FILTER (WHERE p.account = 'main') OVER line, 0)::bigint AS main,
            coalesce(sum(p.points) FILTER (WHERE p.account = 'stake') OVER line, 0)::bigint AS stake,
@@ -45,8 +46,8 @@ WITH must AS (
     WINDOW line AS (PARTITION BY f.community, f.member, f.number ORDER BY p.happened_at, p.position, p.leg)
 )
 SELECT DISTINCT community, member, folio FROM (
-    (TABLE must EXCEPT TABLE folio_line) UNION ALL (TABLE folio_line EXCEPT TABLE must)
-) amiss
+    (TABLE expected EXCEPT TABLE folio_line) UNION ALL (TABLE folio_line EXCEPT TABLE expected)
+) wrong
 ORDER BY 1, 2, 3;
 
 -- name: pairs

@@ -1,11 +1,11 @@
--- The past: postings that had happened by one time, as far as they were known at another. Everything up to a position
--- was known. Rows up to a position never change, so these queries return the same whenever they run, and show no
--- position of their own. Postings are in the order of time, position and leg; a place in that order is all three.
+-- The past: postings that had happened by one time, as far as they were known at another. What was known at a time is
+-- everything up to a position. Rows up to a position never change, so these queries return the same whenever they run,
+-- and show no position of their own. Postings are in the order of time, position and leg; a place in it is all three.
 
--- name: known_at (with position)
--- The last position that was recorded by $1, or 0. It need not have the latest time: the clock of a log's new leader may
--- be behind that of the last one, by at most $2. So the query takes the last position among all that were recorded up to
--- $2 before the latest time, from the index alone. A later $1 never returns less. OFFSET 0 keeps the planner from
+-- name: position_at (with position)
+-- The last position that was recorded by $1, or 0. It need not have the latest time: the clock of a log's new leader
+-- may be behind that of the last one, by at most $2. So the query takes the last position among all that were recorded
+-- up to $2 before the latest time, from the index alone. A later $1 never returns less. OFFSET 0 keeps the planner from
 -- scanning all positions from the end.
 SELECT coalesce(max(position), 0) AS position FROM (
     SELECT position FROM journal
@@ -16,10 +16,10 @@ SELECT coalesce(max(position), 0) AS position FROM (
 ) recent;
 
 -- name: member_sums
--- Sums of the member $2, up to position $3, before each of the places $4 to $6. A sum consists of the last line before the
--- place in every folio that was full at position $3, and of the postings after the last of these folios. OFFSET 0 keeps
--- the planner from scanning the whole history for the postings. The folio in the ORDER BY of the line keeps it from
--- scanning all folios for the line.
+-- Sums of the member $2, up to position $3, before each of the places $4 to $6. A sum consists of the last line before
+-- the place in every folio that was full at position $3, and of the postings after the last of these folios. OFFSET 0
+-- keeps the planner from scanning the whole history for the postings. The folio in the ORDER BY of the line keeps it
+-- from scanning all folios for the line.
 WITH since AS (
     SELECT happened_at, position, leg, account, counterparty, points, given, received FROM posting
     WHERE community = $1 AND member = $2 AND position <= $3 AND position > coalesce((
@@ -81,8 +81,8 @@ CROSS JOIN LATERAL (
 ORDER BY place.nth;
 
 -- name: community_sums
--- Sums of all members, of postings up to position $2 that had happened by $3. This scans all postings of a community, for
--- stewards and auditors.
+-- Sums of all members, of postings up to position $2 that had happened by $3. This scans all postings of a community,
+-- for stewards and auditors.
 SELECT count(DISTINCT member) AS members,
        coalesce(sum(points) FILTER (WHERE account = 'main'), 0)::bigint AS main,
        coalesce(sum(points) FILTER (WHERE account = 'stake'), 0)::bigint AS stake,
@@ -140,7 +140,8 @@ FROM (
          ORDER BY happened_at, position, leg LIMIT $10)
         UNION ALL
         (SELECT happened_at, position, leg FROM since
-         WHERE (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9) AND counterparty = $11
+         WHERE counterparty = $11
+           AND (happened_at, position, leg) >= ($4, $5, $6) AND (happened_at, position, leg) < ($7, $8, $9)
          ORDER BY happened_at, position, leg LIMIT $10)
     ) parts
     ORDER BY happened_at, position, leg LIMIT $10
@@ -153,12 +154,12 @@ CROSS JOIN LATERAL (
 JOIN journal j ON j.position = place.position
 ORDER BY happened_at, position, leg;
 
--- name: last_of_member
+-- name: last_position_of_member
 -- The position of the member's last posting up to position $3. The member's postings up to both are the same.
 SELECT position FROM posting WHERE community = $1 AND member = $2 AND position <= $3
 ORDER BY position DESC, leg DESC LIMIT 1;
 
--- name: parts
+-- name: balance_parts
 -- The parts of a balance by rule, and by counterparty. A NULL counterparty: points between the member's own accounts.
 SELECT GROUPING(rule) = 0 AS by_rule, rule, counterparty, count(*) AS postings,
        coalesce(sum(points) FILTER (WHERE account = 'main'), 0)::bigint AS main,

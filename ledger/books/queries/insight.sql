@@ -17,13 +17,13 @@ SELECT coalesce(b.main + b.stake + b.disputed, 0) AS net,
        (SELECT count(*) FROM (
            SELECT happened_at, received FROM posting WHERE community = $1 AND member = $2
            ORDER BY position DESC, leg DESC LIMIT $6
-       ) lately WHERE received > 0 AND happened_at > $5) AS received_items,
+       ) recent WHERE received > 0 AND happened_at > $5) AS received_items,
        done.*
 FROM (
     SELECT count(*) AS attended, count(*) FILTER (WHERE state = 'paid') AS dues_paid FROM (
         SELECT state, began_at FROM aggregate
         WHERE community = $1 AND kind = 'attendance' AND party_1 = $2 ORDER BY began DESC LIMIT $6
-    ) lately WHERE began_at > $5
+    ) recent WHERE began_at > $5
 ) done
 LEFT JOIN balance b ON b.community = $1 AND b.member = $2
 LEFT JOIN journal seen ON seen.position = b.first
@@ -89,8 +89,8 @@ SELECT (SELECT coalesce(sum(given), 0)::bigint FROM posting WHERE community = $1
 FROM aggregate WHERE community = $1 AND gathering = $2;
 
 -- name: matches (with position)
--- Members who offer what $2 wants, the nearest first. Distance 1: $2 knows them. Distance 2: an acquaintance of $2 knows
--- them, and the connector is the acquaintance with whom $2 has exchanged the most points. Distance 3: all others.
+-- Members who offer what $2 wants, the nearest first. Distance 1: $2 knows them. Distance 2: an acquaintance of $2
+-- knows them, and the connector is the acquaintance with whom $2 has exchanged the most points. Distance 3: all others.
 -- Limits: $3 acquaintances, $6 acquaintances of each of these, $4 others for each tag, $5 matches.
 WITH wanted AS MATERIALIZED (
     SELECT tag FROM tag WHERE community = $1 AND member = $2 AND side = 'want'

@@ -9,7 +9,8 @@ SELECT to_regclass(quote_ident($1) || '.checkpoint') IS NOT NULL;
 
 -- name: drop_unreleased_books
 -- Everything that one of the unreleased migrations made. The schema itself stays, with the rights on it and whatever
--- else is in it. There is no CASCADE: a report that depends on a view makes this fail, and must be dropped by its owner.
+-- else is in it. There is no CASCADE: a report that depends on a view makes this fail, and must be dropped by its
+-- owner.
 DROP VIEW IF EXISTS member_balances, pair_balances, entry_legs, favours, referrals, intros;
 DROP TABLE IF EXISTS checkpoint, journal, posting, folio, folio_line, balance, pair, aggregate, deadline, tag, topic,
     favour, referral, intro;
