@@ -7,10 +7,6 @@ import socket
 from typing import Final
 
 from deploy.embedded.child import EmbeddedServerError
-from deploy.embedded.nats import Cluster, EmbeddedNats
-from deploy.embedded.postgres import EmbeddedPostgres
-
-__all__ = ["Cluster", "EmbeddedNats", "EmbeddedPostgres", "EmbeddedServerError", "free_port"]
 
 HOST: Final = "127.0.0.1"
 OFFERS_MAX: Final = 100
