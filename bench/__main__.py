@@ -22,11 +22,12 @@ from bench.reading import reading
 from bench.wire import Wire
 from deploy.serving import allow_files
 from ledger.books.schema import migrate
-from ledger.books.writer import the_writer
+from ledger.books.writer import writer_lock
 from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import SNAPSHOT_HEADER, parse_message
 from ledger.log.stream import STREAM
+from ledger.runtime.settings import BooksAddress
 
 MEMBERS: Final = 20_000
 BATCH: Final = 1_000
@@ -101,11 +102,11 @@ async def until_shown(ledger: Ledger, position: int) -> None:
 async def naive(ledger: Ledger, count: int) -> float:
     """One transaction an event, one acknowledgement an event, with the same writer: events a second."""
     schema = f"naive_{count}"
-    await migrate(ledger.settings.postgres_dsn, schema)
+    await migrate(BooksAddress(ledger.settings.postgres_dsn, schema))
     client = await nats.connect(ledger.settings.nats_url)
     config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=1_000)
     subscription = await client.jetstream().pull_subscribe("", durable="naive", stream=STREAM, config=config)
-    async with the_writer(ledger.settings.postgres_dsn, schema) as writer:
+    async with writer_lock(BooksAddress(ledger.settings.postgres_dsn, schema)) as writer:
         started = time.perf_counter()
         done = 0
         while done < count:

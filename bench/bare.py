@@ -19,7 +19,7 @@ class Bare(Struct):
 async def main() -> None:
     settings = settings_from()
     app = application("query", settings)
-    async with Reader(settings.postgres_dsn, settings.postgres_schema, settings.postgres_pool_max) as reader:
+    async with Reader(settings.books, settings.postgres_pool_max) as reader:
 
         @get(f"{PREFIX}/bare", include_in_schema=False)
         async def bare(community: Community, min_position: MinPosition = 0) -> Response[Bare]:

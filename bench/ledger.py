@@ -75,7 +75,7 @@ async def a_ledger() -> AsyncGenerator[Ledger, None]:
         )
         ledger = Ledger(settings, [])
         try:
-            await migrate(settings.postgres_dsn, settings.postgres_schema)
+            await migrate(settings.books)
             await provision_stream(settings)
             ledger.start("serve", "all")
             async with httpx.AsyncClient(base_url=f"http://{settings.host}:{settings.port}") as client:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from bench.ledger import Ledger
 from bench.measure import COMMUNITY, PATH, Figures, console, many
-from ledger.books.writer import the_writer
+from ledger.books.writer import writer_lock
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Submission
 from ledger.domain.catalog.operations import OPERATIONS
@@ -126,7 +126,7 @@ async def fill(ledger: Ledger) -> int:
     community, log = Community(), MemoryLog()
     executor = Executor(log)
     stories = (story for part in (community.beginning(), community.life()) for story in part)
-    async with the_writer(ledger.settings.postgres_dsn, ledger.settings.postgres_schema) as writer:
+    async with writer_lock(ledger.settings.books) as writer:
         written = 0
         while written < EVENTS:
             told = [next(stories) for _ in range(BATCH)]

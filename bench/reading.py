@@ -16,7 +16,7 @@ from bench.measure import COMMUNITY, PATH, Figures, console, many
 from bench.wire import Wire
 from deploy.demo import until_ready
 from deploy.embedded.ports import free_port
-from ledger.books.writer import the_writer
+from ledger.books.writer import writer_lock
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Submission
 from ledger.domain.kinds.favour import RecordFavour
@@ -42,7 +42,7 @@ async def fill(ledger: Ledger, now: datetime) -> None:
     some_time = times(rng, now)
     log = MemoryLog()
     executor = Executor(log)
-    async with the_writer(ledger.settings.postgres_dsn, ledger.settings.postgres_schema) as writer:
+    async with writer_lock(ledger.settings.books) as writer:
         for start in range(0, ENTRIES, BATCH):
             commands = [
                 RecordFavour(

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from ledger.books.schema import SchemaMissing, connected, reaching
+from ledger.books.connection import SchemaMissing, connect, translating_errors
 from ledger.books.writer import QUERIES
 from ledger.log.connection import connect_within
 from ledger.log.stream import STREAM, StreamMissing, provision, require_stream
@@ -31,8 +31,8 @@ async def require_nothing_lost(settings: Settings) -> None:
     """Raises: StreamLost, when there are books that were written from a stream; BooksUnavailable."""
     position = 0
     with suppress(SchemaMissing):
-        async with connected(settings.postgres_dsn, settings.postgres_schema, "provision") as connection:
-            with reaching():
+        async with connect(settings.books, "provision") as connection:
+            with translating_errors():
                 position = await connection.fetchval(QUERIES["position"]) or 0
     if position:
         raise StreamLost(

@@ -124,7 +124,7 @@ def with_servers(settings: Settings, servers: Servers, port: int) -> Settings:
 
 
 async def prepare(settings: Settings) -> None:
-    await migrate(settings.postgres_dsn, settings.postgres_schema)
+    await migrate(settings.books)
     await provision_stream(settings)
 
 

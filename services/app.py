@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from ledger.books.feed import Feed
-from ledger.books.insight import Insight
+from ledger.books.people import People
 from ledger.books.reader import Reader
 from ledger.commands.consultation import BooksConsultation
 from ledger.commands.executor import Executor
@@ -85,7 +85,7 @@ def application(
     require_loopback_or_key(settings)
     parts = Parts()
     stopping = asyncio.Event()
-    reader = Reader(settings.postgres_dsn, settings.postgres_schema, settings.postgres_pool_max)
+    reader = Reader(settings.books, settings.postgres_pool_max)
     parts.resources.append(reader)
     if part in ("command", "all"):
         add_command_service(parts, settings, reader, log, now)
@@ -117,12 +117,12 @@ def add_command_service(parts: Parts, settings: Settings, reader: Reader, log: E
         parts.resources.append(access.opened())
         parts.checks["log"] = access.check
         log = access.log
-    commands = Executor(log, now, BooksConsultation(Insight(reader)).facts)
+    commands = Executor(log, now, BooksConsultation(People(reader)).facts)
     parts.routes += [*command_routes(commands, now), batch_route(commands, now)]
 
 
 def add_query_service(parts: Parts, settings: Settings, reader: Reader, stopping: asyncio.Event, now: Now) -> None:
-    feed = Feed(settings.postgres_dsn, settings.postgres_schema)
+    feed = Feed(settings.books)
     hub = Hub(reader, feed)
     parts.routes += query_routes(reader, now)
     parts.routes.append(feed_route(reader, feed, hub, StreamSlots(settings.streams_max, stopping)))

@@ -14,11 +14,12 @@ import sqlparse
 from deploy.embedded.nats import Cluster, EmbeddedNats
 from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
-from ledger.books.schema import UNREACHABLE, migrate
+from ledger.books.connection import UNAVAILABLE_ERRORS
+from ledger.books.schema import migrate
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.stream import STREAM, provision
-from ledger.runtime.settings import Settings
+from ledger.runtime.settings import BooksAddress, Settings
 from tests.books.shown import Books
 
 CLUSTER_NODES: Final = 3
@@ -59,7 +60,7 @@ async def broken_connections() -> AsyncGenerator[None, None]:
     others = loop.get_exception_handler()
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), UNREACHABLE) and others is not None:
+        if not isinstance(context.get("exception"), UNAVAILABLE_ERRORS) and others is not None:
             others(loop, context)
 
     loop.set_exception_handler(handle)
@@ -131,15 +132,15 @@ def schema() -> str:
 @pytest.fixture
 async def books(postgres: EmbeddedPostgres, schema: str) -> Books:
     """Empty books of one's own."""
-    await migrate(postgres.dsn, schema)
-    return Books(postgres.dsn, schema)
+    await migrate(BooksAddress(postgres.dsn, schema))
+    return Books(BooksAddress(postgres.dsn, schema))
 
 
 @pytest.fixture
 async def stranger(postgres: EmbeddedPostgres, schema: str) -> AsyncIterator[str]:
     """A login of this name may connect, and nothing else."""
     name = f"stranger_to_{schema}"
-    async with Books(postgres.dsn, schema).connection() as connection:
+    async with Books(BooksAddress(postgres.dsn, schema)).connection() as connection:
         await connection.execute(f"CREATE ROLE {name} LOGIN")
         yield name
         await connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
@@ -148,7 +149,7 @@ async def stranger(postgres: EmbeddedPostgres, schema: str) -> AsyncIterator[str
 @pytest.fixture
 async def settings(postgres: EmbeddedPostgres, nats_server: EmbeddedNats, schema: str) -> Settings:
     """Settings of a ledger of one's own: an empty stream, and empty books."""
-    await migrate(postgres.dsn, schema)
+    await migrate(BooksAddress(postgres.dsn, schema))
     await fresh_stream(nats_server, replicas=1)
     return Settings(
         postgres_dsn=postgres.dsn,

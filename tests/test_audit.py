@@ -13,9 +13,10 @@ import nats
 import pytest
 from msgspec.structs import replace
 
-from ledger.audit import Report, audit, compare
+from ledger.audit.comparison import audit, compare
+from ledger.audit.report import Report
+from ledger.books.connection import SchemaMissing, connect
 from ledger.books.reader import Reader
-from ledger.books.schema import SchemaMissing, connected
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import KINDS
@@ -27,6 +28,7 @@ from ledger.log.event_log import Append
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import subject_of
 from ledger.log.snapshot import REMEMBERED_COMMANDS, load_aggregate, snapshot_after
+from ledger.runtime.settings import BooksAddress
 from ledger.runtime.unavailable import Unavailable
 from tests.books.telling import RandomHistory
 from tests.conftest import fresh_stream
@@ -73,7 +75,7 @@ class Ledger:
         settings, end = self.settings, await self.log.end()
         projecting = asyncio.create_task(run_projector(self.log, settings))
         try:
-            async with Reader(settings.postgres_dsn, settings.postgres_schema, 1) as reader:
+            async with Reader(settings.books, 1) as reader:
                 async with asyncio.timeout(SHOWN_WITHIN_S):
                     while await reader.position() < end and not projecting.done():  # noqa: ASYNC110  Of Postgres.
                         await asyncio.sleep(POLL_S)
@@ -83,14 +85,14 @@ class Ledger:
                 await projecting
 
     async def audit(self) -> Report:
-        return await audit(self.log, self.settings.postgres_dsn, self.settings.postgres_schema)
+        return await audit(self.log, self.settings.books)
 
     async def differences(self) -> list[str]:
         return (await self.audit()).differences
 
     async def differences_after(self, *statements: str) -> list[str]:
         """What the audit says of books that somebody with every right has spoiled; they are mended afterwards."""
-        async with connected(self.settings.postgres_dsn, self.settings.postgres_schema, "test") as connection:
+        async with connect(self.settings.books, "test") as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
@@ -102,7 +104,7 @@ class Ledger:
                 await transaction.rollback()
 
     async def value(self, query: str) -> Any:
-        async with connected(self.settings.postgres_dsn, self.settings.postgres_schema, "test") as connection:
+        async with connect(self.settings.books, "test") as connection:
             return await connection.fetchval(query)
 
 
@@ -123,7 +125,7 @@ async def few(ledger: Ledger) -> Ledger:
 @pytest.fixture
 async def told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """A ledger of a random history of everything there is, and books that are up to it. Folios fill up early."""
-    for module in ("ledger.books.fold", "ledger.audit"):
+    for module in ("ledger.books.fold", "ledger.audit.comparison"):
         monkeypatch.setattr(f"{module}.FOLIO_LINES", 16)
     await RandomHistory(SEED, ledger.log).tell(LENGTH)
     await ledger.project()
@@ -262,7 +264,7 @@ async def test_every_column_that_is_spoiled_is_named(told: Ledger, subtests: pyt
 
 
 async def test_there_is_no_column_that_is_not_spoiled_here(ledger: Ledger) -> None:
-    async with connected(ledger.settings.postgres_dsn, ledger.settings.postgres_schema, "test") as connection:
+    async with connect(ledger.settings.books, "test") as connection:
         columns = await connection.fetch(
             "SELECT table_name, column_name FROM information_schema.columns c JOIN pg_tables t"
             " ON t.tablename = c.table_name AND t.schemaname = c.table_schema WHERE table_schema = $1",
@@ -475,6 +477,6 @@ async def test_a_log_that_cannot_be_read_any_more_is_named(few: Ledger, nats_ser
 
 async def test_without_a_schema_or_a_server_nothing_is_compared(ledger: Ledger, settings: Settings) -> None:
     with pytest.raises(SchemaMissing, match="run `referral-ledger migrate`"):
-        await audit(ledger.log, settings.postgres_dsn, "nothing_here")
+        await audit(ledger.log, BooksAddress(settings.postgres_dsn, "nothing_here"))
     with pytest.raises(Unavailable):
-        await audit(ledger.log, "postgresql://postgres@127.0.0.1:1/postgres", "books")
+        await audit(ledger.log, BooksAddress("postgresql://postgres@127.0.0.1:1/postgres", "books"))

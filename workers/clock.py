@@ -12,8 +12,8 @@ from uuid import UUID
 
 import structlog
 
+from ledger.books.connection import BooksUnavailable, SchemaMissing
 from ledger.books.reader import BooksBehind, Due, Reader
-from ledger.books.schema import BooksUnavailable, SchemaMissing
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.operations import LAPSES
@@ -42,7 +42,7 @@ async def run_clock(log: EventLog, settings: Settings, now: Callable[[], datetim
     moved meanwhile is refused or already so. Raises: Poison, which needs a person.
     """
     away: str | None = None
-    async with Reader(settings.postgres_dsn, settings.postgres_schema, pool_max=1) as reader:
+    async with Reader(settings.books, pool_max=1) as reader:
         clock = Clock(Executor(log, now), reader, now)
         _log.info("this clock keeps the deadlines")
         while True:

@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
+from ledger.books.connection import BooksUnavailable, SchemaMissing
 from ledger.books.fold import Changes
-from ledger.books.schema import BooksUnavailable, SchemaMissing
-from ledger.books.writer import Displaced, Writer, the_writer
+from ledger.books.writer import Displaced, Writer, writer_lock
 from ledger.envelope import Poison, RecordedEvent
 from ledger.log.event_log import EventLog, ForeignLog, LogUnavailable
 from ledger.runtime import telemetry
@@ -34,7 +34,7 @@ async def run_projector(log: EventLog, settings: Settings) -> None:
     """
     while True:
         try:
-            async with the_writer(settings.postgres_dsn, settings.postgres_schema) as writer:
+            async with writer_lock(settings.books) as writer:
                 _log.info("this projector writes the books")
                 await project_from_checkpoint(log, writer, settings)
         except ForeignLog as foreign:

@@ -8,13 +8,13 @@ from deploy.cli.environment import Failure, console, load_settings, run
 @click.command()
 def migrate() -> None:
     """Bring the books' schema up to date. Leaves alone what is already so."""
-    from ledger.books.schema import SchemaMissing
+    from ledger.books.connection import SchemaMissing
     from ledger.books.schema import migrate as bring_up_to_date
     from ledger.runtime.unavailable import Unavailable
 
     settings = load_settings()
     try:
-        applied = run(bring_up_to_date(settings.postgres_dsn, settings.postgres_schema))
+        applied = run(bring_up_to_date(settings.books))
     except SchemaMissing as error:
         raise Failure(str(error)) from None
     except Unavailable as error:

@@ -9,7 +9,7 @@ from deploy.cli.environment import Failure, console, load_settings, run
 def provision() -> None:
     """Make the log's stream, or check that it is as it must be. Not made anew under books of one that was lost."""
     from deploy.provisioning import StreamLost, provision_stream
-    from ledger.books.schema import BooksUnavailable
+    from ledger.books.connection import BooksUnavailable
     from ledger.log.stream import StreamDrift
     from ledger.runtime.unavailable import Unavailable
 

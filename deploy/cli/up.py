@@ -23,7 +23,7 @@ def up(data: Path, port: int | None, demo: bool) -> None:
     from deploy.embedded.child import EmbeddedServerError
     from deploy.provisioning import StreamLost
     from deploy.supervisor import run_everything
-    from ledger.books.schema import SchemaMissing
+    from ledger.books.connection import SchemaMissing
     from ledger.log.stream import StreamDrift
     from ledger.runtime.unavailable import Unavailable
 

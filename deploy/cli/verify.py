@@ -12,8 +12,8 @@ DIFFERENCES_PRINTED_MAX: Final = 10
 @click.command()
 def verify() -> None:
     """Derive everything anew from the log and hold the books against it. Ends with 1 if anything differs."""
-    from ledger.audit import audit
-    from ledger.books.schema import SchemaMissing
+    from ledger.audit.comparison import audit
+    from ledger.books.connection import SchemaMissing
     from ledger.log.connection import connect_within
     from ledger.log.jetstream import JetStreamLog
     from ledger.runtime.unavailable import Unavailable
@@ -22,7 +22,7 @@ def verify() -> None:
 
     async def verifying() -> Any:
         async with connect_within(settings.nats_url, "verify") as connection:
-            return await audit(JetStreamLog(connection), settings.postgres_dsn, settings.postgres_schema)
+            return await audit(JetStreamLog(connection), settings.books)
 
     try:
         report = run(verifying())

@@ -17,7 +17,7 @@ QUERIES: Final = named("entries")
 LIFE_MAX: Final = 500  # Events of one aggregate that are told: of more, the last.
 
 
-class Happening(Struct, frozen=True):
+class JournalEvent(Struct, frozen=True):
     """An event as the journal holds it."""
 
     position: int
@@ -44,12 +44,12 @@ class Entries:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def entry(self, community: str, event_id: UUID) -> tuple[int, Happening | None]:
+    async def entry(self, community: str, event_id: UUID) -> tuple[int, JournalEvent | None]:
         """The event of this id, and the position that is shown."""
         shown, rows = await self._reader.rows("entry", community, event_id, queries=QUERIES)
-        return shown, happening(rows[0]) if rows else None
+        return shown, journal_event(rows[0]) if rows else None
 
-    async def legs(self, happened: Happening) -> list[PostedLeg]:
+    async def legs(self, happened: JournalEvent) -> list[PostedLeg]:
         """What was posted on account of it, leg by leg."""
         members = [leg.member for leg in entry_of(happened.envelope.data).legs]
         if not members:
@@ -57,12 +57,12 @@ class Entries:
         rows = await self._reader.fetch(QUERIES["legs"], happened.envelope.ref.community, members, happened.position)
         return [PostedLeg(*row) for row in rows]
 
-    async def life(self, ref: AggregateRef, shown: int) -> list[Happening]:
+    async def life(self, ref: AggregateRef, shown: int) -> list[JournalEvent]:
         """What has happened to an aggregate up to a position, the oldest first; of a long life, the last of it."""
         rows = await self._reader.fetch(
             QUERIES["aggregate_events"], ref.community, ref.kind, UUID(ref.id), shown, LIFE_MAX
         )
-        return [happening(row) for row in reversed(rows)]
+        return [journal_event(row) for row in reversed(rows)]
 
     async def state(self, ref: AggregateRef) -> State:
         """How the aggregate of an event stands now. It is there: the event is."""
@@ -72,5 +72,5 @@ class Entries:
         return held.state
 
 
-def happening(row: Any) -> Happening:
-    return Happening(row["position"], row["recorded_at"], row["event"], decode(row["event"]))
+def journal_event(row: Any) -> JournalEvent:
+    return JournalEvent(row["position"], row["recorded_at"], row["event"], decode(row["event"]))

@@ -11,19 +11,19 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from ledger.books.listing import SKEW_MAX
+from ledger.books.lists import SKEW_MAX
 from ledger.books.queries import named, newest_first
-from ledger.books.reader import Order, Reader
+from ledger.books.reader import Reader, SortOrder
 from ledger.domain.values.points import Account
 
 QUERIES: Final = named("history")
-WAYS: Final[Mapping[Order, Mapping[str, str]]] = MappingProxyType(
+QUERIES_BY_ORDER: Final[Mapping[SortOrder, Mapping[str, str]]] = MappingProxyType(
     {
         "oldest": QUERIES,
         "newest": {name: newest_first(query, "happened_at, position, leg") for name, query in QUERIES.items()},
     }
 )
-POSITION_MAX: Final = 2**63 - 1
+POSTGRES_POSITION_MAX: Final = 2**63 - 1
 
 
 class Place(Struct, frozen=True, order=True):
@@ -42,9 +42,9 @@ FIRST: Final = Place(datetime(1970, 1, 1, tzinfo=UTC))  # The books keep no time
 LAST: Final = Place(datetime(2100, 1, 1, tzinfo=UTC))
 
 
-def by(time: datetime) -> Place:
+def place_by(time: datetime) -> Place:
     """The place after all that had happened by a time, that moment included."""
-    return Place(time, POSITION_MAX)
+    return Place(time, POSTGRES_POSITION_MAX)
 
 
 class Sums(Struct, frozen=True):
@@ -61,7 +61,7 @@ class Sums(Struct, frozen=True):
         return self.main + self.stake + self.disputed
 
 
-NOTHING: Final = Sums(0, 0, 0, 0, 0)
+ZERO_SUMS: Final = Sums(0, 0, 0, 0, 0)
 
 
 class Totals(Sums, frozen=True):
@@ -70,7 +70,7 @@ class Totals(Sums, frozen=True):
     members: int
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class PostingLine(Struct, frozen=True, kw_only=True):
     """A posting, as a statement tells it. `rule` is the event that posted it, and `event_id` its id."""
 
     happened_at: datetime
@@ -90,7 +90,7 @@ class Line(Struct, frozen=True, kw_only=True):
         return Place(self.happened_at, self.position, self.leg)
 
 
-class Part(Struct, frozen=True, kw_only=True):
+class BalancePart(Struct, frozen=True, kw_only=True):
     """What one rule, or one counterparty, adds to a balance; neither: what went between the member's own accounts."""
 
     rule: str | None
@@ -99,7 +99,7 @@ class Part(Struct, frozen=True, kw_only=True):
     sums: Sums
 
 
-class Holder(Struct, frozen=True):
+class HistoryKey(Struct, frozen=True):
     """Whose history it is: a member's, or, with `other`, what a member has with another."""
 
     community: str
@@ -120,9 +120,9 @@ class History:
         shown, (row,) = await self._reader.rows("position_at", at, SKEW_MAX, queries=QUERIES)
         return min(int(row["position"]), shown)
 
-    async def sums(self, holder: Holder, known: int, places: Sequence[Place]) -> list[Sums]:
+    async def sums(self, holder: HistoryKey, known: int, places: Sequence[Place]) -> list[Sums]:
         """What it came to before each of these places, as far as it was known."""
-        found = {FIRST: NOTHING}
+        found = {FIRST: ZERO_SUMS}
         asked = [place for place in dict.fromkeys(places) if place not in found]
         columns = [[place.happened_at for place in asked], [place.position for place in asked]]
         arguments = (holder.community, holder.member, known, *columns, [place.leg for place in asked])
@@ -139,26 +139,30 @@ class History:
         (row,) = await self._fetch("community_sums", community, known, by_time)
         return Totals(**dict(row))
 
-    async def lines(self, holder: Holder, known: int, start: Place, end: Place, order: Order, limit: int) -> list[Line]:
+    async def lines(
+        self, holder: HistoryKey, known: int, start: Place, end: Place, order: SortOrder, limit: int
+    ) -> list[PostingLine]:
         """The postings from `start` on and before `end`, as far as they were known."""
-        arguments = (holder.community, holder.member, known, *placed(start), *placed(end), limit)
+        arguments = (holder.community, holder.member, known, *place_columns(start), *place_columns(end), limit)
         if holder.other is None:
-            rows = await self._reader.fetch(WAYS[order]["member_lines"], *arguments)
+            rows = await self._reader.fetch(QUERIES_BY_ORDER[order]["member_lines"], *arguments)
         else:
-            rows = await self._reader.fetch(WAYS[order]["pair_lines"], *arguments, holder.other)
-        return [Line(**dict(row)) for row in rows]
+            rows = await self._reader.fetch(QUERIES_BY_ORDER[order]["pair_lines"], *arguments, holder.other)
+        return [PostingLine(**dict(row)) for row in rows]
 
-    async def last(self, holder: Holder, known: int) -> int:
+    async def last(self, holder: HistoryKey, known: int) -> int:
         """The position of the member's last posting that was known; 0, when there was none."""
         rows = await self._fetch("last_position_of_member", holder.community, holder.member, known)
         return int(rows[0]["position"]) if rows else 0
 
-    async def parts(self, holder: Holder, known: int, by_time: datetime) -> tuple[list[Part], list[Part]]:
+    async def parts(
+        self, holder: HistoryKey, known: int, by_time: datetime
+    ) -> tuple[list[BalancePart], list[BalancePart]]:
         """What a member's balance consists of: by rule, and by counterparty. Either adds up to the balance."""
         rows = await self._fetch("balance_parts", holder.community, holder.member, known, by_time)
-        by_rule, by_counterparty = list[Part](), list[Part]()
+        by_rule, by_counterparty = list[BalancePart](), list[BalancePart]()
         for row in rows:
-            part = Part(
+            part = BalancePart(
                 rule=row["rule"],
                 counterparty=row["counterparty"],
                 postings=row["postings"],
@@ -171,5 +175,5 @@ class History:
         return await self._reader.fetch(QUERIES[query], *arguments)
 
 
-def placed(place: Place) -> tuple[datetime, int, int]:
+def place_columns(place: Place) -> tuple[datetime, int, int]:
     return place.happened_at, place.position, place.leg

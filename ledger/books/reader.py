@@ -12,23 +12,25 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from ledger.books.pool import ACQUIRE_MAX_S, fetch_with_position, fetched, pool_of
+from ledger.books.connection import BooksUnavailable, SchemaMissing, connect, translating_errors
+from ledger.books.pool import ACQUIRE_MAX_S, fetch_rows, fetch_with_position, open_pool
 from ledger.books.queries import named
-from ledger.books.schema import BooksUnavailable, SchemaMissing, connected, reaching, require_schema
+from ledger.books.schema import require_schema
 from ledger.domain.standing.indices import Stage, stage
 from ledger.domain.values.aggregate_types import State
 from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, decode_state
+from ledger.runtime.settings import BooksAddress
 from ledger.runtime.unavailable import Unavailable
 
 QUERIES: Final = named("reader")
-WAIT_MAX_S: Final = 2.0
+MIN_POSITION_WAIT_S: Final = 2.0
 RECONNECT_WAIT_S: Final = 0.5
 KEEPALIVE_S: Final = 5.0
 
 _log = structlog.get_logger()
 
-Order = Literal["oldest", "newest"]  # Which comes first.
+SortOrder = Literal["oldest", "newest"]  # Which comes first.
 
 
 class BooksBehind(Unavailable):
@@ -57,7 +59,7 @@ class MemberBalance(Struct, frozen=True):
     received: int = 0
 
 
-class HeldAggregate(Struct, frozen=True):
+class StoredAggregate(Struct, frozen=True):
     """An aggregate as the books hold it. `began` and `position` are those of its first and its last event."""
 
     version: int
@@ -91,16 +93,15 @@ class Reader:
     Every method raises BooksUnavailable when Postgres does not answer, and SchemaMissing before it is set up.
     """
 
-    def __init__(self, dsn: str, schema: str, pool_max: int) -> None:
-        self._dsn = dsn
-        self._schema = schema
+    def __init__(self, books: BooksAddress, pool_max: int) -> None:
+        self._books = books
         self._pool_max = pool_max
         self._position = 0
         self._moved = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._pool = await pool_of(self._dsn, self._schema, "reader", self._pool_max)
+        self._pool = await open_pool(self._books, "reader", self._pool_max)
         self._listening = asyncio.create_task(self._listen())
         return self
 
@@ -120,7 +121,7 @@ class Reader:
             return
         self._show(await self.position())
         with suppress(TimeoutError):
-            async with asyncio.timeout(WAIT_MAX_S):
+            async with asyncio.timeout(MIN_POSITION_WAIT_S):
                 while self._position < position:
                     await self._moved.wait()
                 return
@@ -163,13 +164,13 @@ class Reader:
         shown, rows = await self.rows("pairs", community, member, after, limit)
         return shown, [pair_tally(row["other"], row) for row in rows]
 
-    async def aggregate(self, kind: str, community: str, aggregate_id: UUID) -> tuple[int, HeldAggregate | None]:
+    async def aggregate(self, kind: str, community: str, aggregate_id: UUID) -> tuple[int, StoredAggregate | None]:
         shown, rows = await self.rows("aggregate", community, kind, aggregate_id)
         if not rows:
             return shown, None
         (row,) = rows
         state = decode_state(kind, row["facts"])
-        return shown, HeldAggregate(row["version"], row["position"], row["began"], state)
+        return shown, StoredAggregate(row["version"], row["position"], row["began"], state)
 
     async def summary(self, community: str) -> tuple[int, Summary]:
         shown, (row,) = await self.rows("summary", community)
@@ -182,9 +183,9 @@ class Reader:
 
     async def check(self) -> None:
         """Raises: BooksUnavailable or SchemaMissing, when reads would fail."""
-        with reaching():
+        with translating_errors():
             async with self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection:
-                await require_schema(connection, self._schema)
+                await require_schema(connection, self._books.schema)
 
     async def rows(
         self, query: str, *arguments: object, queries: Mapping[str, str] = QUERIES
@@ -194,7 +195,7 @@ class Reader:
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence["asyncpg.Record"]:
         """Return the rows of a query that is not marked."""
-        return await fetched(self._pool, sql, *arguments)
+        return await fetch_rows(self._pool, sql, *arguments)
 
     async def _listen(self) -> None:
         """Hear of every commit of the writer, for ever: without it, whoever waits for a position waits in vain."""
@@ -211,9 +212,9 @@ class Reader:
             await asyncio.sleep(RECONNECT_WAIT_S)
 
     async def _hear(self) -> None:
-        async with connected(self._dsn, self._schema, "watermark") as connection:
-            with reaching():
-                await connection.add_listener(f"ledger_{self._schema}", self._on_notice)
+        async with connect(self._books, "watermark") as connection:
+            with translating_errors():
+                await connection.add_listener(f"ledger_{self._books.schema}", self._on_notice)
                 while True:
                     # What was committed before we listened, and a sign of life of the connection. Books that were made
                     # anew are further back.

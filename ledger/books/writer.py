@@ -12,43 +12,49 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from ledger.books.fold import (
+from ledger.books.cache import RecentCache
+from ledger.books.connection import connect, translating_errors
+from ledger.books.fold import Changes, batch_of, changes_from, fold
+from ledger.books.queries import named
+from ledger.books.rows import (
+    DEADLINE_COLUMNS,
+    JOURNAL_COLUMNS,
+    MOVED_AGGREGATE_COLUMNS,
+    NEW_AGGREGATE_COLUMNS,
+    POSTING_COLUMNS,
+    TAG_COLUMNS,
+    TOPIC_COLUMNS,
+    AccountKey,
+    AggregateRow,
     Balance,
-    Changes,
-    Held,
-    Holder,
     balance_row,
-    batch_of,
-    begun,
-    columns,
     deadline_rows,
-    fold,
-    held_from,
     members_of,
-    moved_row,
-    new_row,
+    moved_aggregate_row,
+    new_aggregate_row,
     pair_row,
+    read_aggregate_row,
     tag_rows,
+    to_columns,
     topic_rows,
 )
-from ledger.books.queries import named
-from ledger.books.recent import Recent
-from ledger.books.schema import connected, reaching, require_schema
+from ledger.books.schema import require_schema
 from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, RecordedEvent
+from ledger.runtime.settings import BooksAddress
 
 QUERIES: Final = named("writer")
 STANDBY_POLL_S: Final = 0.5
-REMEMBERED_MAX: Final = 30_000  # Of balances and of aggregates, in each of two generations: some tens of MiB.
+CACHED_MAX: Final = 30_000  # Of balances and of aggregates, in each of two generations: some tens of MiB.
 TURN_EVENTS: Final = 25  # Folded at a stretch: then the batch being written has its turn, within about a millisecond.
 # Without statistics the planner takes any index that begins as the key does for as good as the key itself, and stays
 # with it for as long as nobody gathers them: autovacuum comes once a minute, and a minute is a million events.
-GATHER_AGAIN_FACTOR: Final = 4  # When the books have grown so many times over.
+ANALYZE_AGAIN_FACTOR: Final = 4  # When the books have grown so many times over.
 POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 # The writer touches rows by their keys. A plan that reads a whole table would get slower as the books grow.
 # Statistics need only a small sample: a community has many aggregates of a kind, and a key one.
-BY_KEY: Final = MappingProxyType(
+KEY_PLANNER: Final = MappingProxyType(
     {
         "enable_seqscan": "off",
         "enable_hashjoin": "off",
@@ -56,29 +62,7 @@ BY_KEY: Final = MappingProxyType(
         "default_statistics_target": "10",
     }
 )
-
-JOURNAL: Final = ("position", "recorded_at", "community", "previous", "name", "event_id", "event")
-POSTING: Final = (
-    "position",
-    "leg",
-    "community",
-    "member",
-    "account",
-    "counterparty",
-    "points",
-    "given",
-    "received",
-    "balance_after",
-    "happened_at",
-    "rule",
-    "gathering",
-)
-BY_MEMBER: Final = itemgetter(POSTING.index("member"))
-MOVED: Final = ("community", "kind", "id", "version", "position", "state", "facts")
-NEW: Final = (*MOVED, "began", "began_at", "party_1", "party_2", "party_3", "gathering")
-DEADLINE: Final = ("community", "kind", "id", "due_at")
-TAG: Final = ("community", "member", "side", "tag")
-TOPIC: Final = ("community", "kind", "tag", "began")
+BY_MEMBER: Final = itemgetter(POSTING_COLUMNS.index("member"))
 
 
 class Displaced(Exception):
@@ -102,14 +86,14 @@ class Writer:
     def __init__(self, connection: "asyncpg.Connection[Any]", reading: "asyncpg.Connection[Any] | None" = None) -> None:
         self._connection = connection
         self._reading = reading or connection
-        self._balances = Recent[Holder, Balance](REMEMBERED_MAX)
-        self._held = Recent[AggregateRef, Held](REMEMBERED_MAX)
+        self._balances = RecentCache[AccountKey, Balance](CACHED_MAX)
+        self._held = RecentCache[AggregateRef, AggregateRow](CACHED_MAX)
         self._written: int | None = None  # How far the books have come by this writer, once it has begun.
         self._gathered = 0  # How far they had come when it last gathered statistics.
 
     async def checkpoint(self) -> Checkpoint:
         """Raises: BooksUnavailable."""
-        with reaching():
+        with translating_errors():
             row = await self._connection.fetchrow(QUERIES["checkpoint"])
         if row is None:
             raise Bug("the books have no checkpoint")
@@ -129,10 +113,10 @@ class Writer:
         batch = batch_of(events)
         first = events[0].position
         lowest = first - 1 if self._written is None else self._written
-        with reaching():
+        with translating_errors():
             balances, held = await self._balances_of(batch.holders), await self._held_of(batch.refs)
             await self._require_turn(lowest, first)  # After the reads: so they saw nothing later.
-        changes = begun(batch, balances, held)
+        changes = changes_from(batch, balances, held)
         posted = list(zip(batch.events, batch.entries, strict=True))
         for start in range(0, len(posted), TURN_EVENTS):
             fold(posted[start : start + TURN_EVENTS], changes)
@@ -155,8 +139,8 @@ class Writer:
         Raises: Displaced, BooksUnavailable or SchemaMissing, with nothing written (BooksUnavailable: or, when the
         answer to the commit was lost, with everything).
         """
-        with reaching():
-            if changes.first > GATHER_AGAIN_FACTOR * self._gathered + 1:
+        with translating_errors():
+            if changes.first > ANALYZE_AGAIN_FACTOR * self._gathered + 1:
                 await self._connection.execute(QUERIES["analyze_lookup_tables"])
                 self._gathered = changes.first
             async with self._connection.transaction():
@@ -168,42 +152,44 @@ class Writer:
                 await self._write(changes)
         self._written = changes.last
 
-    async def _balances_of(self, holders: set[Holder]) -> dict[Holder, Balance]:
-        found, missing = known(self._balances, holders)
+    async def _balances_of(self, holders: set[AccountKey]) -> dict[AccountKey, Balance]:
+        found, missing = split_cached(self._balances, holders)
         if missing:
-            rows = await self._reading.fetch(QUERIES["balances_of"], *columns(missing, 2))
+            rows = await self._reading.fetch(QUERIES["balances_of"], *to_columns(missing, 2))
             for community, member, *values in rows:
                 found[community, member] = Balance(*map(int, values))
         return found
 
-    async def _held_of(self, refs: set[AggregateRef]) -> dict[AggregateRef, Held]:
-        found, missing = known(self._held, refs)
+    async def _held_of(self, refs: set[AggregateRef]) -> dict[AggregateRef, AggregateRow]:
+        found, missing = split_cached(self._held, refs)
         if missing:
             wanted = [(ref.community, ref.kind, ref.id) for ref in missing]
-            rows = await self._reading.fetch(QUERIES["aggregates_of"], *columns(wanted, 3))
-            found.update(held_from(row) for row in rows)
+            rows = await self._reading.fetch(QUERIES["aggregates_of"], *to_columns(wanted, 3))
+            found.update(read_aggregate_row(row) for row in rows)
         return found
 
     async def _write(self, changes: Changes) -> None:
-        await self._copy("journal", JOURNAL, changes.journal)
-        await self._copy("posting", POSTING, changes.postings)
+        await self._copy("journal", JOURNAL_COLUMNS, changes.journal)
+        await self._copy("posting", POSTING_COLUMNS, changes.postings)
         if changes.folios:
-            await self._connection.execute(QUERIES["fill_folios"], *columns(changes.folios, 4))
+            await self._connection.execute(QUERIES["fill_folios"], *to_columns(changes.folios, 4))
         if await self._copy("staged_balance", None, [balance_row(*item) for item in changes.balances.items()]):
             await self._connection.execute(QUERIES["write_balances"], changes.first)
         if await self._copy("staged_pair", None, [pair_row(*item) for item in changes.pairs.items()]):
             await self._connection.execute(QUERIES["add_to_pairs"])
         new = {ref: held for ref, held in changes.held.items() if held.is_new}
         moved = {ref: held for ref, held in changes.held.items() if not held.is_new}
-        await self._copy("aggregate", NEW, [new_row(*item) for item in new.items()])
-        if await self._copy("staged_aggregate", MOVED, [moved_row(*item) for item in moved.items()]):
+        await self._copy("aggregate", NEW_AGGREGATE_COLUMNS, [new_aggregate_row(*item) for item in new.items()])
+        if await self._copy(
+            "staged_aggregate", MOVED_AGGREGATE_COLUMNS, [moved_aggregate_row(*item) for item in moved.items()]
+        ):
             await self._connection.execute(QUERIES["update_aggregates"])
-        await self._copy("topic", TOPIC, topic_rows(new))
-        await self._copy("deadline", DEADLINE, deadline_rows(changes.held))
+        await self._copy("topic", TOPIC_COLUMNS, topic_rows(new))
+        await self._copy("deadline", DEADLINE_COLUMNS, deadline_rows(changes.held))
         if members := members_of(changes.held):
             gone = [(community, member.member) for community, member in members]
-            await self._connection.execute(QUERIES["delete_tags"], *columns(gone, 2))
-            await self._copy("tag", TAG, tag_rows(members))
+            await self._connection.execute(QUERIES["delete_tags"], *to_columns(gone, 2))
+            await self._copy("tag", TAG_COLUMNS, tag_rows(members))
 
     async def _copy(self, table: str, names: Sequence[str] | None, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Copy the rows in; answers whether there were any."""
@@ -212,7 +198,7 @@ class Writer:
         return bool(rows)
 
 
-def known(recent: Recent[Any, Any], wanted: set[Any]) -> tuple[dict[Any, Any], list[Any]]:
+def split_cached(recent: RecentCache[Any, Any], wanted: set[Any]) -> tuple[dict[Any, Any], list[Any]]:
     """What is remembered of the wanted, and the keys of the others."""
     found: dict[Any, Any] = {}
     missing: list[Any] = []
@@ -225,30 +211,30 @@ def known(recent: Recent[Any, Any], wanted: set[Any]) -> tuple[dict[Any, Any], l
     return found, missing
 
 
-def count_of(at: datetime) -> tuple[int]:
+def to_postgres_time(at: datetime) -> tuple[int]:
     """A time as Postgres counts it: microseconds since 2000. Half the cost of asyncpg's own way."""
     return ((at - POSTGRES_EPOCH) // MICROSECOND,)
 
 
-def at_count(count: tuple[int]) -> datetime:
+def from_postgres_time(count: tuple[int]) -> datetime:
     return POSTGRES_EPOCH + count[0] * MICROSECOND
 
 
 @asynccontextmanager
-async def the_writer(dsn: str, schema: str) -> AsyncGenerator[Writer, None]:
+async def writer_lock(books: BooksAddress) -> AsyncGenerator[Writer, None]:
     """The one writer; a second one waits here until the first one's connection ends.
 
     The lock is held on the very connection that writes: who loses the one loses the other.
     Raises: BooksUnavailable, SchemaMissing.
     """
-    async with connected(dsn, schema, "writer", planner=BY_KEY) as connection:
-        await require_schema(connection, schema)
-        with reaching():
+    async with connect(books, "writer", planner=KEY_PLANNER) as connection:
+        await require_schema(connection, books.schema)
+        with translating_errors():
             while not await connection.fetchval(QUERIES["try_writer_lock"]):  # noqa: ASYNC110  See the query.
                 await asyncio.sleep(STANDBY_POLL_S)
             await connection.execute(QUERIES["create_staging_tables"])
             await connection.set_type_codec(
-                "timestamptz", schema="pg_catalog", encoder=count_of, decoder=at_count, format="tuple"
+                "timestamptz", schema="pg_catalog", encoder=to_postgres_time, decoder=from_postgres_time, format="tuple"
             )
-        async with connected(dsn, schema, "writer, reading", planner=BY_KEY) as reading:
+        async with connect(books, "writer, reading", planner=KEY_PLANNER) as reading:
             yield Writer(connection, reading)

@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from ledger.books.insight import Insight
-from ledger.books.schema import BooksUnavailable, SchemaMissing
+from ledger.books.connection import BooksUnavailable, SchemaMissing
+from ledger.books.people import People
 from ledger.domain.kinds.intro.commands import ProposeIntro
 from ledger.domain.values.advice import GuardFacts
 from ledger.domain.values.policy import Policy
@@ -33,7 +33,7 @@ class BooksConsultation:
     After a time-out, the books are not asked again for as long: a batch may hold a thousand asks.
     """
 
-    def __init__(self, insight: Insight) -> None:
+    def __init__(self, insight: People) -> None:
         self._insight = insight
         self._silent_until_s = 0.0
         self._abandoned: set[asyncio.Task[GuardFacts]] = set()

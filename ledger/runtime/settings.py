@@ -28,6 +28,13 @@ class SettingsError(Exception):
     """A variable is unknown, has a value that is not allowed, or contradicts another. Nothing was started."""
 
 
+class BooksAddress(Struct, frozen=True):
+    """Where the books are: a Postgres, and a schema in it."""
+
+    dsn: str
+    schema: str
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Field `x` is the variable `LEDGER_X`. A field carries everything that docs/settings.md shows of it."""
 
@@ -132,6 +139,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["console", "json"],
         Meta(description="Format of log lines: text for a terminal, or one JSON object per line."),
     ] = "console"
+
+    @property
+    def books(self) -> BooksAddress:
+        return BooksAddress(self.postgres_dsn, self.postgres_schema)
 
 
 class Setting(NamedTuple):

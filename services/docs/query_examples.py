@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct, structs
 
-from ledger.books.insight import Match
+from ledger.books.people import Match
 from ledger.domain.catalog.kinds import EVENTS
 from ledger.domain.posting.rules import rule_in_words
 from ledger.domain.standing.coach import Coaching, RetryableAsk

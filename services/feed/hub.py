@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from ledger.books.feed import Entry, Feed, Wanted
+from ledger.books.connection import SchemaMissing
+from ledger.books.feed import Feed, FeedEvent, FeedFilter
 from ledger.books.reader import Reader
-from ledger.books.schema import SchemaMissing
 from ledger.runtime.unavailable import Unavailable
 from services.feed.resettable_timer import ResettableTimer
 from services.feed.sse import Chunk, event_frame, to_chunks
@@ -29,7 +29,7 @@ class Subscriber:
     queue holds references: subscribers with the same filter share the bytes.
     """
 
-    def __init__(self, hub: "Hub", wanted: Wanted) -> None:
+    def __init__(self, hub: "Hub", wanted: FeedFilter) -> None:
         self.wanted = wanted
         self.live = False
         self.since = 0
@@ -101,11 +101,11 @@ class Hub:
         self._reader = reader
         self._feed = feed
         self._position = 0  # Everything up to here is delivered.
-        self._subscribers: dict[Wanted, set[Subscriber]] = {}
+        self._subscribers: dict[FeedFilter, set[Subscriber]] = {}
         self._has_subscribers = asyncio.Event()
 
     @contextmanager
-    def subscriber(self, wanted: Wanted) -> Generator[Subscriber]:
+    def subscriber(self, wanted: FeedFilter) -> Generator[Subscriber]:
         """A subscriber for one client. It has yet to subscribe."""
         subscriber = Subscriber(self, wanted)
         try:
@@ -162,7 +162,7 @@ class Hub:
         if until <= position:  # Rebuilt books are at an earlier position than the notice named.
             await asyncio.sleep(RETRY_S)
             return
-        framed: dict[str, list[tuple[Entry, bytes]]] = defaultdict(list)
+        framed: dict[str, list[tuple[FeedEvent, bytes]]] = defaultdict(list)
         for entry in entries:
             framed[entry.community].append((entry, event_frame(entry)))
         self._position = until

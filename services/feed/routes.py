@@ -14,7 +14,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import HeaderParameter, QueryParameter
 from msgspec import Struct
 
-from ledger.books.feed import Feed, Page, Wanted
+from ledger.books.feed import Feed, FeedFilter, FeedPage
 from ledger.books.reader import Reader
 from ledger.domain.catalog.kinds import EVENTS, KINDS
 from ledger.domain.values.aggregate_types import tag_of
@@ -112,7 +112,9 @@ def feed_route(reader: Reader, feed: Feed, hub: Hub, slots: StreamSlots) -> HTTP
         asker must not know of are shown to a key with the scope `confidential`.
         """
         confidential = has_scope(request, "confidential")
-        wanted = Wanted(community_of(community), event_names(of_kinds or (), named or (), confidential=confidential))
+        wanted = FeedFilter(
+            community_of(community), event_names(of_kinds or (), named or (), confidential=confidential)
+        )
         await reader.reach(min_position)
         if not wants_stream(request.headers.get("accept", "")):
             page = await feed.page(wanted, after or 0, limit)
@@ -164,8 +166,8 @@ def require_known(field: str, given: Sequence[str], known: Collection[str]) -> N
 
 
 async def wait_for_page(
-    feed: Feed, hub: Hub, slots: StreamSlots, wanted: Wanted, page: Page, limit: int, wait_s: float
-) -> Page:
+    feed: Feed, hub: Hub, slots: StreamSlots, wanted: FeedFilter, page: FeedPage, limit: int, wait_s: float
+) -> FeedPage:
     """The first page with something on it; an empty one when the time is over, or the process is told to stop."""
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
@@ -187,7 +189,7 @@ async def wait_for_page(
     return page
 
 
-def page_response(page: Page) -> Response[EventsPage]:
+def page_response(page: FeedPage) -> Response[EventsPage]:
     views = [EventView(entry.position, entry.recorded_at, msgspec.Raw(entry.event.encode())) for entry in page.entries]
     return Response(
         EventsPage(events=views, after=page.after, more=page.more), headers={"Ledger-Position": str(page.shown)}

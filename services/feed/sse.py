@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from ledger.books.feed import Entry
+from ledger.books.feed import FeedEvent
 
 CHUNK_MAX_BYTES: Final = 16 * 1024  # The server buffers a few of these for a client that does not read.
 RETRY_MS: Final = 1_000  # How long a client waits before it reconnects.
@@ -29,7 +29,7 @@ class Chunk(Struct, frozen=True, gc=False):
         return self.data[begin:]
 
 
-def event_frame(entry: Entry) -> bytes:
+def event_frame(entry: FeedEvent) -> bytes:
     """Return the frame of an event. Its JSON may hold line breaks only between tokens, where a space means the same."""
     data = entry.event.replace("\r", " ").replace("\n", " ")
     return f"id: {entry.position}\nevent: {entry.name}\ndata: {data}\n\n".encode()

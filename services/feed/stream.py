@@ -5,8 +5,8 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from ledger.books.feed import Feed, Page, Wanted
-from ledger.books.schema import SchemaMissing
+from ledger.books.connection import SchemaMissing
+from ledger.books.feed import Feed, FeedFilter, FeedPage
 from ledger.runtime.unavailable import Unavailable
 from services.feed.hub import RETRY_S, Hub
 from services.feed.sse import event_frame, opening_frame, position_frame, to_chunks
@@ -16,7 +16,7 @@ HEARTBEAT_S: Final = 15.0
 
 
 async def stream_events(
-    feed: Feed, hub: Hub, wanted: Wanted, position: int, heartbeat_s: float
+    feed: Feed, hub: Hub, wanted: FeedFilter, position: int, heartbeat_s: float
 ) -> AsyncGenerator[bytes, None]:
     """Yield every wanted event after this position, in order and without end, and a heartbeat when nothing comes.
 
@@ -54,7 +54,7 @@ async def stream_events(
                 sent_at = time.monotonic()
 
 
-async def read_page(feed: Feed, wanted: Wanted, position: int) -> Page | None:
+async def read_page(feed: Feed, wanted: FeedFilter, position: int) -> FeedPage | None:
     """Return the next page of the journal; None while it cannot be read."""
     try:
         return await feed.page(wanted, position, PAGE_EVENTS)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from ledger.books.schema import SchemaMissing
+from ledger.books.connection import SchemaMissing
 from ledger.log.stream import StreamDrift, StreamMissing
 from ledger.runtime.unavailable import Unavailable
 

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from litestar import Response
 
+from ledger.books.connection import BooksUnavailable, SchemaMissing
 from ledger.books.reader import BooksBehind
-from ledger.books.schema import BooksUnavailable, SchemaMissing
 from ledger.domain.values.refusals import NotYours
 from services.http.parameters import viewer_of
 from services.http.problems import InvalidField, Unauthorized, problem_responses

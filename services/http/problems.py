@@ -11,8 +11,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Struct
 
+from ledger.books.connection import BooksUnavailable, SchemaMissing
 from ledger.books.reader import BooksBehind
-from ledger.books.schema import BooksUnavailable, SchemaMissing
 from ledger.commands import refusals as commands_refusals
 from ledger.domain.values import refusals
 from ledger.domain.values.refusals import Refusal

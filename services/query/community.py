@@ -7,7 +7,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from ledger.books.history import History
-from ledger.books.insight import Insight
+from ledger.books.people import People
 from ledger.books.reader import Reader
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.publication import policy_in_force
@@ -41,7 +41,7 @@ NOT_NOW: Final = ("declined", "refused", "expired")
 
 
 def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
-    insight, history = Insight(reader), History(reader)
+    insight, history = People(reader), History(reader)
 
     @get(f"{PREFIX}/balances", operation_id="listBalances", tags=["community"], responses=PROBLEMS)
     async def balances(

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 from msgspec import Struct, structs
 
-from ledger.books.entries import Entries, Happening
+from ledger.books.entries import Entries, JournalEvent
 from ledger.books.reader import Reader
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.dispute.events import DisputeOpened, DisputeUpheld
@@ -144,7 +144,7 @@ def dispute_ref(ref: AggregateRef, fact: Event) -> AggregateRef:
     return AggregateRef(ref.community, "dispute", str(dispute_id(UUID(ref.id), cast("DisputedEntry", tag_of(fact)))))
 
 
-def corrections(dispute: list[Happening]) -> tuple[UUID | None, UUID | None]:
+def corrections(dispute: list[JournalEvent]) -> tuple[UUID | None, UUID | None]:
     """The events that disputed the entry, and that reversed it, if any did."""
     disputed_by = reversed_by = None
     for event in dispute:
@@ -165,7 +165,7 @@ def numbers_of(fact: Event) -> dict[str, int]:
     return {name: value for name, value in structs.asdict(fact).items() if type(value) is int}
 
 
-def past_event_view(event: Happening) -> PastEventView:
+def past_event_view(event: JournalEvent) -> PastEventView:
     return PastEventView(
         entry=UUID(event.envelope.id),
         event=tag_of(event.envelope.data),

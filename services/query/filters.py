@@ -9,7 +9,7 @@ from uuid import UUID
 from litestar.datastructures import MultiDict
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Operation, Parameter, Schema
 
-from ledger.books.listing import Filters
+from ledger.books.lists import Filters
 from ledger.domain.catalog.kinds import INTRO, KINDS, MEMBER, POLICY, union_members
 from ledger.domain.kinds.intro.silence import AskerState
 from ledger.domain.values.aggregate_types import tag_of

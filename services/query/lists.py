@@ -9,8 +9,8 @@ from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from ledger.books.listing import AFTER_ALL, Listed, Listing
-from ledger.books.reader import Order, Reader
+from ledger.books.lists import AFTER_ALL, ListedAggregate, Lists
+from ledger.books.reader import Reader, SortOrder
 from ledger.domain.catalog.kinds import INTRO, KINDS
 from services.http.body import success_response
 from services.http.cursor import after_cursor, cursor_after, not_of_this_list
@@ -32,7 +32,7 @@ from services.query.filters import LISTED_KINDS, filters_of, operation_with_filt
 
 EXAMINED_MAX: Final = 1_000  # In one request, where what a viewer sees of a thing decides whether it is listed.
 
-OrderParameter = Annotated[Order, QueryParameter(description="Which comes first.")]
+OrderParameter = Annotated[SortOrder, QueryParameter(description="Which comes first.")]
 
 
 def page_type(kind: str) -> type[msgspec.Struct]:
@@ -57,11 +57,11 @@ PAGES: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType({kind: page_
 
 
 def list_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
-    listing = Listing(reader)
+    listing = Lists(reader)
     return [list_route(kind, reader, listing, now) for kind in LISTED_KINDS]
 
 
-def list_route(kind: str, reader: Reader, listing: Listing, now: Now) -> HTTPRouteHandler:
+def list_route(kind: str, reader: Reader, listing: Lists, now: Now) -> HTTPRouteHandler:
     @get(
         f"{PREFIX}/{KINDS[kind].plural}",
         name=f"{kind}.list",
@@ -118,7 +118,7 @@ def description_of(kind: str) -> str:
     return text
 
 
-def to_resource(kind: str, one: Listed) -> Resource:
+def to_resource(kind: str, one: ListedAggregate) -> Resource:
     return Resource(kind=kind, id=one.id, version=one.version, began=one.began, position=one.position, state=one.state)
 
 

@@ -6,8 +6,8 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from ledger.books.history import History, Holder
-from ledger.books.insight import Insight, facts_of
+from ledger.books.history import History, HistoryKey
+from ledger.books.people import People, facts_of
 from ledger.books.reader import Reader
 from ledger.domain.kinds.intro.reciprocity_guard import is_riding
 from ledger.domain.kinds.publication import policy_in_force
@@ -80,7 +80,7 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         if clocks.are_now and not explain:
             position, found = await reader.balance(tenant, whose)
             return with_position(balance_view(found), position, viewer=viewer, asked=min_position)
-        holder, position = Holder(tenant, whose), await history.known(clocks.known_at)
+        holder, position = HistoryKey(tenant, whose), await history.known(clocks.known_at)
         (sums,) = await history.sums(holder, position, [clocks.end])
         parts = await history.parts(holder, position, clocks.latest) if explain else None
         view = past_balance_view(whose, sums, explanation_view(*parts) if parts else None)
@@ -133,7 +133,7 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         await reader.reach(min_position)
         if not clocks.are_now:
             position = await history.known(clocks.known_at)
-            (sums,) = await history.sums(Holder(tenant, whose, others), position, [clocks.end])
+            (sums,) = await history.sums(HistoryKey(tenant, whose, others), position, [clocks.end])
             view = PairView(member=whose, other=others, given=sums.given, received=sums.received)
             return with_position(view, position, viewer=viewer, asked=min_position)
         position, tally = await reader.pair(tenant, whose, others)
@@ -143,7 +143,7 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
 
 
 def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
-    insight = Insight(reader)
+    insight = People(reader)
 
     @get(
         f"{PREFIX}/members/{{member:str}}/standing",

@@ -14,7 +14,7 @@ from litestar.datastructures import URL
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
-from ledger.books.reader import Order
+from ledger.books.reader import SortOrder
 from ledger.domain.values.refusals import NotYours
 from services.http.position_header import READ_PROBLEMS
 from services.http.problems import NotAcceptable, problem_responses
@@ -50,7 +50,9 @@ def accepted_media_type(request: Request[Any, Any, Any]) -> str:
     return form
 
 
-def represent(form: str, view: StatementView, order: Order, url: URL, *, is_first: bool) -> tuple[Any, dict[str, str]]:
+def represent(
+    form: str, view: StatementView, order: SortOrder, url: URL, *, is_first: bool
+) -> tuple[Any, dict[str, str]]:
     """Return the page in one of `MEDIA_TYPES`, and its headers. `Link` (RFC 8288) leads to the next page."""
     headers = {"Vary": "Accept"}
     if view.next is not None:
@@ -61,7 +63,7 @@ def represent(form: str, view: StatementView, order: Order, url: URL, *, is_firs
     return WRITERS[form](rows_of(view, order, is_first=is_first)), headers
 
 
-def rows_of(view: StatementView, order: Order, *, is_first: bool) -> Iterator[Row]:
+def rows_of(view: StatementView, order: SortOrder, *, is_first: bool) -> Iterator[Row]:
     """Before the first line of all pages stands the balance they begin with, after the last the one they end with."""
     opening = {"row": "opening", "balance_after": view.opening.net}
     closing = {"row": "closing", "balance_after": view.closing.net}

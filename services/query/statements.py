@@ -13,8 +13,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from ledger.books.history import FIRST, LAST, History, Holder, Line, Place, Sums, by
-from ledger.books.reader import Order, Reader
+from ledger.books.history import FIRST, LAST, History, HistoryKey, Place, PostingLine, Sums, place_by
+from ledger.books.reader import Reader, SortOrder
 from services.http.cursor import after_cursor, cursor_after, not_of_this_list
 from services.http.parameters import (
     LIMIT_DEFAULT,
@@ -53,7 +53,7 @@ To = Annotated[
     str | None,
     QueryParameter(description="What happened before then. RFC 3339, with its offset from UTC.", format="date-time"),
 ]
-OrderParameter = Annotated[Order, QueryParameter(description="By when it happened: oldest or newest first.")]
+OrderParameter = Annotated[SortOrder, QueryParameter(description="By when it happened: oldest or newest first.")]
 
 
 class StatementQuery(Struct, frozen=True, kw_only=True):
@@ -62,13 +62,13 @@ class StatementQuery(Struct, frozen=True, kw_only=True):
     start: Place
     end: Place
     known_at: datetime | None
-    order: Order
+    order: SortOrder
     limit: int
     cursor: str | None
     viewer: str | None
     min_position: int
 
-    def query(self, holder: Holder) -> str:
+    def query(self, holder: HistoryKey) -> str:
         """What all pages of this statement have in common."""
         period = f"{self.start.happened_at} {encode_place(self.end, 0)} {self.known_at} {self.order}"
         return f"statement {holder.member} {holder.other} {period} {self.viewer}"
@@ -88,7 +88,7 @@ def statement_query(
     """Raises: InvalidField, also when the period ends before it begins."""
     since, before, until = instant_of(from_, "from"), instant_of(to, "to"), instant_of(as_of, "as_of")
     start = clamp(FIRST if since is None else Place(since))
-    end = clamp(min(LAST if before is None else Place(before), LAST if until is None else by(until)))
+    end = clamp(min(LAST if before is None else Place(before), LAST if until is None else place_by(until)))
     if end < start:
         raise InvalidField(field="from", source="query", reason="is after the end of the period")
     return StatementQuery(
@@ -127,7 +127,7 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
 
         `Accept` chooses between JSON, CSV and NDJSON.
         """
-        return await told(request, Holder(community_of(community), member_of(member)), asked)
+        return await told(request, HistoryKey(community_of(community), member_of(member)), asked)
 
     @get(
         f"{PREFIX}/members/{{member:str}}/pairs/{{other:str}}/statement",
@@ -148,9 +148,9 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
 
         `Accept` chooses between JSON, CSV and NDJSON.
         """
-        return await told(request, Holder(community_of(community), member_of(member), other_of(other)), asked)
+        return await told(request, HistoryKey(community_of(community), member_of(member), other_of(other)), asked)
 
-    async def told(request: Request[Any, Any, Any], holder: Holder, asked: StatementQuery) -> Response[Any]:
+    async def told(request: Request[Any, Any, Any], holder: HistoryKey, asked: StatementQuery) -> Response[Any]:
         form = accepted_media_type(request)
         require_viewer(asked.viewer, holder.member, *([holder.other] if holder.other else []))
         query = asked.query(holder)
@@ -187,7 +187,7 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
     return [statement, pair_statement]
 
 
-def line_views(community: str, lines: list[Line], at_turn: Sums, order: Order) -> list[StatementLine]:
+def line_views(community: str, lines: list[PostingLine], at_turn: Sums, order: SortOrder) -> list[StatementLine]:
     """The lines, each with the balance after it. `at_turn` is what it came to where the page begins."""
     views: list[StatementLine] = []
     net = at_turn.net

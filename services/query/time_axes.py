@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from ledger.books.history import LAST, Place, by
+from ledger.books.history import LAST, Place, place_by
 from services.http.parameters import instant_of
 
 
@@ -22,7 +22,7 @@ class TimeAxes(Struct, frozen=True):
     @property
     def end(self) -> Place:
         """The place before which it happened."""
-        return LAST if self.as_of is None else by(self.as_of)
+        return LAST if self.as_of is None else place_by(self.as_of)
 
     @property
     def latest(self) -> datetime:

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from ledger.books.history import Part, Sums, Totals
-from ledger.books.insight import Match, Standing
+from ledger.books.history import BalancePart, Sums, Totals
+from ledger.books.people import Match, StandingTallies
 from ledger.books.reader import MemberBalance, PairTally, Summary
 from ledger.domain.kinds.publication import PolicyVersion
 from ledger.domain.standing.indices import Stage, StandingBand, reciprocity_permille
@@ -236,7 +236,7 @@ def pair_view(member: str, tally: PairTally) -> PairView:
 
 
 def standing_view(
-    standing: Standing, band: StandingBand, recent_permille: int, reliability_permille: int
+    standing: StandingTallies, band: StandingBand, recent_permille: int, reliability_permille: int
 ) -> StandingView:
     return StandingView(
         member=standing.member,
@@ -266,7 +266,7 @@ def past_balance_view(member: str, sums: Sums, explanation: ExplanationView | No
     )
 
 
-def explanation_view(by_rule: list[Part], by_counterparty: list[Part]) -> ExplanationView:
+def explanation_view(by_rule: list[BalancePart], by_counterparty: list[BalancePart]) -> ExplanationView:
     """Both sums; of counterparties, those beyond `COUNTERPARTIES_MAX` as one."""
     by_rule.sort(key=lambda part: part.rule or "")
     by_counterparty.sort(key=lambda part: (-abs(part.sums.net), part.counterparty or ""))
@@ -274,12 +274,12 @@ def explanation_view(by_rule: list[Part], by_counterparty: list[Part]) -> Explan
     views = [part_view(part) for part in named]
     if rest:
         sums = Sums(*(sum(column) for column in zip(*(structs.astuple(part.sums) for part in rest), strict=True)))
-        together = Part(rule=None, counterparty=None, postings=sum(part.postings for part in rest), sums=sums)
+        together = BalancePart(rule=None, counterparty=None, postings=sum(part.postings for part in rest), sums=sums)
         views.append(structs.replace(part_view(together), others=len(rest)))
     return ExplanationView(by_rule=[part_view(part) for part in by_rule], by_counterparty=views)
 
 
-def part_view(part: Part) -> PartView:
+def part_view(part: BalancePart) -> PartView:
     return PartView(
         rule=part.rule,
         counterparty=part.counterparty,

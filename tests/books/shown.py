@@ -8,24 +8,32 @@ from typing import Any, Final
 
 import asyncpg
 
+from ledger.books.connection import connect
 from ledger.books.reader import Reader
-from ledger.books.schema import connected
-from ledger.books.writer import QUERIES, Writer, the_writer
+from ledger.books.writer import QUERIES, Writer, writer_lock
 from ledger.envelope import RecordedEvent
+from ledger.runtime.settings import BooksAddress
 
 
 @dataclass(frozen=True)
 class Books:
     """One schema."""
 
-    dsn: str
-    schema: str
+    address: BooksAddress
+
+    @property
+    def dsn(self) -> str:
+        return self.address.dsn
+
+    @property
+    def schema(self) -> str:
+        return self.address.schema
 
     def connection(self) -> AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
-        return connected(self.dsn, self.schema, "test")
+        return connect(self.address, "test")
 
     def writer(self) -> AbstractAsyncContextManager[Writer]:
-        return the_writer(self.dsn, self.schema)
+        return writer_lock(self.address)
 
     @asynccontextmanager
     async def intruder(self) -> AsyncGenerator[Writer, None]:
@@ -36,7 +44,7 @@ class Books:
 
     @asynccontextmanager
     async def reader(self) -> AsyncGenerator[Reader, None]:
-        async with Reader(self.dsn, self.schema, 2) as reader:
+        async with Reader(self.address, 2) as reader:
             yield reader
 
     async def write(self, events: Sequence[RecordedEvent], batch_max: int = 1_000) -> None:

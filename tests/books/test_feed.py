@@ -11,11 +11,12 @@ import pytest
 
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books import feed as feed_module
-from ledger.books.feed import Entry, Feed, Page, Wanted
-from ledger.books.schema import BooksUnavailable, SchemaMissing
+from ledger.books.connection import BooksUnavailable, SchemaMissing
+from ledger.books.feed import Feed, FeedEvent, FeedFilter, FeedPage
 from ledger.domain.catalog.kinds import EVENTS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.values.refusals import Bug
+from ledger.runtime.settings import BooksAddress
 from tests.books.shown import Books, until
 from tests.books.telling import ACME, Chronicle, RandomHistory
 
@@ -26,7 +27,7 @@ FAR: Final = 2**53 - 1
 
 @pytest.fixture
 async def feed(books: Books) -> AsyncIterator[Feed]:
-    async with Feed(books.dsn, books.schema) as feed:
+    async with Feed(books.address) as feed:
         yield feed
 
 
@@ -35,7 +36,7 @@ def chronicle() -> Chronicle:
     return Chronicle()
 
 
-async def pages(feed: Feed, wanted: Wanted, after: int, limit: int, scan_max_rows: int) -> list[Page]:
+async def pages(feed: Feed, wanted: FeedFilter, after: int, limit: int, scan_max_rows: int) -> list[FeedPage]:
     """One after the other, until there is no more."""
     found = [await feed.page(wanted, after, limit, scan_max_rows)]
     while found[-1].more:
@@ -54,7 +55,9 @@ async def test_any_filter_in_any_pages_from_anywhere_gives_what_it_names_once_an
     rng = random.Random("pages")
     names = sorted({tag_of(event.envelope.data) for event in events})
     for _ in range(150):
-        wanted = Wanted(rng.choice(["acme", "bolt"]), frozenset(rng.sample(names, rng.choice([1, 2, 5, len(names)]))))
+        wanted = FeedFilter(
+            rng.choice(["acme", "bolt"]), frozenset(rng.sample(names, rng.choice([1, 2, 5, len(names)])))
+        )
         after, limit, scan = rng.randrange(end + 5), rng.choice([1, 2, 7, 100]), rng.choice([1, 2, 3, 10, 10_000])
         found = await pages(feed, wanted, after, limit, scan)
         expected = [
@@ -77,16 +80,16 @@ async def test_an_entry_says_when_it_was_recorded(books: Books, feed: Feed, chro
     await chronicle.thanks(1)
     (event,) = await chronicle.events()
     await books.write([event])
-    page = await feed.page(Wanted(ACME, ALL), 0, 10)
-    entry = Entry(1, chronicle.now, ACME, "favour.thanked", event.body.decode())
-    assert page == Page([entry], after=1, more=False, shown=1)
+    page = await feed.page(FeedFilter(ACME, ALL), 0, 10)
+    entry = FeedEvent(1, chronicle.now, ACME, "favour.thanked", event.body.decode())
+    assert page == FeedPage([entry], after=1, more=False, shown=1)
 
 
 async def test_a_rare_event_is_looked_for_in_bounded_steps(books: Books, feed: Feed, chronicle: Chronicle) -> None:
     assert feed_module.SCAN_MAX_ROWS == 10_000
     await chronicle.thanks(95)
     await books.write(await chronicle.events())
-    found = await pages(feed, Wanted(ACME, frozenset({"policy.published"})), 0, 500, 10)
+    found = await pages(feed, FeedFilter(ACME, frozenset({"policy.published"})), 0, 500, 10)
     assert [(page.entries, page.after, page.more) for page in found] == [
         *(([], after, True) for after in range(10, 91, 10)),
         ([], 95, False),
@@ -98,7 +101,7 @@ async def test_a_page_that_ends_right_where_its_scan_ends_is_not_taken_for_the_l
 ) -> None:
     await chronicle.thanks(20)
     await books.write(await chronicle.events())
-    wanted = Wanted(ACME, ALL)
+    wanted = FeedFilter(ACME, ALL)
     for limit, scan in ((10, 10), (5, 10), (11, 10), (20, 20), (100, 19)):
         found = await pages(feed, wanted, 0, limit, scan)
         assert [entry.position for page in found for entry in page.entries] == list(range(1, 21))
@@ -107,7 +110,7 @@ async def test_a_page_that_ends_right_where_its_scan_ends_is_not_taken_for_the_l
 async def test_a_place_beyond_the_end_stays_where_it_is(books: Books, feed: Feed, chronicle: Chronicle) -> None:
     await chronicle.thanks(3)
     await books.write(await chronicle.events())
-    assert await feed.page(Wanted(ACME, ALL), FAR, 10) == Page([], after=FAR, more=False, shown=3)
+    assert await feed.page(FeedFilter(ACME, ALL), FAR, 10) == FeedPage([], after=FAR, more=False, shown=3)
     assert await feed.since(FAR, [ACME], 10) == (3, [])
 
 
@@ -125,7 +128,7 @@ async def test_nothing_slips_in_behind_a_reader_while_it_is_written(
     async def read() -> None:
         after = 0
         while after < end:
-            page = await feed.page(Wanted(ACME, ALL), after, rng.choice([1, 5, 50]), rng.choice([3, 10_000]))
+            page = await feed.page(FeedFilter(ACME, ALL), after, rng.choice([1, 5, 50]), rng.choice([3, 10_000]))
             heard.extend(entry.position for entry in page.entries)
             after = page.after
 
@@ -152,7 +155,7 @@ async def test_what_is_new_is_read_for_several_communities_at_once(books: Books,
     end = events[-1].position
     await books.write(events)
     for communities in (["acme"], ["bolt"], ["acme", "bolt"], [], ["nobody"]):
-        after, heard = 0, list[Entry]()
+        after, heard = 0, list[FeedEvent]()
         while after < end:
             after, entries = await feed.since(after, communities, 50)
             heard += entries
@@ -191,7 +194,7 @@ async def test_a_page_is_read_in_the_order_of_one_index_whatever_postgres_knows_
         await books.execute("ANALYZE journal")
     for community, after in (("acme", 0), ("acme", 20_000), ("bolt", 0), ("cern", 0)):
         for _ in range(7):  # Postgres settles for one plan after some.
-            await feed.page(Wanted(community, ALL), after, 500)
+            await feed.page(FeedFilter(community, ALL), after, 500)
         arguments = (community, after, sorted(ALL), 501, 10_000)
         async with feed._pool.acquire() as connection:
             explained = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {feed_module.QUERIES['page']}"
@@ -211,7 +214,7 @@ def read_in(plan: str) -> int:
 async def test_all_readers_of_a_process_share_a_few_connections(books: Books, feed: Feed, chronicle: Chronicle) -> None:
     await chronicle.thanks(10)
     await books.write(await chronicle.events())
-    await asyncio.gather(*(feed.page(Wanted(ACME, ALL), 0, 10) for _ in range(100)))
+    await asyncio.gather(*(feed.page(FeedFilter(ACME, ALL), 0, 10) for _ in range(100)))
     ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'referral-ledger feed'"
     assert 1 <= await books.value(ours) <= feed_module.CONNECTIONS_MAX
 
@@ -219,15 +222,15 @@ async def test_all_readers_of_a_process_share_a_few_connections(books: Books, fe
 async def test_books_that_are_not_there_are_missing_and_empty_ones_a_bug(
     books: Books, feed: Feed, postgres: EmbeddedPostgres
 ) -> None:
-    async with Feed(postgres.dsn, "never_made") as nothing:
+    async with Feed(BooksAddress(postgres.dsn, "never_made")) as nothing:
         with pytest.raises(SchemaMissing):
-            await nothing.page(Wanted(ACME, ALL), 0, 1)
-    async with Feed("postgresql://postgres@127.0.0.1:1/postgres", "books") as nobody:
+            await nothing.page(FeedFilter(ACME, ALL), 0, 1)
+    async with Feed(BooksAddress("postgresql://postgres@127.0.0.1:1/postgres", "books")) as nobody:
         with pytest.raises(BooksUnavailable):
             await nobody.since(0, [ACME], 1)
     await books.execute("DELETE FROM checkpoint")
     with pytest.raises(Bug, match="no checkpoint"):
-        await feed.page(Wanted(ACME, ALL), 0, 1)
+        await feed.page(FeedFilter(ACME, ALL), 0, 1)
 
 
 async def test_one_who_waits_for_more_is_woken_by_the_commit_that_brings_it(books: Books, chronicle: Chronicle) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from ledger.books.history import History
-from ledger.books.listing import SKEW_MAX
+from ledger.books.lists import SKEW_MAX
 from tests.books.shown import Books
 
 BEGIN: Final = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from ledger.books.fold import FOLIO_LINES
-from ledger.books.listing import AFTER_ALL, BEFORE_ALL, EVER, QUERIES, WAYS, Filters, way
-from ledger.books.reader import Order
+from ledger.books.lists import AFTER_ALL, BEFORE_ALL, LISTING_EARLIEST, QUERIES, QUERIES_BY_ORDER, Filters, access_path
+from ledger.books.reader import SortOrder
 from tests.books.filling import BUSY, ENTRIES, GATHERINGS, LARGE, MEMBERS, SELDOM, SMALL, THINGS
 from tests.books.planning import Values, plan_of
 from tests.books.shown import Books
@@ -33,7 +33,7 @@ IN_ORDER: Final = frozenset[str]().union(*ALONG.values(), {"claims_by_receiver"}
 SORTED: Final = {"by_tag": ["aggregate.began"]}
 """Who says a tag is known by name, so these are sorted: members, not what they did."""
 GATHERING: Final = UUID(int=MEMBERS + 7)
-ORDERS: Final[tuple[Order, ...]] = ("oldest", "newest")
+ORDERS: Final[tuple[SortOrder, ...]] = ("oldest", "newest")
 STATES: Final = {
     "favour": ("posted", "claimed", "forgiven", "never"),
     "intro": ("asked", "made", "never"),
@@ -99,12 +99,12 @@ async def test_every_list_is_read_along_an_index(
 ) -> None:
     gone: set[str] = set()
     for filters in itertools.chain(narrowed(kind, BUSY), narrowed(kind, SELDOM)):
-        query, others = way(kind, filters)
+        query, others = access_path(kind, filters)
         gone.add(query)
         for order, community in itertools.product(ORDERS, (LARGE, SMALL)):
             with subtests.test(filters=filters, order=order, community=community):
-                arguments = (community, kind, BEFORE_ALL, AFTER_ALL, EVER, 501, *others)
-                plan = await plan_of(connection, WAYS[order][query], *arguments, values=values)
+                arguments = (community, kind, BEFORE_ALL, AFTER_ALL, LISTING_EARLIEST, 501, *others)
+                plan = await plan_of(connection, QUERIES_BY_ORDER[order][query], *arguments, values=values)
                 assert plan.read_whole == set()
                 assert plan.bitmaps == set()
                 assert [key.removesuffix(" DESC") for key in plan.sorted_whole] == SORTED.get(query, [])
@@ -125,10 +125,10 @@ async def test_a_page_begins_where_the_last_one_ended_without_reading_up_to_ther
     """Wherever that is: the bounds are conditions of the index, not filters of what it yields."""
     for kind, order in itertools.product(("favour", "intro"), ORDERS):
         for filters in narrowed(kind, BUSY):
-            query, others = way(kind, filters)
+            query, others = access_path(kind, filters)
             low, high = (THINGS // 2, AFTER_ALL) if order == "oldest" else (BEFORE_ALL, THINGS // 2)
-            arguments = (LARGE, kind, low, high, EVER, 501, *others)
-            plan = await plan_of(connection, WAYS[order][query], *arguments, values=values)
+            arguments = (LARGE, kind, low, high, LISTING_EARLIEST, 501, *others)
+            plan = await plan_of(connection, QUERIES_BY_ORDER[order][query], *arguments, values=values)
             index = {"by_topic": {"one_topic_per_tag"}}.get(query, IN_ORDER - {"one_topic_per_tag"})
             scans = [node.node for node in plan.nodes() if node.node.get("Index Name") in index]
             paged = [scan for scan in scans if "began = " not in scan["Index Cond"]]
@@ -151,6 +151,6 @@ def test_of_every_query_it_is_known_along_which_index_it_goes() -> None:
 
 def test_every_list_can_be_turned_round() -> None:
     for name, query in QUERIES.items():
-        turned = WAYS["newest"][name]
+        turned = QUERIES_BY_ORDER["newest"][name]
         assert turned.count("ORDER BY began DESC") == query.count("ORDER BY began") == turned.count("ORDER BY began")
         assert (turned != query) is (name != "recorded_before")

@@ -16,17 +16,10 @@ from pogo_core.util import sql as pogo_sql
 
 from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
-from ledger.books.schema import (
-    QUERIES,
-    SILENT,
-    UNRELEASED,
-    BooksUnavailable,
-    SchemaMissing,
-    connected,
-    migrate,
-    require_schema,
-)
+from ledger.books.connection import BooksUnavailable, SchemaMissing, connect
+from ledger.books.schema import NULL_LOGGER, QUERIES, UNRELEASED, migrate, require_schema
 from ledger.books.writer import Checkpoint
+from ledger.runtime.settings import BooksAddress
 from tests.books.page import PageBooks, held_against_the_page
 from tests.books.shown import Books, until
 from tests.books.telling import Chronicle, RandomHistory
@@ -41,18 +34,18 @@ A_UUID: Final = "'00000000-0000-0000-0000-000000000001'"
 async def new_database(postgres: EmbeddedPostgres, schema: str) -> AsyncIterator[str]:
     """The address of a database without any migrations."""
     name = f"only_{schema}"
-    async with connected(postgres.dsn, "public", "test") as connection:
+    async with connect(BooksAddress(postgres.dsn, "public"), "test") as connection:
         await connection.execute(f"CREATE DATABASE {name}")
     yield f"{postgres.dsn.rpartition('/')[0]}/{name}"
-    async with connected(postgres.dsn, "public", "test") as connection:
+    async with connect(BooksAddress(postgres.dsn, "public"), "test") as connection:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def required(dsn: str, schema: str) -> str:
+async def required(address: BooksAddress) -> str:
     """Return the message of `require_schema`; empty, if the schema is as required."""
-    async with connected(dsn, schema, "test") as connection:
+    async with connect(address, "test") as connection:
         try:
-            await require_schema(connection, schema)
+            await require_schema(connection, address.schema)
         except SchemaMissing as missing:
             return str(missing)
         return ""
@@ -62,21 +55,21 @@ async def required(dsn: str, schema: str) -> str:
 
 
 async def test_migrating_again_applies_nothing(postgres: EmbeddedPostgres, schema: str) -> None:
-    assert await migrate(postgres.dsn, schema) == KNOWN
-    assert await migrate(postgres.dsn, schema) == []
-    assert await required(postgres.dsn, schema) == ""
+    assert await migrate(BooksAddress(postgres.dsn, schema)) == KNOWN
+    assert await migrate(BooksAddress(postgres.dsn, schema)) == []
+    assert await required(BooksAddress(postgres.dsn, schema)) == ""
 
 
 async def test_three_processes_that_migrate_at_once_apply_everything_once(new_database: str, schema: str) -> None:
     """In a new database, where the tool's own tables are made first."""
-    applied = await asyncio.gather(*(migrate(new_database, schema) for _ in range(3)))
+    applied = await asyncio.gather(*(migrate(BooksAddress(new_database, schema)) for _ in range(3)))
     assert sorted(name for names in applied for name in names) == KNOWN
-    assert await required(new_database, schema) == ""
+    assert await required(BooksAddress(new_database, schema)) == ""
 
 
 async def test_three_schemas_may_be_migrated_at_once(postgres: EmbeddedPostgres, schema: str) -> None:
     schemas = [f"{schema}_{n}" for n in range(3)]
-    assert await asyncio.gather(*(migrate(postgres.dsn, name) for name in schemas)) == [KNOWN] * 3
+    assert await asyncio.gather(*(migrate(BooksAddress(postgres.dsn, name)) for name in schemas)) == [KNOWN] * 3
 
 
 async def test_a_schema_that_was_dropped_begins_anew(books: Books) -> None:
@@ -84,7 +77,7 @@ async def test_a_schema_that_was_dropped_begins_anew(books: Books) -> None:
     await chronicle.thanks(2)
     await books.write(await chronicle.events())
     await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
-    assert await migrate(books.dsn, books.schema) == KNOWN
+    assert await migrate(books.address) == KNOWN
     assert await books.position() == 0
     await books.write(await chronicle.events())
     assert await books.position() == 2
@@ -93,20 +86,20 @@ async def test_a_schema_that_was_dropped_begins_anew(books: Books) -> None:
 async def test_a_schema_that_was_dropped_and_created_again_by_hand_begins_anew(books: Books) -> None:
     await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
     await books.execute(f"CREATE SCHEMA {books.schema}")
-    assert await migrate(books.dsn, books.schema) == KNOWN
+    assert await migrate(books.address) == KNOWN
     assert await books.position() == 0
 
 
 async def test_a_schema_that_was_created_beforehand_is_used(postgres: EmbeddedPostgres, schema: str) -> None:
-    books = Books(postgres.dsn, schema)
+    books = Books(BooksAddress(postgres.dsn, schema))
     await books.execute(f"CREATE SCHEMA {schema}")
-    assert await migrate(postgres.dsn, schema) == KNOWN
+    assert await migrate(BooksAddress(postgres.dsn, schema)) == KNOWN
     assert await books.position() == 0
 
 
 async def test_two_schemas_stand_side_by_side(books: Books) -> None:
-    beside = Books(books.dsn, f"{books.schema}_beside")
-    await migrate(beside.dsn, beside.schema)
+    beside = Books(BooksAddress(books.dsn, f"{books.schema}_beside"))
+    await migrate(beside.address)
     chronicle = Chronicle()
     await chronicle.thanks(3)
     empty = await beside.everything()
@@ -118,14 +111,14 @@ async def test_two_schemas_stand_side_by_side(books: Books) -> None:
 
 async def test_migrating_without_a_server_is_unavailable() -> None:
     with pytest.raises(BooksUnavailable):
-        await migrate(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres", "books")
+        await migrate(BooksAddress(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres", "books"))
 
 
 async def test_a_connection_that_ends_while_it_waits_to_migrate_is_unavailable(books: Books) -> None:
     waiting = "FROM pg_stat_activity WHERE application_name = 'referral-ledger migrate' AND wait_event_type = 'Lock'"
     async with books.connection() as other:
         await other.execute(QUERIES["lock_migrations"])
-        migrating = asyncio.create_task(migrate(books.dsn, books.schema))
+        migrating = asyncio.create_task(migrate(books.address))
         await until(lambda: books.value(f"SELECT EXISTS (SELECT {waiting})"))
         await other.execute(f"SELECT pg_terminate_backend(pid) {waiting}")
         with pytest.raises(BooksUnavailable):
@@ -149,7 +142,7 @@ async def dumped(books: Books) -> str:
 
 
 async def test_the_migrations_make_the_schema_that_schema_sql_describes(books: Books) -> None:
-    described = Books(books.dsn, f"{books.schema}_described")
+    described = Books(BooksAddress(books.dsn, f"{books.schema}_described"))
     await described.execute(f"CREATE SCHEMA {described.schema}")
     await described.execute((files("ledger.books") / "schema.sql").read_text())
     found, expected = await dumped(books), await dumped(described)
@@ -180,10 +173,10 @@ async def unreleased_books(
     """Books with rows, made by the first so many of the unreleased migrations."""
     for path in sorted(UNRELEASED_FOLDER.iterdir())[: request.param]:
         shutil.copy(path, tmp_path)
-    books = Books(postgres.dsn, schema)
+    books = Books(BooksAddress(postgres.dsn, schema))
     await books.execute(f"CREATE SCHEMA {schema}")
     async with books.connection() as connection:
-        await pogo.apply(connection, tmp_path, schema_name=schema, logger=SILENT)
+        await pogo.apply(connection, tmp_path, schema_name=schema, logger=NULL_LOGGER)
         for statement in (*ROWS[request.param], AT_POSITION_1):
             await connection.execute(statement)
     return books
@@ -198,11 +191,11 @@ async def test_books_of_the_unreleased_migrations_are_dropped_and_derived_again(
     unreleased_books: Books, schema: str
 ) -> None:
     books = unreleased_books
-    assert await migrate(books.dsn, schema) == KNOWN
-    assert await migrate(books.dsn, schema) == []
-    assert await required(books.dsn, schema) == ""
-    new = Books(books.dsn, f"{schema}_new")
-    await migrate(new.dsn, new.schema)
+    assert await migrate(BooksAddress(books.dsn, schema)) == KNOWN
+    assert await migrate(BooksAddress(books.dsn, schema)) == []
+    assert await required(BooksAddress(books.dsn, schema)) == ""
+    new = Books(BooksAddress(books.dsn, f"{schema}_new"))
+    await migrate(new.address)
     assert await dumped(books) == await dumped(new)
     events = await RandomHistory(7).tell(200)
     async with books.writer() as writer:
@@ -215,7 +208,7 @@ async def test_books_of_the_unreleased_migrations_are_dropped_and_derived_again(
 
 async def test_books_of_the_unreleased_migrations_are_neither_read_nor_written(unreleased_books: Books) -> None:
     missing = f"schema '{unreleased_books.schema}' lacks 0001_baseline: run `referral-ledger migrate`"
-    assert await required(unreleased_books.dsn, unreleased_books.schema) == missing
+    assert await required(unreleased_books.address) == missing
     with pytest.raises(SchemaMissing, match="lacks 0001_baseline"):
         await unreleased_books.write([])
     async with unreleased_books.reader() as reader:
@@ -225,7 +218,7 @@ async def test_books_of_the_unreleased_migrations_are_neither_read_nor_written(u
 
 async def test_what_others_keep_in_the_schema_stays(unreleased_books: Books) -> None:
     await unreleased_books.execute("CREATE TABLE of_somebody_else AS SELECT 7 AS n")
-    await migrate(unreleased_books.dsn, unreleased_books.schema)
+    await migrate(unreleased_books.address)
     assert await unreleased_books.value("SELECT n FROM of_somebody_else") == 7
 
 
@@ -233,7 +226,7 @@ async def test_nothing_is_dropped_while_a_view_of_somebody_else_depends_on_it(un
     await unreleased_books.execute("CREATE VIEW report AS SELECT count(*) FROM member_balances")
     before = await unreleased_books.everything()
     with pytest.raises(asyncpg.DependentObjectsStillExistError, match="member_balances"):
-        await migrate(unreleased_books.dsn, unreleased_books.schema)
+        await migrate(unreleased_books.address)
     assert await unreleased_books.everything() == before
 
 
@@ -247,38 +240,38 @@ FUTURE: Final = """
 
 
 async def test_a_database_that_nobody_migrated_lacks_everything(new_database: str, schema: str) -> None:
-    assert await required(new_database, schema) == (
+    assert await required(BooksAddress(new_database, schema)) == (
         f"schema '{schema}' lacks {', '.join(KNOWN)}: run `referral-ledger migrate`"
     )
 
 
 async def test_another_schemas_migrations_do_not_count(books: Books) -> None:
-    assert "lacks 0001" in await required(books.dsn, f"{books.schema}_beside")
+    assert "lacks 0001" in await required(BooksAddress(books.dsn, f"{books.schema}_beside"))
 
 
 async def test_a_database_that_is_being_prepared_lacks_everything(new_database: str, schema: str) -> None:
     """The tool makes its own table in two steps. Between them, the schema is missing."""
-    async with connected(new_database, schema, "test") as connection:
+    async with connect(BooksAddress(new_database, schema), "test") as connection:
         await pogo_sql.v0_upgrade(connection)
-    assert "lacks 0001" in await required(new_database, schema)
+    assert "lacks 0001" in await required(BooksAddress(new_database, schema))
 
 
 async def test_a_schema_that_was_dropped_is_missing(books: Books) -> None:
     await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
-    assert "referral-ledger migrate" in await required(books.dsn, books.schema)
+    assert "referral-ledger migrate" in await required(books.address)
 
 
 async def test_a_schema_from_the_future_is_refused_by_the_name_of_the_new_migration(books: Books) -> None:
     await books.execute(FUTURE, books.schema)
     refusal = f"schema '{books.schema}' is newer than this version: it has 9999_from_the_future"
-    assert await required(books.dsn, books.schema) == refusal
+    assert await required(books.address) == refusal
     with pytest.raises(SchemaMissing, match=refusal):
-        await migrate(books.dsn, books.schema)
+        await migrate(books.address)
 
 
 async def test_books_from_the_future_are_not_dropped(unreleased_books: Books) -> None:
     await unreleased_books.execute(FUTURE, unreleased_books.schema)
     before = await unreleased_books.everything()
     with pytest.raises(SchemaMissing, match="newer than this version: it has 9999_from_the_future"):
-        await migrate(unreleased_books.dsn, unreleased_books.schema)
+        await migrate(unreleased_books.address)
     assert await unreleased_books.everything() == before

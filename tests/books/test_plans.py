@@ -9,8 +9,8 @@ import pytest
 
 from ledger.books import entries, history
 from ledger.books.fold import FOLIO_LINES
-from ledger.books.listing import SKEW_MAX
-from ledger.books.reader import Order
+from ledger.books.lists import SKEW_MAX
+from ledger.books.reader import SortOrder
 from tests.books.filling import BUSY, ENTRIES, LARGE, SELDOM, THINGS
 from tests.books.planning import Values, plan_of, planned
 from tests.books.shown import Books
@@ -56,13 +56,13 @@ def test_of_every_query_it_is_known_how_it_reads() -> None:
 
 
 @pytest.mark.parametrize("values", ["known", "unknown"])
-@pytest.mark.parametrize("order", history.WAYS)
+@pytest.mark.parametrize("order", history.QUERIES_BY_ORDER)
 @pytest.mark.parametrize("name", ALONG)
 async def test_the_past_is_read_along_an_index(
-    connection: "asyncpg.Connection[Any]", name: str, order: Order, values: Values
+    connection: "asyncpg.Connection[Any]", name: str, order: SortOrder, values: Values
 ) -> None:
     arguments, along = ALONG[name]
-    query = history.WAYS[order].get(name) or entries.QUERIES[name]
+    query = history.QUERIES_BY_ORDER[order].get(name) or entries.QUERIES[name]
     plan = await plan_of(connection, query, *arguments, values=values)
     assert plan.read_whole <= FOLIOS
     assert plan.indexes

@@ -18,9 +18,10 @@ from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books import pool as pool_module
 from ledger.books import reader as reader_module
+from ledger.books.connection import BooksUnavailable, SchemaMissing, connect
 from ledger.books.feed import Feed
-from ledger.books.reader import BooksBehind, Due, HeldAggregate, MemberBalance, PairTally, Reader, Summary
-from ledger.books.schema import BooksUnavailable, SchemaMissing, connected, migrate
+from ledger.books.reader import BooksBehind, Due, MemberBalance, PairTally, Reader, StoredAggregate, Summary
+from ledger.books.schema import migrate
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.contact import MakeContact
 from ledger.domain.kinds.dispute.commands import OpenDispute
@@ -33,6 +34,7 @@ from ledger.domain.kinds.referral import GiveReferral
 from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef
+from ledger.runtime.settings import BooksAddress
 from tests.books.shown import Books, until
 from tests.books.telling import ACME, NOW, Chronicle, number
 
@@ -191,7 +193,7 @@ async def test_an_aggregate_is_shown_with_its_version_and_whole_state(
         ref = outcome.ref
         assert await reader.aggregate(ref.kind, ACME, UUID(ref.id)) == (
             6,
-            HeldAggregate(outcome.version, outcome.position, began, outcome.state),
+            StoredAggregate(outcome.version, outcome.position, began, outcome.state),
         )
         assert await reader.aggregate(ref.kind, "bolt", UUID(ref.id)) == (6, None)
         others = [kind for kind in KINDS if kind != ref.kind]
@@ -278,7 +280,7 @@ async def test_books_without_a_checkpoint_are_a_bug(books: Books, reader: Reader
 async def test_a_position_that_is_shown_already_is_not_waited_for(
     books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.0)
+    monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.0)
     await chronicle.thanks(3)
     await books.write(await chronicle.events())
     await reader.reach(3)
@@ -305,7 +307,7 @@ async def test_a_commit_wakes_the_waiting_long_before_their_time_is_over(
     books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The notice alone can do it: nothing else would look again within the minute."""
-    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 60.0)
+    monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 60.0)
     monkeypatch.setattr(reader_module, "KEEPALIVE_S", 60.0)
     listening = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'referral-ledger watermark')"
     await chronicle.thanks(1)
@@ -320,7 +322,7 @@ async def test_a_commit_wakes_the_waiting_long_before_their_time_is_over(
 async def test_books_that_do_not_get_there_in_time_are_behind(
     books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.05)
+    monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.05)
     await chronicle.thanks(3)
     await books.write(await chronicle.events())
     with pytest.raises(BooksBehind, match="position 4 is asked for, 3 is shown"):
@@ -328,7 +330,7 @@ async def test_books_that_do_not_get_there_in_time_are_behind(
 
 
 def test_nobody_is_kept_waiting_for_more_than_two_seconds() -> None:
-    assert reader_module.WAIT_MAX_S == 2
+    assert reader_module.MIN_POSITION_WAIT_S == 2
 
 
 async def test_what_was_committed_before_anybody_listened_is_seen(
@@ -354,7 +356,7 @@ async def test_what_was_committed_before_anybody_listened_is_seen(
 async def test_a_commit_whose_notice_got_lost_is_found_when_the_time_is_over(
     books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.5)
+    monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.5)
     await chronicle.thanks(1)
     assert reader._listening is not None
     reader._listening.cancel()
@@ -379,14 +381,14 @@ async def test_books_that_begin_anew_are_waited_for_again(
     """A reader outlives the schema that it reads: what was shown before shows nothing now."""
     monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.02)
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.02)
-    monkeypatch.setattr(reader_module, "WAIT_MAX_S", 0.1)
+    monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.1)
     await chronicle.thanks(5)
     await books.write(await chronicle.events())
 
     async with books.reader() as reader:
         await reader.reach(5)
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
-        await migrate(books.dsn, books.schema)
+        await migrate(books.address)
         assert await reader.balance(ACME, "ada") == (0, MemberBalance("ada", 0, 0, 0, 0, 0))
         await until(lambda: behind(reader, 5), within_s=3)
 
@@ -395,7 +397,7 @@ async def test_books_that_begin_anew_are_waited_for_again(
 
 
 async def test_a_schema_that_is_not_there_is_missing(postgres: EmbeddedPostgres, schema: str) -> None:
-    async with Books(postgres.dsn, schema).reader() as reader:
+    async with Books(BooksAddress(postgres.dsn, schema)).reader() as reader:
         for ask in (reader.position, reader.check, lambda: reader.reach(1), lambda: reader.balances(ACME, "", 1)):
             with pytest.raises(SchemaMissing):
                 await ask()
@@ -405,12 +407,12 @@ async def test_reading_begins_once_the_schema_is_there(
     postgres: EmbeddedPostgres, schema: str, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
-    books = Books(postgres.dsn, schema)
+    books = Books(BooksAddress(postgres.dsn, schema))
     await chronicle.thanks(1)
     looked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'referral-ledger watermark')"
     async with books.reader() as reader:
         await until(lambda: books.value(looked))
-        await migrate(books.dsn, schema)
+        await migrate(BooksAddress(books.dsn, schema))
         await reader.check()
         waiting = asyncio.create_task(reader.reach(1))
         await books.write(await chronicle.events())
@@ -425,7 +427,7 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def trying(dsn: str, schema: str, name: str) -> AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
         tried.append(name)
-        return connected(dsn, schema, name)
+        return connect(BooksAddress(dsn, schema), name)
 
     monkeypatch.setattr(reader_module, "connected", trying)
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
@@ -437,7 +439,7 @@ async def test_a_right_that_is_given_while_we_wait_is_made_use_of(
 ) -> None:
     await books.execute(f"GRANT USAGE ON SCHEMA {books.schema} TO {stranger}")
     await chronicle.thanks(1)
-    async with Reader(books.dsn.replace("postgres@", f"{stranger}@"), books.schema, 1) as reader:
+    async with Reader(BooksAddress(books.dsn.replace("postgres@", f"{stranger}@"), books.schema), 1) as reader:
         for ask in (reader.position, reader.check):
             with pytest.raises(BooksUnavailable, match="permission denied"):
                 await ask()
@@ -495,7 +497,7 @@ async def test_the_check_gives_up_when_every_connection_is_taken(
 
 
 async def test_a_reader_that_never_began_ends_quietly(books: Books) -> None:
-    reader = Reader(books.dsn, books.schema, 1)
+    reader = Reader(books.address, 1)
     reader._pool = await asyncpg.create_pool(books.dsn, min_size=0, max_size=1)
     await reader.__aexit__()
 
@@ -506,7 +508,7 @@ async def test_postgres_may_stop_and_come_back(
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
     monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.05)
     server = EmbeddedPostgres(tmp_path / "postgres", free_port())
-    books = Books(server.dsn, "books")
+    books = Books(BooksAddress(server.dsn, "books"))
     await chronicle.thanks(2)
     events = await chronicle.events()
     async with books.reader() as reader:
@@ -514,7 +516,7 @@ async def test_postgres_may_stop_and_come_back(
             await reader.position()  # Not started yet.
         server.start()
         try:
-            await migrate(books.dsn, "books")
+            await migrate(BooksAddress(books.dsn, "books"))
             await books.write(events[:1])
             await reader.reach(1)
             for end in (server.stop, server.kill):
@@ -555,11 +557,11 @@ async def test_while_postgres_hangs_every_read_is_refused_in_time_and_afterwards
     monkeypatch.setattr(pool_module, "ACQUIRE_MAX_S", 0.2)
     monkeypatch.setattr(pool_module, "QUERY_MAX_S", 0.5)
     server = EmbeddedPostgres(tmp_path / "postgres", free_port())
-    books = Books(server.dsn, "books")
+    books = Books(BooksAddress(server.dsn, "books"))
     server.start()
     try:
-        await migrate(books.dsn, books.schema)
-        async with books.reader() as reader, Feed(books.dsn, books.schema) as feed:
+        await migrate(books.address)
+        async with books.reader() as reader, Feed(books.address) as feed:
             reads: list[Callable[[], Coroutine[Any, Any, object]]] = [
                 reader.position,
                 lambda: feed.since(0, [ACME], 1),

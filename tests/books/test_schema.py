@@ -10,12 +10,13 @@ import asyncpg
 import pytest
 
 from deploy.embedded.ports import free_port
+from ledger.books.connection import BooksUnavailable, close, connect, connection_options
 from ledger.books.queries import named
-from ledger.books.schema import BooksUnavailable, close, connected, connection_options
-from ledger.books.writer import POSTING
+from ledger.books.rows import POSTING_COLUMNS
 from ledger.domain.kinds.intro.commands import ProposeIntro
 from ledger.domain.kinds.referral import GiveReferral
 from ledger.domain.values.points import Account
+from ledger.runtime.settings import BooksAddress
 from tests.books.shown import Books
 from tests.books.telling import NOW, Chronicle, number
 
@@ -26,7 +27,7 @@ A_UUID: Final = "'00000000-0000-0000-0000-000000000001'"
 
 
 async def test_a_connection_says_who_it_is(books: Books) -> None:
-    async with connected(books.dsn, books.schema, "somebody") as connection:
+    async with connect(books.address, "somebody") as connection:
         assert await connection.fetchval("SHOW application_name") == "referral-ledger somebody"
         assert await connection.fetchval("SELECT current_schema()") == books.schema
         assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "1min"
@@ -40,7 +41,7 @@ def test_every_connection_has_time_outs() -> None:
 
 async def test_a_connection_to_no_server_is_unavailable() -> None:
     with pytest.raises(BooksUnavailable):
-        async with connected(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres", "books", "test"):
+        async with connect(BooksAddress(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres", "books"), "test"):
             pass
 
 
@@ -82,7 +83,7 @@ def entry(*legs: tuple[int, int], account: str = "main") -> str:
         f"({position}, {leg}, 'acme', 'm{leg}', '{account}', 'ada', {points}, 0, 0, 0, now(), 'favour.thanked', NULL)"
         for leg, (position, points) in enumerate(legs)
     ]
-    return f"INSERT INTO posting ({', '.join(POSTING)}) VALUES {', '.join(rows)}"
+    return f"INSERT INTO posting ({', '.join(POSTING_COLUMNS)}) VALUES {', '.join(rows)}"
 
 
 REFUSED: Final = {
@@ -220,7 +221,7 @@ async def test_a_copy_of_many_entries_with_one_wrong_leg_is_refused_whole(books:
         ]
     async with books.connection() as connection:
         with pytest.raises(asyncpg.CheckViolationError, match="position 250 does not sum to zero") as raised:
-            await connection.copy_records_to_table("posting", records=rows, columns=POSTING)
+            await connection.copy_records_to_table("posting", records=rows, columns=POSTING_COLUMNS)
     assert raised.value.constraint_name == "entries_sum_to_zero"
     assert await books.value("SELECT count(*) FROM posting") == 0
 

@@ -14,9 +14,11 @@ import pytest
 from msgspec.structs import replace
 
 from deploy.embedded.postgres import EmbeddedPostgres
-from ledger.books.fold import Changes, Held, new_row
-from ledger.books.schema import BooksUnavailable, SchemaMissing, migrate, require_schema
-from ledger.books.writer import QUERIES, REMEMBERED_MAX, Checkpoint, Displaced, Writer
+from ledger.books.connection import BooksUnavailable, SchemaMissing
+from ledger.books.fold import Changes
+from ledger.books.rows import AggregateRow, new_aggregate_row
+from ledger.books.schema import migrate, require_schema
+from ledger.books.writer import CACHED_MAX, QUERIES, Checkpoint, Displaced, Writer
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import EVENTS, AnyEvent
@@ -46,6 +48,7 @@ from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.values.entries import Entry, Leg, Transfer
 from ledger.domain.values.refusals import Bug, Refusal
 from ledger.envelope import AggregateRef, Poison, RecordedEvent, encode_state
+from ledger.runtime.settings import BooksAddress
 from tests.books.page import PageBooks, folios_held_against_the_postings, held_against_the_page
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, MODERATOR, NOW, Chronicle, RandomHistory, number, renumbered
@@ -402,9 +405,9 @@ async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
     monkeypatch.setattr("ledger.books.fold.FOLIO_LINES", FOLIO_LINES)
     history = RandomHistory(seed)
     events = await history.tell(LENGTH)
-    several = {size: Books(postgres.dsn, f"{schema}_by_{size}") for size in (1, 7, 1_000)}
+    several = {size: Books(BooksAddress(postgres.dsn, f"{schema}_by_{size}")) for size in (1, 7, 1_000)}
     for size, books in several.items():
-        await migrate(postgres.dsn, books.schema)
+        await migrate(BooksAddress(postgres.dsn, books.schema))
         await books.write(events, batch_max=size)
     one, seven, thousand = [await books.everything() for books in several.values()]
     assert one == seven
@@ -467,13 +470,13 @@ async def write_as_the_projector_does(books: Books, events: Sequence[RecordedEve
 
 
 @pytest.mark.parametrize(
-    ("size", "remembered_max"), [(1, 1), (1, 2), (1, 3), (7, 1), (7, 40), (1, REMEMBERED_MAX), (7, REMEMBERED_MAX)]
+    ("size", "remembered_max"), [(1, 1), (1, 2), (1, 3), (7, 1), (7, 40), (1, CACHED_MAX), (7, CACHED_MAX)]
 )
 async def test_batches_that_are_folded_while_others_are_written_give_the_same_books(
     books: Books, size: int, remembered_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the projector does: one is being written and one waits, while the next one is folded over both."""
-    monkeypatch.setattr("ledger.books.writer.REMEMBERED_MAX", remembered_max)
+    monkeypatch.setattr("ledger.books.writer.CACHED_MAX", remembered_max)
     events = await RandomHistory(SEEDS[0]).tell(LENGTH // 4)
     await write_as_the_projector_does(books, events, size)
     await held_against_the_page(books, PageBooks().record(events))
@@ -483,7 +486,7 @@ async def test_batches_that_are_folded_while_others_are_written_give_the_same_bo
 async def test_a_writer_that_remembers_next_to_nothing_gives_the_same_books(
     books: Books, remembered_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledger.books.writer.REMEMBERED_MAX", remembered_max)
+    monkeypatch.setattr("ledger.books.writer.CACHED_MAX", remembered_max)
     events = await RandomHistory(SEEDS[1]).tell(LENGTH // 2)
     await books.write(events, batch_max=5)
     await held_against_the_page(books, PageBooks().record(events))
@@ -503,7 +506,7 @@ async def test_a_writer_that_remembers_everything_reads_no_balance_twice(books: 
 async def test_a_writer_that_forgets_reads_again_what_is_written(
     books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledger.books.writer.REMEMBERED_MAX", 1)
+    monkeypatch.setattr("ledger.books.writer.CACHED_MAX", 1)
     await chronicle.thanks(1)
     await chronicle.thank("cyd", "dee", own=number(2))
     await chronicle.thank("cyd", "dee", own=number(3))
@@ -610,8 +613,8 @@ async def test_books_that_somebody_emptied_are_displaced_and_their_next_step_no_
         await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(n)))
     await chronicle.say(ConfirmFavour(actor="bob"), number(1))
     events = await chronicle.events()
-    for remembered_max in (REMEMBERED_MAX, 1):
-        monkeypatch.setattr("ledger.books.writer.REMEMBERED_MAX", remembered_max)
+    for remembered_max in (CACHED_MAX, 1):
+        monkeypatch.setattr("ledger.books.writer.CACHED_MAX", remembered_max)
         async with books.writer() as writer:
             for event in events[:3]:
                 await writer.apply([event])
@@ -711,13 +714,13 @@ async def test_a_writer_that_stood_still_for_too_long_is_unavailable_and_writes_
 ) -> None:
     """Postgres ends a transaction that is idle for a minute, as of a process that was suspended."""
 
-    def slow(ref: AggregateRef, held: Held) -> tuple[Any, ...]:
+    def slow(ref: AggregateRef, held: AggregateRow) -> tuple[Any, ...]:
         time.sleep(0.1)
-        return new_row(ref, held)
+        return new_aggregate_row(ref, held)
 
     await chronicle.thanks(3)
     before = await books.everything()
-    monkeypatch.setattr("ledger.books.writer.new_row", slow)
+    monkeypatch.setattr("ledger.books.writer.new_aggregate_row", slow)
     async with books.writer() as writer:
         await writer._connection.execute("SET idle_in_transaction_session_timeout = '20ms'")
         with pytest.raises(BooksUnavailable):
@@ -1058,8 +1061,8 @@ async def test_a_connection_that_ends_while_the_schema_is_looked_at_says_so(
 
 
 async def test_writers_of_two_schemas_do_not_wait_for_each_other(books: Books, chronicle: Chronicle) -> None:
-    other = Books(books.dsn, f"{books.schema}_beside")
-    await migrate(other.dsn, other.schema)
+    other = Books(BooksAddress(books.dsn, f"{books.schema}_beside"))
+    await migrate(other.address)
     await chronicle.thanks(1)
     async with books.writer(), asyncio.timeout(5):
         await other.write(await chronicle.events())
@@ -1069,7 +1072,7 @@ async def test_writers_of_two_schemas_do_not_wait_for_each_other(books: Books, c
 
 async def test_there_is_no_writer_before_there_is_a_schema(postgres: EmbeddedPostgres, schema: str) -> None:
     with pytest.raises(SchemaMissing):
-        await Books(postgres.dsn, schema).write([])
+        await Books(BooksAddress(postgres.dsn, schema)).write([])
 
 
 async def test_a_schema_that_is_dropped_under_the_writer_is_missing(books: Books, chronicle: Chronicle) -> None:

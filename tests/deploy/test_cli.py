@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from deploy.cli.main import main
 from deploy.embedded.ports import free_port
 from deploy.importer.client import BATCH_COMMANDS
-from ledger.books.schema import connected
+from ledger.books.connection import connect
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Outcome, Submission
 from ledger.domain.kinds.favour import RecordFavour
@@ -103,7 +103,7 @@ async def claim(settings: Settings, count: int) -> None:
 
 
 async def execute(settings: Settings, *statements: str) -> None:
-    async with connected(settings.postgres_dsn, settings.postgres_schema, "test") as connection:
+    async with connect(settings.books, "test") as connection:
         for statement in statements:
             await connection.execute(statement)
 

@@ -306,7 +306,7 @@ def numbers() -> Iterator[Submission]:
 
 async def until_shown(settings: Settings, position: int) -> None:
     """Wait for the books to show this position."""
-    async with Reader(settings.postgres_dsn, settings.postgres_schema, 1) as reader, asyncio.timeout(30):
+    async with Reader(settings.books, 1) as reader, asyncio.timeout(30):
         while await reader.position() < position:  # noqa: ASYNC110  The projector is another process.
             await asyncio.sleep(POLL_S)
 

@@ -18,7 +18,7 @@ import pytest
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.schema import migrate
 from ledger.domain.kinds.favour import RecordFavour
-from ledger.runtime.settings import Settings
+from ledger.runtime.settings import BooksAddress, Settings
 from services.http.cursor import cursor_after
 from services.query.representations import COLUMNS, CSV, JSON, MEDIA_TYPES, NDJSON
 from tests.books.shown import Books
@@ -58,8 +58,8 @@ class Past:
 
 @pytest.fixture(scope="module")
 async def past(postgres: EmbeddedPostgres) -> AsyncIterator[Past]:
-    books = Books(postgres.dsn, "books_of_the_past")
-    await migrate(books.dsn, books.schema)
+    books = Books(BooksAddress(postgres.dsn, "books_of_the_past"))
+    await migrate(books.address)
     events = await RandomHistory(SEED).tell(LENGTH)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ledger.books.fold.FOLIO_LINES", FOLIO_LINES)

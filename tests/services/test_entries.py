@@ -15,7 +15,7 @@ from ledger.domain.posting.rules import MOVES_NOTHING, RULES, RULES_IN_WORDS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.envelope import RecordedEvent
-from ledger.runtime.settings import Settings
+from ledger.runtime.settings import BooksAddress, Settings
 from tests.books.shown import Books
 from tests.books.telling import RandomHistory
 from tests.services.caller import Caller, refused, serving, started
@@ -31,8 +31,8 @@ CONFIDENTIAL_KEY: Final = "another key of sixteen letters"
 @pytest.fixture(scope="module")
 async def told(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[list[RecordedEvent], Any]]:
     """A history, and a query service over the books of it."""
-    books = Books(postgres.dsn, "books_of_entries")
-    await migrate(books.dsn, books.schema)
+    books = Books(BooksAddress(postgres.dsn, "books_of_entries"))
+    await migrate(books.address)
     events = await RandomHistory(SEED).tell(LENGTH)
     await books.write(events)
     async with started("query", Settings(postgres_dsn=books.dsn, postgres_schema=books.schema)) as client:

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from ledger.books.schema import BooksUnavailable
+from ledger.books.connection import BooksUnavailable
 from ledger.domain.catalog.kinds import EVENTS, KINDS
 from ledger.domain.kinds.contact import MakeContact
 from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, DeclineIntro, MakeIntro, ProposeIntro

@@ -320,7 +320,7 @@ async def test_books_that_do_not_answer_hold_nobody_up_for_long(
 ) -> None:
     """A Postgres that hangs is worse than one that is gone: a batch of asks waits for it once, and not once each."""
     own = msgspec.structs.replace(settings, postgres_dsn=own_postgres.dsn, unsafe_log=True)
-    await migrate(own.postgres_dsn, own.postgres_schema)
+    await migrate(own.books)
     async with serving("command", own, clock) as client:
         ledger = Caller(client)
         before = await ledger.post("/intros", INTRO | by("ann"), key="before")

@@ -8,11 +8,11 @@ from typing import Final
 import pytest
 from structlog.testing import capture_logs
 
-from ledger.books.feed import Entry, Feed, Wanted
+from ledger.books.connection import BooksUnavailable
+from ledger.books.feed import Feed, FeedEvent, FeedFilter
 from ledger.books.reader import Reader
-from ledger.books.schema import BooksUnavailable
 from ledger.domain.catalog.kinds import EVENTS
-from ledger.runtime.settings import Settings
+from ledger.runtime.settings import BooksAddress, Settings
 from services.feed import hub as hub_module
 from services.feed.hub import Hub, Subscriber
 from services.feed.stream import stream_events
@@ -21,22 +21,22 @@ from tests.services.listening import EventSource
 from tests.services.written import Written
 
 ALL: Final = frozenset(EVENTS)
-ACME: Final = Wanted("acme", ALL)
-BOLT: Final = Wanted("bolt", ALL)
-NOTHING: Final = Wanted("acme", frozenset({"policy.published"}))
+ACME: Final = FeedFilter("acme", ALL)
+BOLT: Final = FeedFilter("bolt", ALL)
+NOTHING: Final = FeedFilter("acme", frozenset({"policy.published"}))
 
 
 class CountingFeed(Feed):
     """Counts what it is asked, and may be told to fail or to wait."""
 
-    def __init__(self, dsn: str, schema: str) -> None:
-        super().__init__(dsn, schema)
+    def __init__(self, books: BooksAddress) -> None:
+        super().__init__(books)
         self.asked: list[Collection[str]] = []
         self.failing: Exception | None = None
         self.go = asyncio.Event()
         self.go.set()
 
-    async def since(self, after: int, communities: Collection[str], limit: int) -> tuple[int, list[Entry]]:
+    async def since(self, after: int, communities: Collection[str], limit: int) -> tuple[int, list[FeedEvent]]:
         self.asked.append(tuple(communities))
         if self.failing is not None:
             raise self.failing
@@ -52,13 +52,13 @@ def written(settings: Settings) -> Written:
 
 @pytest.fixture
 async def reader(settings: Settings) -> AsyncIterator[Reader]:
-    async with Reader(settings.postgres_dsn, settings.postgres_schema, 2) as reader:
+    async with Reader(settings.books, 2) as reader:
         yield reader
 
 
 @pytest.fixture
 async def feed(settings: Settings) -> AsyncIterator[CountingFeed]:
-    async with CountingFeed(settings.postgres_dsn, settings.postgres_schema) as feed:
+    async with CountingFeed(settings.books) as feed:
         yield feed
 
 

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from deploy.embedded.postgres import EmbeddedPostgres
-from ledger.books.listing import AFTER_ALL
+from ledger.books.lists import AFTER_ALL
 from ledger.books.schema import migrate
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.member import Active
 from ledger.domain.values.aggregate_types import State, tag_of
 from ledger.envelope import RecordedEvent
-from ledger.runtime.settings import Settings
+from ledger.runtime.settings import BooksAddress, Settings
 from services.http.cursor import cursor_after
 from services.http.resources import Resource, view_of
 from services.query import lists
@@ -161,8 +161,8 @@ async def reading(books: Books, now: datetime) -> AsyncGenerator[Caller]:
 
 @pytest.fixture(scope="module")
 async def told(postgres: EmbeddedPostgres) -> AsyncIterator[Told]:
-    await migrate(postgres.dsn, "books_of_lists")
-    books = Books(postgres.dsn, "books_of_lists")
+    await migrate(BooksAddress(postgres.dsn, "books_of_lists"))
+    books = Books(BooksAddress(postgres.dsn, "books_of_lists"))
     history = RandomHistory(SEED)
     events = await history.tell(LENGTH)
     await books.write(events)
@@ -315,8 +315,8 @@ async def test_pages_have_no_gaps_and_no_repetitions_while_more_is_recorded(
     told: Told, postgres: EmbeddedPostgres, schema: str, kind: str, query: Query, order: str, limit: int
 ) -> None:
     """From the oldest on, what is recorded meanwhile follows; from the newest on, it is not met."""
-    await migrate(postgres.dsn, schema)
-    books = Books(postgres.dsn, schema)
+    await migrate(BooksAddress(postgres.dsn, schema))
+    books = Books(BooksAddress(postgres.dsn, schema))
     step, at = 100, len(told.events) // 2
     began = at
     asked = query | {"order": order}
@@ -429,8 +429,8 @@ async def test_since_finds_what_was_recorded_by_a_clock_that_was_behind(
     postgres: EmbeddedPostgres, schema: str
 ) -> None:
     """A new leader of the log may be somewhat behind the last: then a later position bears an earlier time."""
-    await migrate(postgres.dsn, schema)
-    books = Books(postgres.dsn, schema)
+    await migrate(BooksAddress(postgres.dsn, schema))
+    books = Books(BooksAddress(postgres.dsn, schema))
     history = RandomHistory(SEED)
     events = await history.tell(60)
     steps_s = [0, 1, 2, 50, 51, 0, 1, 49, 60, 61, 62, 30, 31, 90]

@@ -276,7 +276,7 @@ async def test_while_postgres_is_away_writes_go_on_and_reads_come_back_by_themse
 ) -> None:
     own_postgres.start()
     on_own = msgspec.structs.replace(settings, postgres_dsn=own_postgres.dsn)
-    await migrate(on_own.postgres_dsn, on_own.postgres_schema)
+    await migrate(on_own.books)
     async with serving("all", on_own) as client, books_following(on_own):
         ledger = Caller(client)
         claimed = await ledger.recorded("/favours", CLAIM.body, key="before")
@@ -348,7 +348,7 @@ async def test_books_that_are_set_up_while_it_runs_are_read(settings: Settings, 
         assert answer.headers["retry-after"] == "1"
         status, verdicts = await readiness(client)
         assert (status, "referral-ledger migrate" in verdicts["books"]) == (503, True)
-        await migrate(unmade.postgres_dsn, unmade.postgres_schema)
+        await migrate(unmade.books)
         assert (await ledger.get("/summary")).status_code == 200
         assert (await readiness(client))[0] == 200
 
@@ -399,7 +399,7 @@ async def test_it_starts_before_its_servers_and_serves_once_they_are_there(
 
         await until(written)
         own_postgres.start()
-        await migrate(own.postgres_dsn, own.postgres_schema)
+        await migrate(own.books)
 
         async def ready() -> bool:
             return (await readiness(client)) == (200, {"status": "ok", "log": "ok", "books": "ok"})

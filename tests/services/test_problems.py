@@ -18,7 +18,7 @@ import deploy
 import ledger as ledger_package
 import services
 import workers
-from ledger.books.schema import SchemaMissing
+from ledger.books.connection import SchemaMissing
 from ledger.domain.catalog.operations import OPERATIONS
 from ledger.domain.values import refusals
 from ledger.domain.values.refusals import Refusal

@@ -21,7 +21,7 @@ from ledger.domain.kinds.contact import MakeContact
 from ledger.domain.kinds.intro.commands import AcceptIntro, ConsentIntro, DeclineIntro, MakeIntro, ProposeIntro
 from ledger.domain.kinds.member import JoinMember, SetWants, membership_id
 from ledger.domain.visibility import CONFIDENTIAL
-from ledger.runtime.settings import Settings
+from ledger.runtime.settings import BooksAddress, Settings
 from services.feed import event_stream, hub, sse, stream
 from services.feed.routes import position_of
 from services.feed.sse import to_chunks
@@ -383,7 +383,7 @@ async def test_while_postgres_is_away_streams_stay_open_and_go_on_by_themselves(
     own.start()
     try:
         settings = msgspec.structs.replace(settings, postgres_dsn=own.dsn)
-        await migrate(own.dsn, settings.postgres_schema)
+        await migrate(BooksAddress(own.dsn, settings.postgres_schema))
         written = Written(settings)
         async with served(settings) as server, server.listener(after=0) as listener:
             await written.thanks(2)
@@ -410,7 +410,7 @@ async def test_books_that_are_made_anew_lead_to_nothing_wrong(server: Server, wr
         await listener.count(5)
         await other.opened()
         await written.books.execute(f"DROP SCHEMA {written.books.schema} CASCADE")
-        await migrate(written.books.dsn, written.books.schema)
+        await migrate(BooksAddress(written.books.dsn, written.books.schema))
         async with server.listener(after=0) as newcomer:
             await newcomer.opened()
             await written.rewrite()

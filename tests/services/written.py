@@ -13,7 +13,7 @@ class Written:
     """What is said is in the books at once."""
 
     def __init__(self, settings: Settings) -> None:
-        self.books = Books(settings.postgres_dsn, settings.postgres_schema)
+        self.books = Books(settings.books)
         self.chronicle = Chronicle()
         self.end = 0
         self._favours = 0

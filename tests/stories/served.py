@@ -105,7 +105,7 @@ async def served(settings: Settings, now: datetime, *, clock: bool = True) -> As
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(Connection(settings.nats_url, "story"))
         await connection.ready()
-        reader = await stack.enter_async_context(Reader(settings.postgres_dsn, settings.postgres_schema, pool_max=2))
+        reader = await stack.enter_async_context(Reader(settings.books, pool_max=2))
         ledger = Served(StoryLog(connection), reader, now)
         await stack.enter_async_context(at_work(run_projector(ledger.log, settings)))
         if clock:

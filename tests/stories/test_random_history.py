@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from deploy.embedded.postgres import EmbeddedPostgres
-from ledger.audit import audit
+from ledger.audit.comparison import audit
 from ledger.books.schema import migrate
 from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import EVENTS, KINDS
@@ -25,7 +25,7 @@ from ledger.domain.values.context import Context
 from ledger.domain.values.refusals import Refusal
 from ledger.envelope import AggregateRef, RecordedEvent
 from ledger.log.snapshot import load_aggregate
-from ledger.runtime.settings import Settings
+from ledger.runtime.settings import BooksAddress, Settings
 from tests.books.shown import Books
 from tests.books.telling import (
     COMMUNITIES,
@@ -249,8 +249,8 @@ async def ledger(settings: Settings) -> AsyncIterator[Served]:
 
 async def written(postgres: EmbeddedPostgres, schema: str, events: list[RecordedEvent], batch_max: int) -> Tables:
     """What empty books hold after these events."""
-    await migrate(postgres.dsn, schema)
-    books = Books(postgres.dsn, schema)
+    await migrate(BooksAddress(postgres.dsn, schema))
+    books = Books(BooksAddress(postgres.dsn, schema))
     await books.write(events, batch_max)
     return await books.everything()
 
@@ -264,7 +264,7 @@ async def test_the_books_of_twenty_thousand_commands_are_what_the_log_says_in_an
     assert rumour.said.total() == COMMANDS
     assert_it_was_no_dull_history(rumour)
 
-    report = await audit(ledger.log, settings.postgres_dsn, settings.postgres_schema)
+    report = await audit(ledger.log, settings.books)
     assert (report.differences, report.behind) == ([], 0)
     assert report.events == len(rumour.events)
     for community in COMMUNITIES:
@@ -272,7 +272,7 @@ async def test_the_books_of_twenty_thousand_commands_are_what_the_log_says_in_an
         assert summary["zero_sum"]["holds"]
         assert summary["given"] == summary["received"]
 
-    projected = await Books(settings.postgres_dsn, settings.postgres_schema).everything()
+    projected = await Books(settings.books).everything()
     beginning = rumour.events[:ONE_BY_ONE_MAX]
     thousand, seven, beginning_by_one, beginning_at_once = await asyncio.gather(
         written(postgres, f"{schema}_by_1000", rumour.events, 1_000),

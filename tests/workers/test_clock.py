@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
-from ledger.audit import audit
+from ledger.audit.comparison import audit
 from ledger.books.reader import Due, Reader
 from ledger.books.schema import migrate
 from ledger.commands.executor import Executor
@@ -75,7 +75,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def books(settings: Settings) -> Books:
-    return Books(settings.postgres_dsn, settings.postgres_schema)
+    return Books(settings.books)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def nothing_is_due(books: Books, now: datetime) -> None:
 
 
 async def held_against_the_log(settings: Settings, chronicle: Chronicle) -> None:
-    report = await audit(chronicle.log, settings.postgres_dsn, settings.postgres_schema)
+    report = await audit(chronicle.log, settings.books)
     assert (report.differences, report.behind) == ([], 0)
 
 
@@ -415,7 +415,7 @@ async def test_books_that_are_derived_anew_do_no_harm(
     settings: Settings, books: Books, chronicle: Chronicle, looks: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All has lapsed or was answered long ago, and the books, on their way, are where it was claimed."""
-    monkeypatch.setattr("ledger.books.reader.WAIT_MAX_S", 0.1)
+    monkeypatch.setattr("ledger.books.reader.MIN_POSITION_WAIT_S", 0.1)
     await claims(chronicle, 600)
     claimed = await chronicle.events()
     await chronicle.executor.execute_all(
@@ -427,7 +427,7 @@ async def test_books_that_are_derived_anew_do_no_harm(
         await shown(books, 1_200)
     everything = await books.everything()
     await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
-    await migrate(books.dsn, books.schema)
+    await migrate(books.address)
 
     chronicle.now += timedelta(days=300)
     sent = counted("lapses_sent_total")
@@ -455,7 +455,7 @@ async def test_a_projector_that_is_down_makes_no_lapse_late(
     settings: Settings, books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.clock.BATCH_MAX", 3)
-    monkeypatch.setattr("ledger.books.reader.WAIT_MAX_S", 0.1)
+    monkeypatch.setattr("ledger.books.reader.MIN_POSITION_WAIT_S", 0.1)
     await claims(chronicle, 10)
     await books.write(await chronicle.events())
     chronicle.now += CLAIMS_ARE_OPEN
@@ -559,12 +559,12 @@ async def test_postgres_may_be_killed_and_come_back(
     settings: Settings, chronicle: Chronicle, own_postgres: EmbeddedPostgres, looks: list[datetime]
 ) -> None:
     own = msgspec.structs.replace(settings, postgres_dsn=own_postgres.dsn)
-    books = Books(own.postgres_dsn, own.postgres_schema)
+    books = Books(own.books)
     await claims(chronicle, 3)
     with capture_logs() as logs:
         async with keeping_time(own, chronicle):
             await looked(looks)  # At books that are not set up yet.
-            await migrate(books.dsn, books.schema)
+            await migrate(books.address)
             await books.write(await chronicle.events())
             await looked(looks)
             own_postgres.kill()

@@ -16,9 +16,10 @@ from prometheus_client import REGISTRY
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
+from ledger.books.connection import UNAVAILABLE_ERRORS, BooksUnavailable
 from ledger.books.fold import Changes
-from ledger.books.schema import UNREACHABLE, BooksUnavailable, migrate
-from ledger.books.writer import Checkpoint, Writer, the_writer
+from ledger.books.schema import migrate
+from ledger.books.writer import Checkpoint, Writer, writer_lock
 from ledger.domain.catalog.kinds import AnyEvent
 from ledger.domain.kinds.favour import ConfirmFavour, FavourClaimed, FavourConfirmed, FavourThanked, RecordFavour
 from ledger.envelope import AggregateRef, Poison, RecordedEvent, encode
@@ -29,7 +30,7 @@ from ledger.log.memory import MemoryLog
 from ledger.log.message import subject_of
 from ledger.log.stream import STREAM, provision
 from ledger.runtime import telemetry
-from ledger.runtime.settings import Settings
+from ledger.runtime.settings import BooksAddress, Settings
 from tests.books.page import PageBooks, held_against_the_page
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, Chronicle, RandomHistory, envelope_of, number
@@ -58,7 +59,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def books(settings: Settings) -> Books:
-    return Books(settings.postgres_dsn, settings.postgres_schema)
+    return Books(settings.books)
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ async def test_a_projector_that_remembers_next_to_nothing_writes_the_same_books(
     settings: Settings, books: Books, batch_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It folds as far ahead of what is written as it ever does, over a log that is there already."""
-    monkeypatch.setattr("ledger.books.writer.REMEMBERED_MAX", 1)
+    monkeypatch.setattr("ledger.books.writer.CACHED_MAX", 1)
     settings = msgspec.structs.replace(settings, projector_batch_max_events=batch_max, projector_linger_ms=0)
     history = RandomHistory(12)
     events = await history.tell(250)
@@ -338,7 +339,7 @@ async def test_doing_as_it_says_derives_the_books_from_the_new_log(
     await chronicle.thank("cyd", "dee", own=number(1))
     await refuses_this_log(settings, books)
     await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
-    await migrate(books.dsn, books.schema)
+    await migrate(books.address)
     async with projecting(settings) as task:
         await reaches(books, 1, task)
     assert await books.balances() == {"cyd": (120, 0, 120, 0), "dee": (-120, 0, 0, 120)}
@@ -486,9 +487,9 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def trying(dsn: str, schema: str) -> AbstractAsyncContextManager[Writer]:
         tried.append(schema)
-        return the_writer(dsn, schema)
+        return writer_lock(BooksAddress(dsn, schema))
 
-    monkeypatch.setattr("workers.projector.the_writer", trying)
+    monkeypatch.setattr("workers.projector.writer_lock", trying)
     monkeypatch.setattr("workers.projector.RETRY_WAIT_S", 0.05)
     return tried
 
@@ -496,11 +497,11 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_projector_waits_for_its_schema(
     settings: Settings, books: Books, chronicle: Chronicle, tries: list[str]
 ) -> None:
-    later = Books(books.dsn, f"{books.schema}_later")
+    later = Books(BooksAddress(books.dsn, f"{books.schema}_later"))
     await chronicle.thanks(2)
     async with projecting(msgspec.structs.replace(settings, postgres_schema=later.schema)) as task:
         await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
-        await migrate(later.dsn, later.schema)
+        await migrate(later.address)
         await reaches(later, 2, task)
     await held_against_the_log(later, chronicle)
 
@@ -514,7 +515,7 @@ async def test_a_projector_waits_for_a_schema_that_is_dropped_and_made_again(
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
         await chronicle.thanks(2, begin=3)
         await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
-        await migrate(books.dsn, books.schema)
+        await migrate(books.address)
         await reaches(books, 4, task)
     await held_against_the_log(books, chronicle)
 
@@ -527,7 +528,7 @@ async def test_books_that_are_made_anew_between_two_events_are_derived_anew(
     async with projecting(settings) as task:
         await reaches(books, 1, task)
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
-        await migrate(books.dsn, books.schema)
+        await migrate(books.address)
         await chronicle.thanks(2)
         await chronicle.say(ConfirmFavour(actor="bob"), number(99))
         await reaches(books, 4, task)
@@ -587,12 +588,12 @@ async def test_postgres_may_be_killed_and_come_back(
 ) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres", free_port())
     own = msgspec.structs.replace(settings, postgres_dsn=server.dsn, postgres_schema="books")
-    books = Books(server.dsn, "books")
+    books = Books(BooksAddress(server.dsn, "books"))
     try:
         async with projecting(own) as task:
             await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
             server.start()
-            await migrate(server.dsn, "books")
+            await migrate(BooksAddress(server.dsn, "books"))
             await chronicle.thanks(1_000)
             await reaches(books, 1, task)
             for end in (server.kill, server.stop):
@@ -607,7 +608,7 @@ async def test_postgres_may_be_killed_and_come_back(
 
 
 async def answers(books: Books) -> bool:
-    with suppress(BooksUnavailable, *UNREACHABLE):
+    with suppress(BooksUnavailable, *UNAVAILABLE_ERRORS):
         return await books.position() >= 0
     return False
 

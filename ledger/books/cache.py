@@ -1,4 +1,4 @@
-"""A memory of what was written lately, so that the writer need not read it again."""
+"""A cache of recent rows, so that the writer need not read them again."""
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Key, Value]):
+class RecentCache(Generic[Key, Value]):
     """Remembers the last two updates for certain, and `count_max` more for as long as there is room.
 
     Two generations: when the young one is full it becomes the old one, and the old one is forgotten.

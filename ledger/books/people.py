@@ -1,4 +1,4 @@
-"""What the books say about people: their standing, what the guard weighs, the coach, matches, a gathering's yield."""
+"""Queries about people: standing, guard facts, suggestions, asks, matches, and a gathering's yield."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ from ledger.domain.values.policy import Policy
 from ledger.envelope import decode_state
 
 QUERIES: Final = named("insight")
-LATELY_MAX: Final = 500  # Of a long history, so many of the newest are looked at.
+RECENT_MAX: Final = 500  # Of a long history, so many of the newest are looked at.
 COACHED_MAX: Final = 200
 ACQUAINTANCES_MAX: Final = 100
 THEIRS_MAX: Final = 40
@@ -30,7 +30,7 @@ Nearness = Literal["known", "through", "other"]
 NEARNESS: Final[tuple[Nearness, ...]] = ("known", "through", "other")
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class StandingTallies(Struct, frozen=True, kw_only=True):
     """What the books hold of a member's standing; the domain says what it comes to. Points, but for counts and times.
 
     `since` is when they were first seen: when they joined, or when they first took part, whichever was earlier.
@@ -53,7 +53,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     paused: bool
 
 
-class Yield(Struct, frozen=True, kw_only=True):
+class GatheringYield(Struct, frozen=True, kw_only=True):
     """What came of a gathering, and the points that were given for it."""
 
     attended: int
@@ -75,7 +75,7 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
     connector: str | None = None
 
 
-class Insight:
+class People:
     """Answers about people. Each comes with the position it shows; what it raises, `Reader` says."""
 
     def __init__(self, reader: Reader) -> None:
@@ -86,7 +86,7 @@ class Insight:
         position, held = await self._reader.aggregate("policy", community, publication_id(community))
         return position, cast("Publication", held.state) if held is not None else None
 
-    async def standing(self, community: str, member: str, now: datetime, policy: Policy) -> tuple[int, Standing]:
+    async def standing(self, community: str, member: str, now: datetime, policy: Policy) -> tuple[int, StandingTallies]:
         shown, (row,) = await self._rows(
             "standing",
             community,
@@ -94,14 +94,14 @@ class Insight:
             membership_id(community, member),
             policy.credit_per_counterparty,
             now - policy.riding_within,
-            LATELY_MAX,
+            RECENT_MAX,
         )
         membership: MemberState | None = decode_state("member", row["membership"]) if row["membership"] else None
         sponsored = membership is not None and membership.sponsor is not None
         seen: list[datetime] = [row["first_at"]] if row["first_at"] else []
         if membership is not None:
             seen.append(membership.joined_at)
-        return shown, Standing(
+        return shown, StandingTallies(
             member=member,
             net=row["net"],
             limit=credit_limit(sponsored=sponsored, earned=row["earned"], policy=policy),
@@ -131,7 +131,7 @@ class Insight:
             membership_id(community, ask.connector),
             now,
             now - policy.inbound_within,
-            LATELY_MAX,
+            RECENT_MAX,
         )
         connector: MemberState | None = decode_state("member", row["connector"]) if row["connector"] else None
         return facts_of(
@@ -158,9 +158,9 @@ class Insight:
         shown, rows = await self._rows("asks", community, member, COACHED_MAX)
         return shown, [Ask(UUID(row["id"]), row["began_at"], decode_state("intro", row["facts"])) for row in rows]
 
-    async def gathering_yield(self, community: str, gathering: UUID) -> tuple[int, Yield]:
+    async def gathering_yield(self, community: str, gathering: UUID) -> tuple[int, GatheringYield]:
         shown, (row,) = await self._rows("yield", community, gathering)
-        return shown, Yield(**{name: row[name] for name in Yield.__struct_fields__})
+        return shown, GatheringYield(**{name: row[name] for name in GatheringYield.__struct_fields__})
 
     async def matches(self, community: str, member: str) -> tuple[int, list[Match]]:
         """Members whose offers share tags with what the member wants, nearest first."""
@@ -181,7 +181,7 @@ class Insight:
         return await self._reader.rows(query, *arguments, queries=QUERIES)
 
 
-def facts_of(standing: Standing, **of_the_ask: Any) -> GuardFacts:
+def facts_of(standing: StandingTallies, **of_the_ask: Any) -> GuardFacts:
     """What the guard weighs: of the asker, and of the ask."""
     return GuardFacts(
         member=standing.member,
