@@ -59,7 +59,7 @@ SLOW_IMPORT: Final = (
     sys.executable,
     "-P",
     "-c",
-    "from deploy import cli, importing; importing.BATCH_COMMANDS = 10; cli.main()",
+    "from deploy.cli.main import main; from deploy.importer import client; client.BATCH_COMMANDS = 10; main()",
 )
 TAKEOVER_WITHIN_S: Final = 5.0
 WRITES: Final = "this projector writes the books"

@@ -61,13 +61,13 @@ import asyncio
 from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import settings_from
-from workers.clock import keep_time
+from workers.clock import run_clock
 
 async def main():
     settings = settings_from()
     async with Connection(settings.nats_url, "clock") as connection:
         await connection.ready()
-        await keep_time(JetStreamLog(connection), settings)
+        await run_clock(JetStreamLog(connection), settings)
 
 asyncio.run(main())
 """

@@ -46,12 +46,12 @@ from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, LogUnavailable
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import settings_from
-from workers.projector import project
+from workers.projector import run_projector
 
 async def main():
     settings = settings_from()
     async with Connection(settings.nats_url, "projector") as connection:
-        await project(JetStreamLog(connection), settings)
+        await run_projector(JetStreamLog(connection), settings)
 
 asyncio.run(main())
 """
