@@ -425,11 +425,11 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """How often somebody has begun to listen."""
     tried: list[str] = []
 
-    def trying(dsn: str, schema: str, name: str) -> AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
+    def trying(books: BooksAddress, name: str) -> AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
         tried.append(name)
-        return connect(BooksAddress(dsn, schema), name)
+        return connect(books, name)
 
-    monkeypatch.setattr(reader_module, "connected", trying)
+    monkeypatch.setattr(reader_module, "connect", trying)
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
     return tried
 

@@ -485,9 +485,9 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The schemas that projectors of this process have tried to become the writer of, again and again."""
     tried: list[str] = []
 
-    def trying(dsn: str, schema: str) -> AbstractAsyncContextManager[Writer]:
-        tried.append(schema)
-        return writer_lock(BooksAddress(dsn, schema))
+    def trying(books: BooksAddress) -> AbstractAsyncContextManager[Writer]:
+        tried.append(books.schema)
+        return writer_lock(books)
 
     monkeypatch.setattr("workers.projector.writer_lock", trying)
     monkeypatch.setattr("workers.projector.RETRY_WAIT_S", 0.05)
