@@ -3,6 +3,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -q
+# One worker a processor, each with servers of its own; a worker that has nothing left takes tests from another.
+SPREAD := -n logical --dist worksteal
 CODE := deploy ledger services workers tests bench
 # The first Python that runs and is new enough: `make PYTHON=/path/to/python run` takes another.
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -11,8 +14,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test docs check check-format check-lint check-types check-imports check-tests format bench site pre-commit lock clean \
-	install install-dev
+.PHONY: help run test test-fast docs check check-format check-lint check-types check-imports check-domain check-tests \
+	soak coverage format bench site pre-commit lock clean install install-dev
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,10 +23,13 @@ help: ## print this list
 run: install ## set up what is missing, start everything, record sample favours, print the balances and the addresses
 	@$(BIN)/referral-ledger up --demo $(ARGS)
 
-test: install-dev ## set up what is missing and run the tests
-	$(BIN)/python -m pytest -q $(ARGS)
+test: install-dev ## set up what is missing and run all tests
+	$(PYTEST) $(SPREAD) $(ARGS)
 
-check: check-format check-lint check-types check-imports check-tests ## all that must hold before a change lands
+test-fast: install-dev ## run the tests of the domain and of the log that start no server
+	$(PYTEST) -m 'not servers and not slow' tests/domain tests/log tests/runtime $(ARGS)
+
+check: check-format check-lint check-types check-imports check-domain check-tests ## all that must hold before a change lands
 
 check-format: install-dev
 	$(BIN)/ruff format --check .
@@ -38,8 +44,18 @@ check-types: install-dev
 check-imports: install-dev
 	$(BIN)/lint-imports
 
+# Measuring more than doubles the time. The gate measures the domain, which is the rules; `make coverage` measures all.
+check-domain: install-dev
+	$(PYTEST) $(SPREAD) --cov=ledger.domain --cov-fail-under=100 tests/domain
+
 check-tests: install-dev
-	$(BIN)/python -m pytest -q --cov --cov-report=
+	$(PYTEST) $(SPREAD) --ignore=tests/domain
+
+soak: install-dev ## run all tests, the random ones with many more seeds, commands and examples
+	SOAK=1 $(PYTEST) $(SPREAD) $(ARGS)
+
+coverage: install-dev ## run all tests, and measure: 90 % of all branches, 100 % of the domain's
+	$(PYTEST) $(SPREAD) --cov --cov-report=
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='ledger/domain/*' --fail-under=100
 

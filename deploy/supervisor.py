@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from deploy.embedded.child import EmbeddedServerError
 from deploy.embedded.nats import EmbeddedNats
-from deploy.embedded.ports import free_port
+from deploy.embedded.ports import free_port, is_free
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.provisioning import provision_stream
 from ledger.books.schema import migrate
@@ -106,7 +106,7 @@ async def wait_until_free(port: int) -> None:
     """
     try:
         async with asyncio.timeout(PORT_WAIT_S):
-            while free_port(port) != port:  # noqa: ASYNC110  Nobody tells when a port comes free.
+            while not is_free(port):  # noqa: ASYNC110  Nobody tells when a port comes free.
                 await asyncio.sleep(WATCH_S)
     except TimeoutError:
         raise EmbeddedServerError(f"port {port} is taken by another process") from None

@@ -1,30 +1,61 @@
-"""Real servers for every test that asks: started once a session, a fresh schema and stream a test."""
+"""Real servers, started once a session; and for each test that needs them, empty books and an empty stream."""
 
 import asyncio
 import gc
 import itertools
+import shutil
+import subprocess
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import pytest
-import sqlparse
 
 from deploy.embedded.nats import Cluster, EmbeddedNats
 from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.connection import UNAVAILABLE_ERRORS
-from ledger.books.schema import migrate
 from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.stream import STREAM, provision
-from ledger.runtime.settings import BooksAddress, Settings
+from ledger.runtime.settings import Settings
 from tests.books.shown import Books
+from tests.databases import Databases
 
+SERVERS: Final = frozenset({"postgres", "pristine", "nats_server", "nats_cluster", "idle_nats"})
+"""The fixtures that start servers."""
 CLUSTER_NODES: Final = 3
 PROVISION_WITHIN_S: Final = 10
+# The session's Postgres forgets nothing that a test could miss: none cuts the power. Statistics are gathered by the
+# writer, or by the test: what the planner knows must not depend on when a background process came by.
+SERVER_SETTINGS: Final = (
+    "fsync = off",
+    "full_page_writes = off",
+    "autovacuum = off",
+)
 _schemas = itertools.count(1)
+_strangers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session a folder of its own for temporary files.
+
+    Sessions share pytest's own folder, and each that starts closes it to other users. As root, Postgres is one.
+    """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = folder = tempfile.mkdtemp(prefix="ledger-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start servers. Put the slow ones first, so that at the end no worker waits for one."""
+    for item in items:
+        if isinstance(item, pytest.Function) and not SERVERS.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.servers)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
@@ -32,25 +63,59 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _migrations_are_parsed_once() -> Iterator[None]:
-    """The same text is split into the same statements, and takes longer to split than to execute."""
-    once = cache(sqlparse.split)
-
-    def split(text: str) -> list[str]:
-        return [str(statement) for statement in once(text)]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlparse, "split", split)
-        yield
-
-
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), free_port())
     server.start()
+    asyncio.run(set_up(server.dsn))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a Postgres that was started once: to copy it takes a quarter of what making it takes."""
+    data = tmp_path_factory.mktemp("pristine")
+    server = EmbeddedPostgres(data, free_port())
+    server.start()
+    server.stop()
+    return data / "pgdata"
+
+
+@pytest.fixture
+def idle_postgres(pristine: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A Postgres that a test may start, stop and kill. It does not run yet."""
+    data = tmp_path / "postgres"
+    data.mkdir()
+    subprocess.run(["/bin/cp", "-a", str(pristine), str(data)], check=True)  # With its owner, whom the server runs as.
+    server = EmbeddedPostgres(data, free_port())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_postgres(idle_postgres: EmbeddedPostgres) -> EmbeddedPostgres:
+    """A Postgres that runs, and that a test may stop and kill."""
+    idle_postgres.start()
+    return idle_postgres
+
+
+async def set_up(dsn: str) -> None:
+    """Set what the session's server does without."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        for setting in SERVER_SETTINGS:
+            await connection.execute(f"ALTER SYSTEM SET {setting}")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres) -> Databases:
+    databases = Databases(postgres.dsn)
+    asyncio.run(databases.make_template())
+    return databases
 
 
 @pytest.fixture
@@ -71,19 +136,38 @@ async def broken_connections() -> AsyncGenerator[None, None]:
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedNats]:
-    server = EmbeddedNats(tmp_path_factory.mktemp("nats"), free_port(), free_port())
+    data = tmp_path_factory.mktemp("nats")
+    server = EmbeddedNats(data, free_port(), free_port())
     server.start()
+    keep_folder_of_streams(data)
+    yield server
+    server.stop()
+
+
+def keep_folder_of_streams(data: Path) -> None:
+    """Put a file into the folder of streams.
+
+    Some time after the last stream is deleted, the server removes the folder if it is empty. A stream that is made at
+    that moment would be refused.
+    """
+    folder = data / "jetstream" / "jetstream" / "$G" / "streams"
+    folder.mkdir(parents=True)
+    (folder / "keep").touch()
+
+
+@pytest.fixture
+def idle_nats(tmp_path: Path) -> Iterator[EmbeddedNats]:
+    """A nats-server that a test may start, stop and kill. It does not run yet."""
+    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
     yield server
     server.stop()
 
 
 @pytest.fixture
-def own_nats(tmp_path: Path) -> Iterator[EmbeddedNats]:
-    """A server that a test may stop, or kill."""
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
-    server.start()
-    yield server
-    server.stop()
+def own_nats(idle_nats: EmbeddedNats) -> EmbeddedNats:
+    """A nats-server that runs, and that a test may stop and kill."""
+    idle_nats.start()
+    return idle_nats
 
 
 @pytest.fixture(scope="session")
@@ -123,40 +207,49 @@ async def fresh_stream(server: EmbeddedNats, replicas: int) -> None:
                     return
 
 
+async def fresh_ledger(books: Books, server: EmbeddedNats) -> Settings:
+    """Settings of a ledger with these books and an empty stream."""
+    await fresh_stream(server, replicas=1)
+    return Settings(
+        postgres_dsn=books.dsn,
+        postgres_schema=books.schema,
+        nats_url=server.url,
+        nats_monitor_url=server.monitor_url,
+    )
+
+
 @pytest.fixture
 def schema() -> str:
-    """A name for the books that no other test has."""
+    """A schema's name that no other test has: for tests that make the schema themselves, or want none."""
     return f"books_{next(_schemas)}"
 
 
 @pytest.fixture
-async def books(postgres: EmbeddedPostgres, schema: str) -> Books:
-    """Empty books of one's own."""
-    await migrate(BooksAddress(postgres.dsn, schema))
-    return Books(BooksAddress(postgres.dsn, schema))
+async def empty_books(databases: Databases) -> AsyncIterator[Books]:
+    async with databases.empty_books() as books:
+        yield books
 
 
 @pytest.fixture
-async def stranger(postgres: EmbeddedPostgres, schema: str) -> AsyncIterator[str]:
+def books(empty_books: Books) -> Books:
+    """Empty books of one's own."""
+    return empty_books
+
+
+@pytest.fixture
+async def stranger(empty_books: Books) -> AsyncIterator[str]:
     """A login of this name may connect, and nothing else."""
-    name = f"stranger_to_{schema}"
-    async with Books(BooksAddress(postgres.dsn, schema)).connection() as connection:
+    name = f"stranger_{next(_strangers)}"
+    async with empty_books.connection() as connection:
         await connection.execute(f"CREATE ROLE {name} LOGIN")
         yield name
         await connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 @pytest.fixture
-async def settings(postgres: EmbeddedPostgres, nats_server: EmbeddedNats, schema: str) -> Settings:
+async def settings(empty_books: Books, nats_server: EmbeddedNats) -> Settings:
     """Settings of a ledger of one's own: an empty stream, and empty books."""
-    await migrate(BooksAddress(postgres.dsn, schema))
-    await fresh_stream(nats_server, replicas=1)
-    return Settings(
-        postgres_dsn=postgres.dsn,
-        postgres_schema=schema,
-        nats_url=nats_server.url,
-        nats_monitor_url=nats_server.monitor_url,
-    )
+    return await fresh_ledger(empty_books, nats_server)
 
 
 @pytest.fixture

@@ -2,4 +2,5 @@
 
 from deploy.cli.main import main
 
-main(prog_name="referral-ledger")
+if __name__ == "__main__":
+    main(prog_name="referral-ledger")

@@ -1,9 +1,11 @@
-"""Free ports on the loopback address."""
+"""Ports of 127.0.0.1 for servers that are about to start. No two processes of a user are given the same one."""
 
-from __future__ import annotations
-
+import fcntl
 import itertools
+import os
 import socket
+import tempfile
+from pathlib import Path
 from typing import Final
 
 from deploy.embedded.child import EmbeddedServerError
@@ -12,26 +14,65 @@ HOST: Final = "127.0.0.1"
 OFFERS_MAX: Final = 100
 
 
-_given: Final[set[int]] = set()
+class Claims:
+    """The ports that processes have been given, in one file: a process locks byte N when it is given port N.
+
+    The locks are record locks: the kernel drops them when the process ends, and a child process does not inherit them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None  # Never closed: that would drop the locks.
+        self._own: Final[set[int]] = set()
+
+    def claim(self, port: int) -> bool:
+        """Claim a port until this process ends. Returns False when any process, this one included, has claimed it."""
+        if self._file is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # Others may write to the folder, but lead us nowhere.
+            self._file = os.open(self._path, flags, 0o600)
+        if port in self._own:
+            return False
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        self._own.add(port)
+        return True
+
+    def owns(self, port: int) -> bool:
+        """Return whether this process has claimed the port."""
+        return port in self._own
+
+
+_claims: Final = Claims(Path(tempfile.gettempdir()) / f"referral-ledger-ports-{os.getuid()}")
 
 
 def free_port(preferred: int | None = None) -> int:
-    """The preferred port when nothing listens there, else any free one of 127.0.0.1 that was not given before.
+    """Return the preferred port if it is free, else any free port, and claim it until this process ends.
 
-    For several are asked for before anybody listens there, and the system may offer one again.
+    A server is started some time after its port is chosen. Until then, the system may offer the port to others.
+
+    Raises: EmbeddedServerError, when there is no free port.
     """
     for port in (preferred, *itertools.repeat(0, OFFERS_MAX)):
-        if port is None:
-            continue
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # As the servers do: a port with only dying connections on it counts as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            offered = int(probe.getsockname()[1])
-        if port or offered not in _given:
-            _given.add(offered)
+        offered = None if port is None else _listenable(port)
+        if offered is not None and (_claims.claim(offered) or (offered == preferred and _claims.owns(offered))):
             return offered
     raise EmbeddedServerError(f"no free port on {HOST}")
+
+
+def is_free(port: int) -> bool:
+    """Return whether a server could listen on the port now. Claims are not considered."""
+    return _listenable(port) is not None
+
+
+def _listenable(port: int) -> int | None:
+    """Return the port if nothing listens there; for 0, a port that the system offers; else None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do: a port with only dying connections on it counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])

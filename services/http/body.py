@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -45,6 +46,7 @@ def success_response(status: int, form: type[msgspec.Struct]) -> dict[int, Respo
     return {status: ResponseSpec(form, description=description, media_type=MEDIA_TYPE, generate_examples=False)}
 
 
+@cache
 def operation_with_body(form: type[msgspec.Struct]) -> type[Operation]:
     """The operation class of a route whose body is of this form."""
 

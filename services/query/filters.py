@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, get_args
 from uuid import UUID
@@ -78,6 +79,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
 }
 
 
+@cache
 def operation_with_filters(kind: str) -> type[Operation]:
     """The operation class of a list: its filters are read from the query as a whole, and described here."""
 

@@ -9,6 +9,12 @@ import msgspec
 SMALL: Final = frozenset({"checkpoint"})  # Tables of one row: they are best read whole.
 SORTS: Final = frozenset({"Sort", "Incremental Sort"})
 
+# One statement for all arguments: a plan takes less time than the round trips would.
+LITERALS: Final = """
+    SELECT coalesce(string_agg(quote_nullable(argument), ', ' ORDER BY place), '')
+    FROM unnest($1::text[]) WITH ORDINALITY AS given (argument, place)
+"""
+
 Values = Literal["known", "unknown"]
 """A statement is planned for the values it is given, or, by a connection that has often met it, for any at all."""
 
@@ -74,7 +80,7 @@ class Plan:
 async def plan_of(connection: "asyncpg.Connection[Any]", query: str, *arguments: object, values: Values) -> Plan:
     """The plan of a query with these arguments."""
     mode = {"known": "force_custom_plan", "unknown": "force_generic_plan"}[values]
-    said = ", ".join([await connection.fetchval("SELECT quote_nullable($1::text)", text_of(it)) for it in arguments])
+    said = await connection.fetchval(LITERALS, [text_of(it) for it in arguments])
     await connection.execute(f"SET plan_cache_mode = {mode}")
     await connection.execute(f"PREPARE explained AS {query}")
     try:

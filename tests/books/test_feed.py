@@ -17,6 +17,7 @@ from ledger.domain.catalog.kinds import EVENTS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.values.refusals import Bug
 from ledger.runtime.settings import BooksAddress
+from tests.books.filling import WHOLE_SAMPLE
 from tests.books.shown import Books, until
 from tests.books.telling import ACME, Chronicle, RandomHistory
 
@@ -191,7 +192,7 @@ async def test_a_page_is_read_in_the_order_of_one_index_whatever_postgres_knows_
         "UPDATE checkpoint SET position = 50010, event_id = gen_random_uuid()"
     )
     if analyzed:
-        await books.execute("ANALYZE journal")
+        await books.execute(f"{WHOLE_SAMPLE['journal']}; ANALYZE journal")
     for community, after in (("acme", 0), ("acme", 20_000), ("bolt", 0), ("cern", 0)):
         for _ in range(7):  # Postgres settles for one plan after some.
             await feed.page(FeedFilter(community, ALL), after, 500)

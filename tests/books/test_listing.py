@@ -95,24 +95,28 @@ async def test_the_large_books_are_what_the_tests_take_them_for(large_books: Boo
 @pytest.mark.parametrize("values", ["known", "unknown"])
 @pytest.mark.parametrize("kind", ["favour", "intro", "member"])
 async def test_every_list_is_read_along_an_index(
-    connection: "asyncpg.Connection[Any]", kind: str, values: Values, subtests: pytest.Subtests
+    connection: "asyncpg.Connection[Any]", kind: str, values: Values
 ) -> None:
     gone: set[str] = set()
-    for filters in itertools.chain(narrowed(kind, BUSY), narrowed(kind, SELDOM)):
+    planned: set[tuple[str, SortOrder]] = set()
+    for filters in {**dict.fromkeys(narrowed(kind, BUSY)), **dict.fromkeys(narrowed(kind, SELDOM))}:
         query, others = access_path(kind, filters)
         gone.add(query)
         for order, community in itertools.product(ORDERS, (LARGE, SMALL)):
-            with subtests.test(filters=filters, order=order, community=community):
-                arguments = (community, kind, BEFORE_ALL, AFTER_ALL, LISTING_EARLIEST, 501, *others)
-                plan = await plan_of(connection, QUERIES_BY_ORDER[order][query], *arguments, values=values)
-                assert plan.read_whole == set()
-                assert plan.bitmaps == set()
-                assert [key.removesuffix(" DESC") for key in plan.sorted_whole] == SORTED.get(query, [])
-                if values == "known":
-                    assert plan.indexes <= IN_ORDER
-                else:
-                    assert plan.indexes - {"one_topic_per_tag"} == ALONG[query] - {"one_topic_per_tag"}
-                    assert ALONG[query] <= plan.indexes
+            if values == "unknown" and (query, order) in planned:
+                continue  # A plan for unknown values does not depend on the arguments.
+            planned.add((query, order))
+            arguments = (community, kind, BEFORE_ALL, AFTER_ALL, LISTING_EARLIEST, 501, *others)
+            plan = await plan_of(connection, QUERIES_BY_ORDER[order][query], *arguments, values=values)
+            asked = (filters, order, community)
+            assert plan.read_whole == set(), asked
+            assert plan.bitmaps == set(), asked
+            assert [key.removesuffix(" DESC") for key in plan.sorted_whole] == SORTED.get(query, []), asked
+            if values == "known":
+                assert plan.indexes <= IN_ORDER, asked
+            else:
+                assert plan.indexes - {"one_topic_per_tag"} == ALONG[query] - {"one_topic_per_tag"}, asked
+                assert ALONG[query] <= plan.indexes, asked
     ways = {"favour": {"by_state"}, "intro": {"by_topic", "by_state"}, "member": {"by_state", "by_tag"}}[kind]
     gatherings = {"by_gathering"} if kind != "member" else set[str]()
     assert gone == {"everything", "by_member", *gatherings, *ways}

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +13,6 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books import pool as pool_module
 from ledger.books import reader as reader_module
@@ -503,37 +501,33 @@ async def test_a_reader_that_never_began_ends_quietly(books: Books) -> None:
 
 
 async def test_postgres_may_stop_and_come_back(
-    tmp_path: Path, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    idle_postgres: EmbeddedPostgres, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
     monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.05)
-    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
-    books = Books(BooksAddress(server.dsn, "books"))
+    books = Books(BooksAddress(idle_postgres.dsn, "books"))
     await chronicle.thanks(2)
     events = await chronicle.events()
     async with books.reader() as reader:
         with pytest.raises(BooksUnavailable):
             await reader.position()  # Not started yet.
-        server.start()
-        try:
-            await migrate(BooksAddress(books.dsn, "books"))
-            await books.write(events[:1])
-            await reader.reach(1)
-            for end in (server.stop, server.kill):
-                end()
-                for ask in (reader.position, reader.check, lambda: reader.reach(99)):
-                    with pytest.raises(BooksUnavailable):
-                        await ask()
-                await reader.reach(1)  # Known already: it does not take Postgres.
-                server.start()
-                await until(lambda: holds(reader.check))
-                assert await reader.position() == 1
-            waiting = asyncio.create_task(reader.reach(2))
-            await books.write(events[1:])
-            async with asyncio.timeout(2):
-                await waiting
-        finally:
-            server.stop()
+        idle_postgres.start()
+        await migrate(BooksAddress(books.dsn, "books"))
+        await books.write(events[:1])
+        await reader.reach(1)
+        for end in (idle_postgres.stop, idle_postgres.kill):
+            end()
+            for ask in (reader.position, reader.check, lambda: reader.reach(99)):
+                with pytest.raises(BooksUnavailable):
+                    await ask()
+            await reader.reach(1)  # Known already: it does not take Postgres.
+            idle_postgres.start()
+            await until(lambda: holds(reader.check))
+            assert await reader.position() == 1
+        waiting = asyncio.create_task(reader.reach(2))
+        await books.write(events[1:])
+        async with asyncio.timeout(2):
+            await waiting
 
 
 @contextmanager
@@ -551,31 +545,26 @@ def hanging(server: EmbeddedPostgres) -> Generator[None]:
 
 
 async def test_while_postgres_hangs_every_read_is_refused_in_time_and_afterwards_answered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_connections: None
+    own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, broken_connections: None
 ) -> None:
     """Those who have a connection, those who wait for one, and those who need a new one."""
     monkeypatch.setattr(pool_module, "ACQUIRE_MAX_S", 0.2)
     monkeypatch.setattr(pool_module, "QUERY_MAX_S", 0.5)
-    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
-    books = Books(BooksAddress(server.dsn, "books"))
-    server.start()
-    try:
-        await migrate(books.address)
-        async with books.reader() as reader, Feed(books.address) as feed:
-            reads: list[Callable[[], Coroutine[Any, Any, object]]] = [
-                reader.position,
-                lambda: feed.since(0, [ACME], 1),
-            ] * 8
-            await asyncio.gather(*(read() for read in reads))
-            with hanging(server):
-                for _ in range(2):
-                    async with asyncio.timeout(5):
-                        answers = await asyncio.gather(*(read() for read in reads), return_exceptions=True)
-                    assert {type(answer) for answer in answers} == {BooksUnavailable}
-            for read in reads:
-                await until(partial(holds, read))
-    finally:
-        server.stop()
+    books = Books(BooksAddress(own_postgres.dsn, "books"))
+    await migrate(books.address)
+    async with books.reader() as reader, Feed(books.address) as feed:
+        reads: list[Callable[[], Coroutine[Any, Any, object]]] = [
+            reader.position,
+            lambda: feed.since(0, [ACME], 1),
+        ] * 8
+        await asyncio.gather(*(read() for read in reads))
+        with hanging(own_postgres):
+            for _ in range(2):
+                async with asyncio.timeout(5):
+                    answers = await asyncio.gather(*(read() for read in reads), return_exceptions=True)
+                assert {type(answer) for answer in answers} == {BooksUnavailable}
+        for read in reads:
+            await until(partial(holds, read))
 
 
 def test_a_read_is_refused_after_fourteen_seconds_at_the_latest() -> None:

@@ -52,6 +52,7 @@ from ledger.runtime.settings import BooksAddress
 from tests.books.page import PageBooks, folios_held_against_the_postings, held_against_the_page
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, MODERATOR, NOW, Chronicle, RandomHistory, number, renumbered
+from tests.databases import Databases
 from workers.projector import FOLDED_MAX, fold_all, write_all
 
 EMPTY: Final = Checkpoint(0, None)
@@ -400,22 +401,25 @@ FOLIO_LINES: Final = 16
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
-    postgres: EmbeddedPostgres, schema: str, seed: int, monkeypatch: pytest.MonkeyPatch
+    databases: Databases, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.books.fold.FOLIO_LINES", FOLIO_LINES)
     history = RandomHistory(seed)
     events = await history.tell(LENGTH)
-    several = {size: Books(BooksAddress(postgres.dsn, f"{schema}_by_{size}")) for size in (1, 7, 1_000)}
-    for size, books in several.items():
-        await migrate(BooksAddress(postgres.dsn, books.schema))
-        await books.write(events, batch_max=size)
-    one, seven, thousand = [await books.everything() for books in several.values()]
-    assert one == seven
-    assert seven == thousand
-    assert all(one.values()), "a table is empty: the history is too dull"
-    await held_against_the_page(several[7], PageBooks().record(events))
-    await folios_held_against_the_postings(several[7], FOLIO_LINES)
-    await held_against_the_executor(several[7], history)
+    async with (
+        databases.empty_books() as by_one,
+        databases.empty_books() as by_seven,
+        databases.empty_books() as at_once,
+    ):
+        for size, books in ((1, by_one), (7, by_seven), (1_000, at_once)):
+            await books.write(events, batch_max=size)
+        one, seven, thousand = [await books.everything() for books in (by_one, by_seven, at_once)]
+        assert one == seven
+        assert seven == thousand
+        assert all(one.values()), "a table is empty: the history is too dull"
+        await held_against_the_page(by_seven, PageBooks().record(events))
+        await folios_held_against_the_postings(by_seven, FOLIO_LINES)
+        await held_against_the_executor(by_seven, history)
 
 
 def batches_of(events: Sequence[RecordedEvent], size: int) -> Iterator[list[RecordedEvent]]:

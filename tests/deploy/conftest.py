@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ import pytest
 from ledger.runtime.settings import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from ledger.runtime.settings import Settings
 
@@ -166,9 +167,9 @@ class CommandLine:
             started.sweep()
 
 
-@pytest.fixture
-def command_line() -> Iterator[CommandLine]:
-    """The command line in an empty folder, with no variables set.
+@contextmanager
+def in_a_folder() -> Generator[CommandLine]:
+    """Yield the command line in an empty folder, with no variables set. What it started is ended afterwards.
 
     Not below pytest's own folder: every session that starts shuts that to others, and Postgres may be one of them.
     """
@@ -177,8 +178,17 @@ def command_line() -> Iterator[CommandLine]:
         folder.mkdir()
         logs.mkdir()
         commands = CommandLine(folder, logs)
+        try:
+            yield commands
+        finally:
+            commands.sweep()
+
+
+@pytest.fixture
+def command_line() -> Iterator[CommandLine]:
+    """The command line in an empty folder, with no variables set."""
+    with in_a_folder() as commands:
         yield commands
-        commands.sweep()
 
 
 @pytest.fixture

@@ -235,7 +235,7 @@ def test_verify_without_postgres_or_books_says_so(anyio_backend: str, settings: 
 
 def test_a_wrong_address_or_database_is_told(anyio_backend: str, settings: Settings, invoke: Invoke) -> None:
     beside = variables_of(settings)
-    other = settings.postgres_dsn.replace("/postgres", "/elsewhere").replace("//elsewhere", "//postgres")
+    other = f"{settings.postgres_dsn.rpartition('/')[0]}/elsewhere"
     assert 'database "elsewhere" does not exist' in told(
         invoke("migrate", variables=beside | {"LEDGER_POSTGRES_DSN": other})
     )

@@ -1,6 +1,7 @@
 """Whatever is asked of the real services, right or wrong, is answered as the document says, and never by a 500."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
@@ -8,31 +9,44 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_port
-from tests.deploy.conftest import CommandLine
+from tests.conftest import fresh_ledger
+from tests.databases import Databases
+from tests.deploy.conftest import in_a_folder, variables_of
+from tests.scale import scale
 from tests.services.caller import until
 
 pytestmark = pytest.mark.slow
 
 KEY: Final = "a key of sixteen letters"
-EXAMPLES: Final = 12  # Of each operation.
+EXAMPLES: Final = scale(gate=4, soak=12)  # Of each operation.
+SHARES: Final = 12  # Of all operations, so that several workers can take some each.
 MODERATOR_KEY: Final = "a moderators key of sixteen letters"
 # What no schema says: that two must differ, that a key is needed where no id is named, of which list a cursor is.
 BEYOND_A_SCHEMA: Final = ["400", "412", "422"]
 
 
-@pytest.fixture
-async def address(beside_servers: CommandLine) -> str:
-    """Both services in one process of its own, and a projector beside it."""
-    port = free_port()
-    beside_servers.variables |= {
-        "LEDGER_PORT": str(port),
-        "LEDGER_API_KEY": KEY,
-        "LEDGER_MODERATOR_KEY": MODERATOR_KEY,
-    }
-    beside_servers.start("serve", "all")
-    beside_servers.start("work", "projector")
-    base = f"http://{HOST}:{port}"
+@pytest.fixture(scope="module")
+async def operations(databases: Databases, nats_server: EmbeddedNats) -> AsyncIterator[list[Any]]:
+    """All that is documented by a process of its own that serves both services. A projector runs beside it."""
+    async with databases.empty_books() as books:
+        settings = await fresh_ledger(books, nats_server)
+        port = free_port()
+        with in_a_folder() as commands:
+            commands.variables |= {
+                **variables_of(settings),
+                "LEDGER_PORT": str(port),
+                "LEDGER_API_KEY": KEY,
+                "LEDGER_MODERATOR_KEY": MODERATOR_KEY,
+            }
+            commands.start("serve", "all")
+            commands.start("work", "projector")
+            yield await documented(f"http://{HOST}:{port}")
+
+
+async def documented(base: str) -> list[Any]:
+    """The operations of the service, once it is ready."""
     async with httpx.AsyncClient(base_url=base) as client:
 
         async def ready() -> bool:
@@ -42,7 +56,11 @@ async def address(beside_servers: CommandLine) -> str:
                 return False
 
         await until(ready)
-    return base
+    schema: Any = await asyncio.to_thread(schemathesis.openapi.from_url, f"{base}/openapi.json")
+    checks = schema.config.checks
+    checks.positive_data_acceptance.expected_statuses += BEYOND_A_SCHEMA
+    checks.not_a_server_error.expected_statuses += ["503"]  # Documented: a `min_position` that is not reached in time.
+    return [found.ok() for found in schema.get_all_operations()]
 
 
 def held(operation: Any, number: int) -> None:
@@ -65,14 +83,11 @@ def held(operation: Any, number: int) -> None:
     ask()
 
 
+@pytest.mark.parametrize("share", range(SHARES))
 async def test_every_operation_answers_as_documented_whatever_it_is_asked(
-    address: str, subtests: pytest.Subtests
+    operations: list[Any], share: int, subtests: pytest.Subtests
 ) -> None:
-    schema: Any = await asyncio.to_thread(schemathesis.openapi.from_url, f"{address}/openapi.json")
-    checks = schema.config.checks
-    checks.positive_data_acceptance.expected_statuses += BEYOND_A_SCHEMA
-    checks.not_a_server_error.expected_statuses += ["503"]  # Documented: a `min_position` that is not reached in time.
-    for number, found in enumerate(schema.get_all_operations()):
-        operation: Any = found.ok()
+    assert len(operations) > SHARES
+    for number, operation in list(enumerate(operations))[share::SHARES]:
         with subtests.test(str(operation.label)):
             await asyncio.to_thread(held, operation, number)

@@ -88,19 +88,6 @@ def start_elsewhere(*arguments: str) -> tuple[subprocess.Popen[str], int]:
         return other, int(said.readline())
 
 
-def test_no_port_is_given_twice() -> None:
-    assert len({free_port() for _ in range(1_000)}) == 1_000
-
-
-def test_a_preferred_port_is_taken_when_free_and_another_when_not() -> None:
-    free = free_port()
-    assert free_port(free) == free
-    with socket.create_server(("127.0.0.1", free)):
-        other = free_port(free)
-    assert other != free
-    assert 1024 <= other < 65536
-
-
 async def test_postgres_keeps_its_data_over_a_stop_and_over_a_kill(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     await execute(postgres, "CREATE TABLE kept (n int)")

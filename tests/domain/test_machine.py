@@ -51,6 +51,7 @@ from ledger.domain.values.points import DealBand, Level, Size
 from ledger.domain.values.refusals import Refusal
 from tests.domain.arbitrary import CAST, PROSPECTS, arbitrary, arbitrary_field, members
 from tests.domain.spec import KIND_OF_COMMAND, NOW, days, fold
+from tests.scale import scale
 
 Account = tuple[str, str]  # A member, and `main`, `stake`, `disputed`, `given` or `received`.
 Books = Counter[Account]
@@ -547,7 +548,7 @@ class Community(RuleBasedStateMachine):
         assert {member: self.books[member, "stake"] for member in CAST} == {m: expected[m] for m in CAST}
 
 
-Community.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None)
+Community.TestCase.settings = settings(max_examples=scale(gate=20, soak=300), stateful_step_count=40, deadline=None)
 TestTheBooksOfACommunity = Community.TestCase
 
 

@@ -12,7 +12,13 @@ from ledger.log.memory import MemoryLog
 from tests.conftest import fresh_stream
 
 
-@pytest.fixture(params=["memory", "jetstream_r1", "jetstream_r3"])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("jetstream_r1", marks=pytest.mark.servers),
+        pytest.param("jetstream_r3", marks=pytest.mark.servers),
+    ]
+)
 async def log(request: pytest.FixtureRequest) -> AsyncIterator[EventLog]:
     if request.param == "memory":
         yield MemoryLog()

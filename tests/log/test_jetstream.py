@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -97,33 +96,28 @@ async def test_a_connection_that_was_closed_is_left_like_any_other(nats_server: 
     assert connection.client.is_closed
 
 
-async def test_a_connection_comes_back_by_itself_and_queues_nothing_meanwhile(tmp_path: Path) -> None:
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
-    server.start()
-    try:
-        async with Connection(server.url, "test") as connection:
-            await connection.ready()
-            await provision(connection, 1)
-            log = JetStreamLog(connection)
+async def test_a_connection_comes_back_by_itself_and_queues_nothing_meanwhile(own_nats: EmbeddedNats) -> None:
+    async with Connection(own_nats.url, "test") as connection:
+        await connection.ready()
+        await provision(connection, 1)
+        log = JetStreamLog(connection)
+        await log.append([first()])
+        own_nats.kill()
+
+        async def away() -> bool:
+            return not connection.client.is_connected
+
+        await until(away)
+        with pytest.raises(LogUnavailable):
             await log.append([first()])
-            server.kill()
+        own_nats.start()
 
-            async def away() -> bool:
-                return not connection.client.is_connected
+        async def back() -> bool:
+            return connection.client.is_connected
 
-            await until(away)
-            with pytest.raises(LogUnavailable):
-                await log.append([first()])
-            server.start()
-
-            async def back() -> bool:
-                return connection.client.is_connected
-
-            await until(back)
-            assert await log.end() == 1
-            assert await log.append([first()]) == [2]
-    finally:
-        server.stop()
+        await until(back)
+        assert await log.end() == 1
+        assert await log.append([first()]) == [2]
 
 
 async def test_only_errors_that_are_not_of_the_network_are_told_about(
@@ -155,31 +149,26 @@ async def test_an_append_that_nobody_answers_is_uncertain(streamless: Connection
 
 
 async def test_a_command_that_a_stalled_server_takes_in_the_end_is_recorded_once(
-    tmp_path: Path, impatient: None
+    own_nats: EmbeddedNats, impatient: None
 ) -> None:
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
-    server.start()
-    try:
-        async with Connection(server.url, "test") as connection:
-            await connection.ready()
-            await provision(connection, 1)
-            log = JetStreamLog(connection)
-            executor = Executor(Stalling(log, server), lambda: NOW)
-            with pytest.raises(AppendUncertain):
-                await executor.execute(claims(key="k-1"))
-            assert server.pid is not None
-            os.kill(server.pid, signal.SIGCONT)
+    async with Connection(own_nats.url, "test") as connection:
+        await connection.ready()
+        await provision(connection, 1)
+        log = JetStreamLog(connection)
+        executor = Executor(Stalling(log, own_nats), lambda: NOW)
+        with pytest.raises(AppendUncertain):
+            await executor.execute(claims(key="k-1"))
+        assert own_nats.pid is not None
+        os.kill(own_nats.pid, signal.SIGCONT)
 
-            async def recorded() -> bool:
-                try:
-                    return await log.end() == 1
-                except LogUnavailable:
-                    return False
+        async def recorded() -> bool:
+            try:
+                return await log.end() == 1
+            except LogUnavailable:
+                return False
 
-            await until(recorded)
-            assert (await Executor(log, lambda: NOW).execute(claims(key="k-1"))).how == "replayed"
-    finally:
-        server.kill()
+        await until(recorded)
+        assert (await Executor(log, lambda: NOW).execute(claims(key="k-1"))).how == "replayed"
 
 
 class Stalling(JetStreamLog):

@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from deploy.embedded.nats import EmbeddedNats
-from deploy.embedded.ports import free_port
 from ledger.envelope import Poison
 from ledger.log import reader
 from ledger.log.connection import Connection
@@ -130,21 +128,17 @@ async def test_a_reader_that_starts_again_leaves_nothing_behind(
         assert len(connection.client._subs) < subscriptions
 
 
-async def test_a_reader_may_begin_before_its_server(tmp_path: Path) -> None:
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
+async def test_a_reader_may_begin_before_its_server(idle_nats: EmbeddedNats) -> None:
     async with (
-        Connection(server.url, "test") as connection,
+        Connection(idle_nats.url, "test") as connection,
         aclosing(JetStreamLog(connection).read_from(1)) as events,
     ):
         waiting = asyncio.ensure_future(positions(events, 1))
-        server.start()
-        try:
-            await connection.ready()
-            await provision(connection, 1)
-            await record(JetStreamLog(connection), 1)
-            assert await waiting == [1]
-        finally:
-            server.stop()
+        idle_nats.start()
+        await connection.ready()
+        await provision(connection, 1)
+        await record(JetStreamLog(connection), 1)
+        assert await waiting == [1]
 
 
 async def test_a_reader_whose_consumer_is_deleted_makes_another(

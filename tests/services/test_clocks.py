@@ -15,14 +15,13 @@ import httpx
 import msgspec
 import pytest
 
-from deploy.embedded.postgres import EmbeddedPostgres
-from ledger.books.schema import migrate
 from ledger.domain.kinds.favour import RecordFavour
-from ledger.runtime.settings import BooksAddress, Settings
+from ledger.runtime.settings import Settings
 from services.http.cursor import cursor_after
 from services.query.representations import COLUMNS, CSV, JSON, MEDIA_TYPES, NDJSON
 from tests.books.shown import Books
 from tests.books.telling import ACME, CAST, NOW, Chronicle, RandomHistory, number
+from tests.databases import Databases
 from tests.services.caller import Caller, refused, started
 from tests.services.remembered import Entry, Remembered, remembered, sums_of, theirs, without
 
@@ -57,15 +56,14 @@ class Past:
 
 
 @pytest.fixture(scope="module")
-async def past(postgres: EmbeddedPostgres) -> AsyncIterator[Past]:
-    books = Books(BooksAddress(postgres.dsn, "books_of_the_past"))
-    await migrate(books.address)
+async def past(databases: Databases) -> AsyncIterator[Past]:
     events = await RandomHistory(SEED).tell(LENGTH)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ledger.books.fold.FOLIO_LINES", FOLIO_LINES)
-        await books.write(events)
-    async with reading(books) as client:
-        yield Past(Caller(client), remembered(events), books)
+    async with databases.empty_books() as books:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ledger.books.fold.FOLIO_LINES", FOLIO_LINES)
+            await books.write(events)
+        async with reading(books) as client:
+            yield Past(Caller(client), remembered(events), books)
 
 
 def reading(books: Books) -> Any:

@@ -9,15 +9,13 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from deploy.embedded.postgres import EmbeddedPostgres
-from ledger.books.schema import migrate
 from ledger.domain.posting.rules import MOVES_NOTHING, RULES, RULES_IN_WORDS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.envelope import RecordedEvent
-from ledger.runtime.settings import BooksAddress, Settings
-from tests.books.shown import Books
+from ledger.runtime.settings import Settings
 from tests.books.telling import RandomHistory
+from tests.databases import Databases
 from tests.services.caller import Caller, refused, serving, started
 from tests.services.lives import ACCEPT, ASK, CONSENT, DECLINE, LIVES, MAKE, Life, lived
 from tests.services.remembered import remembered
@@ -29,14 +27,13 @@ CONFIDENTIAL_KEY: Final = "another key of sixteen letters"
 
 
 @pytest.fixture(scope="module")
-async def told(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[list[RecordedEvent], Any]]:
+async def told(databases: Databases) -> AsyncIterator[tuple[list[RecordedEvent], Any]]:
     """A history, and a query service over the books of it."""
-    books = Books(BooksAddress(postgres.dsn, "books_of_entries"))
-    await migrate(books.address)
     events = await RandomHistory(SEED).tell(LENGTH)
-    await books.write(events)
-    async with started("query", Settings(postgres_dsn=books.dsn, postgres_schema=books.schema)) as client:
-        yield events, client
+    async with databases.empty_books() as books:
+        await books.write(events)
+        async with started("query", Settings(postgres_dsn=books.dsn, postgres_schema=books.schema)) as client:
+            yield events, client
 
 
 def test_every_rule_is_put_into_words() -> None:

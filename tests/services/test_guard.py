@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -296,15 +296,6 @@ async def test_without_books_a_guard_that_is_enforced_lets_no_ask_through_and_ev
         await published(ledger, clock, guard="off")
         unguarded = await ledger.post("/intros", INTRO | by("ann"), key="ask")
         assert (unguarded.status_code, "advice" in unguarded.json()) == (201, False)
-
-
-@pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A Postgres to stop."""
-    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
-    server.start()
-    yield server
-    server.stop()
 
 
 def tell(folder: Path, word: int) -> None:

@@ -12,20 +12,19 @@ import httpx
 import msgspec
 import pytest
 
-from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.lists import AFTER_ALL
-from ledger.books.schema import migrate
 from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.kinds.member import Active
 from ledger.domain.values.aggregate_types import State, tag_of
 from ledger.envelope import RecordedEvent
-from ledger.runtime.settings import BooksAddress, Settings
+from ledger.runtime.settings import Settings
 from services.http.cursor import cursor_after
 from services.http.resources import Resource, view_of
 from services.query import lists
 from services.query.filters import FILTER_NAMES, LISTED_KINDS, STATES
 from tests.books.shown import Books
 from tests.books.telling import ACME, CAST, NOW, RandomHistory, number
+from tests.databases import Databases
 from tests.services.caller import Caller, refused, started
 
 LENGTH: Final = 700
@@ -160,14 +159,13 @@ async def reading(books: Books, now: datetime) -> AsyncGenerator[Caller]:
 
 
 @pytest.fixture(scope="module")
-async def told(postgres: EmbeddedPostgres) -> AsyncIterator[Told]:
-    await migrate(BooksAddress(postgres.dsn, "books_of_lists"))
-    books = Books(BooksAddress(postgres.dsn, "books_of_lists"))
+async def told(databases: Databases) -> AsyncIterator[Told]:
     history = RandomHistory(SEED)
     events = await history.tell(LENGTH)
-    await books.write(events)
-    async with reading(books, history.chronicle.now) as caller:
-        yield Told(caller, events, history.chronicle.now, everything_in(events))
+    async with databases.empty_books() as books:
+        await books.write(events)
+        async with reading(books, history.chronicle.now) as caller:
+            yield Told(caller, events, history.chronicle.now, everything_in(events))
 
 
 def filters(told: Told, kind: str) -> Iterator[tuple[str, Query]]:
@@ -312,11 +310,9 @@ async def test_a_viewer_is_told_the_position_that_they_asked_for(told: Told) -> 
     ],
 )
 async def test_pages_have_no_gaps_and_no_repetitions_while_more_is_recorded(
-    told: Told, postgres: EmbeddedPostgres, schema: str, kind: str, query: Query, order: str, limit: int
+    told: Told, books: Books, kind: str, query: Query, order: str, limit: int
 ) -> None:
     """From the oldest on, what is recorded meanwhile follows; from the newest on, it is not met."""
-    await migrate(BooksAddress(postgres.dsn, schema))
-    books = Books(BooksAddress(postgres.dsn, schema))
     step, at = 100, len(told.events) // 2
     began = at
     asked = query | {"order": order}
@@ -425,12 +421,8 @@ async def test_since_means_by_when_it_was_recorded_to_the_microsecond(told: Told
             assert (str(thing.held.id) in {view["id"] for view in listed}) is included
 
 
-async def test_since_finds_what_was_recorded_by_a_clock_that_was_behind(
-    postgres: EmbeddedPostgres, schema: str
-) -> None:
+async def test_since_finds_what_was_recorded_by_a_clock_that_was_behind(books: Books) -> None:
     """A new leader of the log may be somewhat behind the last: then a later position bears an earlier time."""
-    await migrate(BooksAddress(postgres.dsn, schema))
-    books = Books(BooksAddress(postgres.dsn, schema))
     history = RandomHistory(SEED)
     events = await history.tell(60)
     steps_s = [0, 1, 2, 50, 51, 0, 1, 49, 60, 61, 62, 30, 31, 90]

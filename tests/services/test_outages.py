@@ -45,24 +45,8 @@ class ForgetfulNats(EmbeddedNats):
 
 
 @pytest.fixture
-def own_nats(tmp_path: Path) -> Iterator[EmbeddedNats]:
-    """A nats-server to stop; it does not run yet."""
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A Postgres to stop; it does not run yet."""
-    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def on_own_nats(settings: Settings, own_nats: EmbeddedNats) -> Settings:
-    return msgspec.structs.replace(settings, nats_url=own_nats.url, nats_monitor_url=own_nats.monitor_url)
+def on_own_nats(settings: Settings, idle_nats: EmbeddedNats) -> Settings:
+    return msgspec.structs.replace(settings, nats_url=idle_nats.url, nats_monitor_url=idle_nats.monitor_url)
 
 
 @asynccontextmanager
@@ -160,9 +144,9 @@ def test_a_path_with_a_parameter_that_there_is_no_value_for_is_not_passed_over(p
 
 
 async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves(
-    on_own_nats: Settings, own_nats: EmbeddedNats
+    on_own_nats: Settings, idle_nats: EmbeddedNats
 ) -> None:
-    own_nats.start()
+    idle_nats.start()
     assert await stream_on(on_own_nats)
     async with serving("all", on_own_nats) as client, books_following(on_own_nats):
         ledger = Caller(client)
@@ -172,7 +156,7 @@ async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves
         position = await end_of(on_own_nats)
         assert (await ledger.get("/members/ada/balance", min_position=position)).json()["main"] == 120
 
-        own_nats.kill()
+        idle_nats.kill()
         for key in ("before", "during"):
             answer = await ledger.post("/favours", THANKED, key=key)
             problem = problem_in(answer)
@@ -186,7 +170,7 @@ async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves
         assert verdicts["log"].startswith("LogUnavailable")
         assert (await client.get("/livez")).status_code == 200
 
-        own_nats.start()
+        idle_nats.start()
 
         async def written() -> bool:
             return (await ledger.post("/favours", THANKED, key="during")).status_code == 201
@@ -272,10 +256,10 @@ def lost_answers(monkeypatch: pytest.MonkeyPatch, count: int) -> list[None]:
 
 
 async def test_while_postgres_is_away_writes_go_on_and_reads_come_back_by_themselves(
-    settings: Settings, own_postgres: EmbeddedPostgres
+    settings: Settings, idle_postgres: EmbeddedPostgres
 ) -> None:
-    own_postgres.start()
-    on_own = msgspec.structs.replace(settings, postgres_dsn=own_postgres.dsn)
+    idle_postgres.start()
+    on_own = msgspec.structs.replace(settings, postgres_dsn=idle_postgres.dsn)
     await migrate(on_own.books)
     async with serving("all", on_own) as client, books_following(on_own):
         ledger = Caller(client)
@@ -284,7 +268,7 @@ async def test_while_postgres_is_away_writes_go_on_and_reads_come_back_by_themse
         before = await answers_to(reads, client)
         position = await end_of(on_own)
 
-        own_postgres.kill()
+        idle_postgres.kill()
         for read in reads:
             answer = await client.get(read.path, params=read.query)
             refused(answer, 503, "books_unavailable", retryable=True)
@@ -306,7 +290,7 @@ async def test_while_postgres_is_away_writes_go_on_and_reads_come_back_by_themse
         assert (status, verdicts["log"]) == (503, "ok")
         assert verdicts["books"].startswith("BooksUnavailable")
 
-        own_postgres.start()
+        idle_postgres.start()
 
         async def caught_up() -> bool:
             return (await ledger.get("/summary", min_position=position + 4)).status_code == 200
@@ -367,13 +351,13 @@ async def test_a_database_that_does_not_exist_is_unavailable_and_no_mistake(sett
 
 
 async def test_it_starts_before_its_servers_and_serves_once_they_are_there(
-    settings: Settings, own_nats: EmbeddedNats, own_postgres: EmbeddedPostgres
+    settings: Settings, idle_nats: EmbeddedNats, idle_postgres: EmbeddedPostgres
 ) -> None:
     own = msgspec.structs.replace(
         settings,
-        postgres_dsn=own_postgres.dsn,
-        nats_url=own_nats.url,
-        nats_monitor_url=own_nats.monitor_url,
+        postgres_dsn=idle_postgres.dsn,
+        nats_url=idle_nats.url,
+        nats_monitor_url=idle_nats.monitor_url,
     )
     async with started("all", own) as client:
         ledger = Caller(client)
@@ -385,7 +369,7 @@ async def test_it_starts_before_its_servers_and_serves_once_they_are_there(
         refused(await ledger.post("/favours", THANKED, key="early"), 503, "log_unavailable", retryable=True)
         refused(await ledger.get("/summary"), 503, "books_unavailable", retryable=True)
 
-        own_nats.start()
+        idle_nats.start()
 
         async def found_none() -> bool:
             return (await readiness(client))[1]["log"].startswith("StreamMissing")
@@ -398,7 +382,7 @@ async def test_it_starts_before_its_servers_and_serves_once_they_are_there(
             return (await ledger.post("/favours", THANKED, key="early")).status_code == 201
 
         await until(written)
-        own_postgres.start()
+        idle_postgres.start()
         await migrate(own.books)
 
         async def ready() -> bool:

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.schema import migrate
 from ledger.domain.kinds.contact import MakeContact
@@ -376,31 +375,26 @@ async def test_one_who_does_not_read_does_not_keep_the_service_from_stopping(
 
 
 async def test_while_postgres_is_away_streams_stay_open_and_go_on_by_themselves(
-    settings: Settings, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
-    own = EmbeddedPostgres(tmp_path_factory.mktemp("own"), free_port())
-    own.start()
-    try:
-        settings = msgspec.structs.replace(settings, postgres_dsn=own.dsn)
-        await migrate(BooksAddress(own.dsn, settings.postgres_schema))
-        written = Written(settings)
-        async with served(settings) as server, server.listener(after=0) as listener:
-            await written.thanks(2)
-            await listener.count(2)
-            own.kill()
-            said = len(listener.source.comments)
-            await listener.hears(lambda: len(listener.source.comments) >= said + 5)
-            async with server.listener(after=0) as newcomer:
-                await newcomer.end()
-                assert newcomer.status == 503
-            own.start()
-            await written.thanks(3)
-            await listener.count(5)
-            assert listener.positions == [1, 2, 3, 4, 5]
-            assert not listener.ended
-    finally:
-        own.stop()
+    settings = msgspec.structs.replace(settings, postgres_dsn=own_postgres.dsn)
+    await migrate(BooksAddress(own_postgres.dsn, settings.postgres_schema))
+    written = Written(settings)
+    async with served(settings) as server, server.listener(after=0) as listener:
+        await written.thanks(2)
+        await listener.count(2)
+        own_postgres.kill()
+        said = len(listener.source.comments)
+        await listener.hears(lambda: len(listener.source.comments) >= said + 5)
+        async with server.listener(after=0) as newcomer:
+            await newcomer.end()
+            assert newcomer.status == 503
+        own_postgres.start()
+        await written.thanks(3)
+        await listener.count(5)
+        assert listener.positions == [1, 2, 3, 4, 5]
+        assert not listener.ended
 
 
 async def test_books_that_are_made_anew_lead_to_nothing_wrong(server: Server, written: Written) -> None:

@@ -20,6 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ledger.runtime.settings import Settings
+from tests.scale import scale
 from tests.stories.listening import (
     ASKER,
     CONNECTORS,
@@ -35,7 +36,7 @@ from tests.stories.listening import (
 )
 from tests.stories.served import Served, served
 
-EXAMPLES: Final = 8
+EXAMPLES: Final = scale(gate=2, soak=8)  # Besides those that are written out.
 DAY: Final = timedelta(days=1)
 LISTS: Final = re.compile(r"^\d+ days?, [\d:.]+: (intros|asks|pending)\b")
 SPAN_HOURS: Final = 45 * 24

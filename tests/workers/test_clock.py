@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,6 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from deploy.embedded.nats import EmbeddedNats
-from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.audit.comparison import audit
 from ledger.books.reader import Due, Reader
@@ -510,15 +509,6 @@ async def test_what_is_over_is_forgotten(settings: Settings, books: Books, chron
 
 
 # What may go away meanwhile
-
-
-@pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A Postgres to stop."""
-    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
-    server.start()
-    yield server
-    server.stop()
 
 
 def waits(logs: Sequence[Any], server: str) -> int:

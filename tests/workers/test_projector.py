@@ -14,7 +14,6 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.embedded.nats import EmbeddedNats
-from deploy.embedded.ports import free_port
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.connection import UNAVAILABLE_ERRORS, BooksUnavailable
 from ledger.books.fold import Changes
@@ -584,27 +583,27 @@ async def test_a_projector_that_is_stopped_while_it_gives_up_stops(settings: Set
 
 
 async def test_postgres_may_be_killed_and_come_back(
-    settings: Settings, chronicle: Chronicle, tmp_path: Path, tries: list[str], broken_connections: None
+    settings: Settings,
+    chronicle: Chronicle,
+    idle_postgres: EmbeddedPostgres,
+    tries: list[str],
+    broken_connections: None,
 ) -> None:
-    server = EmbeddedPostgres(tmp_path / "postgres", free_port())
-    own = msgspec.structs.replace(settings, postgres_dsn=server.dsn, postgres_schema="books")
-    books = Books(BooksAddress(server.dsn, "books"))
-    try:
-        async with projecting(own) as task:
-            await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
-            server.start()
-            await migrate(BooksAddress(server.dsn, "books"))
-            await chronicle.thanks(1_000)
-            await reaches(books, 1, task)
-            for end in (server.kill, server.stop):
-                end()
-                await chronicle.thanks(100, begin=await chronicle.log.end() + 1)
-                server.start()
-                await until(lambda: answers(books))
-                await reaches(books, await chronicle.log.end(), task)
-        await held_against_the_log(books, chronicle)
-    finally:
-        server.stop()
+    own = msgspec.structs.replace(settings, postgres_dsn=idle_postgres.dsn, postgres_schema="books")
+    books = Books(BooksAddress(idle_postgres.dsn, "books"))
+    async with projecting(own) as task:
+        await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+        idle_postgres.start()
+        await migrate(BooksAddress(idle_postgres.dsn, "books"))
+        await chronicle.thanks(1_000)
+        await reaches(books, 1, task)
+        for end in (idle_postgres.kill, idle_postgres.stop):
+            end()
+            await chronicle.thanks(100, begin=await chronicle.log.end() + 1)
+            idle_postgres.start()
+            await until(lambda: answers(books))
+            await reaches(books, await chronicle.log.end(), task)
+    await held_against_the_log(books, chronicle)
 
 
 async def answers(books: Books) -> bool:
@@ -614,33 +613,28 @@ async def answers(books: Books) -> bool:
 
 
 async def test_nats_may_be_killed_and_come_back(
-    settings: Settings, books: Books, tmp_path: Path, tries: list[str]
+    settings: Settings, books: Books, own_nats: EmbeddedNats, tries: list[str]
 ) -> None:
-    server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
-    own = msgspec.structs.replace(settings, nats_url=server.url)
-    server.start()
-    try:
-        async with Connection(server.url, "test") as connection:
-            await connection.ready()
-            await provision(connection, 1)
-            chronicle = Chronicle(JetStreamLog(connection))
-            async with projecting(own) as task:
-                await chronicle.thanks(1_000)
-                await reaches(books, 1, task)
-                server.kill()
-                server.start()
-                await until(lambda: takes_more(chronicle, 1_001))
-                await reaches(books, 1_001, task)
-            server.stop()
-            tries.clear()
-            async with projecting(own) as task:  # Over books that are not empty: it has to hold the log against them.
-                await until(lambda: holds(lambda: bool(tries) or task.done()))
-                server.start()
-                await until(lambda: takes_more(chronicle, 1_002))
-                await reaches(books, 1_002, task)
-            await held_against_the_log(books, chronicle)
-    finally:
-        server.stop()
+    own = msgspec.structs.replace(settings, nats_url=own_nats.url)
+    async with Connection(own_nats.url, "test") as connection:
+        await connection.ready()
+        await provision(connection, 1)
+        chronicle = Chronicle(JetStreamLog(connection))
+        async with projecting(own) as task:
+            await chronicle.thanks(1_000)
+            await reaches(books, 1, task)
+            own_nats.kill()
+            own_nats.start()
+            await until(lambda: takes_more(chronicle, 1_001))
+            await reaches(books, 1_001, task)
+        own_nats.stop()
+        tries.clear()
+        async with projecting(own) as task:  # Over books that are not empty: it has to hold the log against them.
+            await until(lambda: holds(lambda: bool(tries) or task.done()))
+            own_nats.start()
+            await until(lambda: takes_more(chronicle, 1_002))
+            await reaches(books, 1_002, task)
+        await held_against_the_log(books, chronicle)
 
 
 async def takes_more(chronicle: Chronicle, number_of: int) -> bool:
