@@ -371,6 +371,6 @@ def test_the_code_of_a_refusal_is_its_name_in_snake_case(refusal: type[Refusal])
 
 def test_a_refusal_says_why_to_a_person_and_lists_the_facts_for_a_program() -> None:
     refused = WrongState(expected="claimed", found="lapsed")
-    assert refused.says() == "The state it is in does not allow this"
-    assert refused.says() in str(refused)
+    assert refused.title() == "The state it is in does not allow this"
+    assert refused.title() in str(refused)
     assert refused.facts == {"expected": "claimed", "found": "lapsed"}

@@ -1,4 +1,4 @@
-"""Failures: a refusal is part of the domain, a bug is never caught."""
+"""Failures: refusals are part of the domain, and nothing catches a bug."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -8,23 +8,24 @@ Fact = str | int | bool | UUID | datetime | list[str] | None
 
 
 class Bug(Exception):
-    """Something that cannot happen did. The process says so and stops; nothing commits."""
+    """A state that cannot happen. The process logs it and stops, and nothing commits."""
 
 
 class Refusal(Exception):
-    """The command is understood and refused; nothing was recorded.
+    """A valid command that is not allowed. Nothing is recorded.
 
-    The first line of a subclass's docstring is what a person reads; `facts` are what a program reads.
+    The first line of a subclass's docstring is its title, for people. `facts` are its values, for programs.
     """
 
-    code: ClassVar[str]  # Stable: clients branch on it.
+    code: ClassVar[str]  # Stable, because clients branch on it.
 
     def __init__(self, **facts: Fact) -> None:
-        super().__init__(type(self).says(), facts)
+        super().__init__(type(self).title(), facts)
         self.facts = facts
 
     @classmethod
-    def says(cls) -> str:
+    def title(cls) -> str:
+        """Return the first line of the docstring, without its full stop."""
         return (cls.__doc__ or "").partition("\n")[0].removesuffix(".")
 
 
@@ -47,7 +48,7 @@ class SelfDealing(Refusal):
 
 
 class AlreadyExists(Refusal):
-    """One with this id is already recorded."""
+    """An aggregate with this id is already recorded."""
 
     code = "already_exists"
 
@@ -65,31 +66,31 @@ class NotDue(Refusal):
 
 
 class TimeInFuture(Refusal):
-    """It cannot have happened yet: the time given is too far ahead of the ledger's clock."""
+    """The time of the event is too far ahead of the ledger's time."""
 
     code = "time_in_future"
 
 
 class TimeTooEarly(Refusal):
-    """It cannot have happened then: the time given is before 1970."""
+    """The time of the event is before 1970."""
 
     code = "time_too_early"
 
 
 class RespondByOutOfRange(Refusal):
-    """The answer must be due after now, and no later than the community allows."""
+    """`respond_by` must lie after now, and not after the latest time that the policy allows."""
 
     code = "respond_by_out_of_range"
 
 
 class LevelMisplaced(Refusal):
-    """An offer names its level; an ask does not, for the connector picks it."""
+    """An offered intro needs a level, and an ask must not have one, because the connector chooses it."""
 
     code = "level_misplaced"
 
 
 class ParentNotWon(Refusal):
-    """A referral can only grow out of one that was won."""
+    """The parent of a referral must be won."""
 
     code = "parent_not_won"
 
@@ -101,55 +102,55 @@ class NoDues(Refusal):
 
 
 class NobodyAsked(Refusal):
-    """Nobody asked for this introduction, so no asker can be at fault."""
+    """An offered intro has no asker who could be at fault."""
 
     code = "nobody_asked"
 
 
 class ExpectationMisplaced(Refusal):
-    """Only one who asks can say how likely they think a yes; an offer expects nothing."""
+    """Only an asker can state the expected chance of a yes; an offered intro has none."""
 
     code = "expectation_misplaced"
 
 
 class TooLate(Refusal):
-    """The time in which it could be disputed is over."""
+    """The time to dispute this entry is over."""
 
     code = "too_late"
 
 
 class PartyToIt(Refusal):
-    """A dispute is judged by somebody who is party to none of it."""
+    """A party to a dispute cannot judge it."""
 
     code = "party_to_it"
 
 
 class UnderDispute(Refusal):
-    """It is disputed, and has to wait until the dispute is over."""
+    """The entry is under dispute, so this must wait until the dispute ends."""
 
     code = "under_dispute"
 
 
 class ReciprocityLimit(Refusal):
-    """So much was received, and so little given, that it takes giving before asking again."""
+    """The asker received much more than they gave, and must give before they ask again."""
 
     code = "reciprocity_limit"
 
 
 class OpenAsks(Refusal):
-    """As many asks are open as one member may have at a time."""
+    """The asker has as many open asks as the policy allows."""
 
     code = "open_asks"
 
 
 class InboundAsks(Refusal):
-    """The connector has been asked often enough for now."""
+    """The connector takes no more asks for now."""
 
     code = "inbound_asks"
 
 
 class AskedBefore(Refusal):
-    """The same connector was asked for the same introduction not long ago."""
+    """The asker asked this connector for this target too recently."""
 
     code = "asked_before"
 
@@ -161,13 +162,13 @@ class PolicyInvalid(Refusal):
 
 
 class StartsOutOfRange(Refusal):
-    """The policy must start soon enough, and far enough ahead for everybody to know."""
+    """The policy must start between the earliest and the latest time allowed."""
 
     code = "starts_out_of_range"
 
 
 class TooManyScheduled(Refusal):
-    """As many policies are scheduled as may be; one that starts earlier replaces those after it."""
+    """The maximum number of policies is scheduled; one with an earlier start replaces those after it."""
 
     code = "too_many_scheduled"
 
