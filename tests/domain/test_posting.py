@@ -26,7 +26,6 @@ from ledger.domain.values.entries import (
     pay,
     release,
     reverse,
-    transfer,
 )
 from ledger.domain.values.points import Account
 from ledger.domain.values.refusals import Bug
@@ -47,14 +46,14 @@ def test_an_unbalanced_entry_cannot_exist() -> None:
 
 
 def test_a_transfer_takes_from_one_who_received_and_counts_in_the_tallies_of_both() -> None:
-    assert transfer("bob", "ada", 120).legs == (
+    assert pay((Transfer("bob", "ada", 120),)).legs == (
         Leg(member="bob", account="main", points=-120, counterparty="ada", given=0, received=120),
         Leg(member="ada", account="main", points=120, counterparty="bob", given=120, received=0),
     )
 
 
 def test_a_stake_can_be_paid_from_as_well() -> None:
-    assert transfer("bob", "ada", 60, payer_account="stake").legs == (
+    assert pay((Transfer("bob", "ada", 60, payer_account="stake"),)).legs == (
         Leg(member="bob", account="stake", points=-60, counterparty="ada", given=0, received=60),
         Leg(member="ada", account="main", points=60, counterparty="bob", given=60, received=0),
     )
@@ -78,7 +77,8 @@ TWO: Transfers = (Transfer("bob", "ada", 120), Transfer("bob", "cyd", 60, payer_
 
 
 def test_transfers_are_paid_one_after_the_other_each_from_its_account() -> None:
-    assert pay(TWO) == transfer("bob", "ada", 120) + transfer("bob", "cyd", 60, payer_account="stake")
+    assert pay(TWO) == pay(TWO[:1]) + pay(TWO[1:])
+    assert [leg.account for leg in pay(TWO).legs] == ["main", "main", "stake", "main"]
 
 
 def test_what_is_frozen_is_set_aside_on_both_sides_and_is_still_theirs() -> None:
@@ -127,13 +127,12 @@ def test_a_fault_that_was_settled_is_not_paid_for_again() -> None:
 
 
 def test_no_points_are_no_entry_however_they_go() -> None:
-    assert (
-        between_accounts("bob", "main", "stake", 0) == transfer("bob", "ada", 0) == gift("bob", "ada", 0) == EMPTY_ENTRY
-    )
+    assert between_accounts("bob", "main", "stake", 0) == gift("bob", "ada", 0) == EMPTY_ENTRY
+    assert pay((Transfer("bob", "ada", 0),)) == EMPTY_ENTRY
 
 
 def test_entries_add_up_leg_after_leg() -> None:
-    first, second = transfer("bob", "ada", 120), between_accounts("ada", "main", "stake", 60)
+    first, second = pay((Transfer("bob", "ada", 120),)), between_accounts("ada", "main", "stake", 60)
     assert (first + second).legs == first.legs + second.legs
     assert first + EMPTY_ENTRY == EMPTY_ENTRY + first == first
 
