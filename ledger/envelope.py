@@ -1,4 +1,4 @@
-"""The envelope: what an event is once it is written down, one CloudEvents 1.0 JSON object each."""
+"""The envelope: the stored form of an event, one CloudEvents 1.0 JSON object."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -15,7 +15,7 @@ UUID_PATTERN: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$(?!\n)"
 
 
 class Poison(Exception):
-    """An event that cannot be understood. Nothing is skipped: whoever reads it stops, and says where."""
+    """An event that cannot be read. It is not skipped: its reader stops and reports the position."""
 
     def __init__(self, position: int, why: str) -> None:
         super().__init__(f"poison event at position {position}: {why}")
@@ -23,7 +23,7 @@ class Poison(Exception):
 
 
 class AggregateRef(Struct, frozen=True, gc=False, cache_hash=True):
-    """One aggregate of a community. `id` is a lower-case UUID."""
+    """The address of an aggregate. `id` is a lower-case UUID."""
 
     community: str
     kind: str
@@ -31,10 +31,11 @@ class AggregateRef(Struct, frozen=True, gc=False, cache_hash=True):
 
 
 class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """CloudEvents 1.0, structured mode. `time` is when it happened; when it was recorded, the log says.
+    """A CloudEvents 1.0 object in structured mode, around one event.
 
-    `commandid` and `fingerprint` make a repeated command meet its own event; `policyversion` is the policy
-    it was decided under.
+    `time` is the time of the event; the time of recording is the timestamp of the message in the log. A repeated
+    command finds its own event by `commandid` and `fingerprint`. `policyversion` is the version of the policy that the
+    decision used.
     """
 
     specversion: Literal["1.0"]
@@ -60,9 +61,10 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class RecordedEvent(Struct, frozen=True, gc=False):
-    """An event as the log holds it. Positions begin at 1 and rise by one.
+    """An event with its position and recording time, as the log holds it.
 
-    `body` is the envelope's exact bytes. `snapshot` is the aggregate after it; the first event carries none.
+    Positions start at 1 and rise by one. `recorded_at_us` is in microseconds since 1970. `body` is the exact bytes of
+    the envelope. `snapshot` is the encoded aggregate after the event; the first event of an aggregate has none.
     """
 
     position: int
@@ -83,18 +85,26 @@ _decode_state = {name: msgspec.json.Decoder(kind.states).decode for name, kind i
 
 
 def encode(envelope: Envelope) -> bytes:
+    """Return the stored bytes of an envelope."""
     return _encode(envelope)
 
 
 def decode(body: bytes | str) -> Envelope:
-    """Raises: msgspec.MsgspecError, when it is no envelope of ours."""
+    """Return the envelope of stored bytes.
+
+    Raises: msgspec.MsgspecError, if `body` is not an envelope of this ledger.
+    """
     return _decode_envelope(body)
 
 
 def encode_state(state: State) -> bytes:
+    """Return the stored bytes of a state."""
     return _encode(state)
 
 
 def decode_state(kind: str, data: bytes | str | msgspec.Raw) -> Any:
-    """Raises: msgspec.MsgspecError, when it is no state of that kind."""
+    """Return the state of stored bytes.
+
+    Raises: msgspec.MsgspecError, if `data` is not a state of the kind.
+    """
     return _decode_state[kind](data)

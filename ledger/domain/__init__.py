@@ -1,1 +1,1 @@
-"""The rules of the ledger: pure functions over values. No clock, no random, no input or output."""
+"""The domain rules: pure functions over values, without clock, randomness or I/O. See docs/domain.md."""

@@ -1,4 +1,4 @@
-"""Visibility: which events of an aggregate a reader may know. See docs/domain.md for the rule of silence."""
+"""Visibility: the events of an aggregate that a reader may know. See docs/domain.md#confidential-events."""
 
 from typing import Final
 
@@ -10,20 +10,20 @@ from ledger.domain.values.aggregate_types import State
 CONFIDENTIAL: Final = frozenset(
     {"intro.accepted", "intro.consented", "intro.declined", "intro.refused", "intro.expired"}
 )
-"""The events that `asker_state` hides. A reader of one of them can distinguish a decline from silence."""
+"""Events that distinguish a no from a silence. `asker_state` hides their states from the asker."""
 
 
 class EventReader(Struct, frozen=True):
-    """Who reads: a member, or a service, whose key may have the scope `confidential`."""
+    """A reader: a member, or, if `member` is None, a service whose key may have the scope `confidential`."""
 
     member: str | None
     confidential: bool
 
     def may_read(self, state: State, event: str) -> bool:
-        """Return whether the reader may know this event of an aggregate in this state.
+        """Return whether the reader may know the event with this tag, of an aggregate in this state.
 
-        The asker of an introduction reads no confidential event before it is made: then all have consented, and every
-        party knows.
+        The asker reads the confidential events of an ask only when the introduction is made. By then everybody has
+        consented, and every party knows it. Both members of an offered intro read all of its events.
         """
         if event not in CONFIDENTIAL:
             return True

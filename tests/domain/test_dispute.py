@@ -15,7 +15,8 @@ from ledger.domain.kinds import favour
 from ledger.domain.kinds.dispute.commands import DisputeCommand, LapseDispute, OpenDispute, RejectDispute, UpholdDispute
 from ledger.domain.kinds.dispute.decision import ROLES, needs, parties_of
 from ledger.domain.kinds.dispute.events import DisputeLapsed, DisputeOpened, DisputeRejected, DisputeUpheld
-from ledger.domain.kinds.dispute.states import Code, DisputedEntry, Opened, Rejected, Upheld, dispute_id, dispute_need
+from ledger.domain.kinds.dispute.lookup import dispute_need
+from ledger.domain.kinds.dispute.states import Code, DisputedEntry, Opened, Rejected, Upheld, dispute_id
 from ledger.domain.kinds.favour import FavourConfirmed, FavourForgiven, FavourThanked, ForgiveFavour
 from ledger.domain.kinds.intro import events as intro_events
 from ledger.domain.kinds.intro import states as intro_states

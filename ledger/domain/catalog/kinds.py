@@ -1,4 +1,4 @@
-"""The kinds of aggregate: states, events and the functions of each."""
+"""The kinds of aggregate, with the states, events and functions of each."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -46,35 +46,35 @@ AnyEvent = (
 
 
 def union_members(union: Any) -> tuple[Any, ...]:
-    """The types of a union; of a type that stands alone, itself."""
+    """Return the types of a union; of a single type, a tuple of it alone."""
     return get_args(union) or (union,)
 
 
 def real_version(_member: str, _state: State, version: int, _now: datetime) -> int:
-    """Most kinds have nothing to hide from anybody who may read them."""
+    """Return `version`: most kinds hide nothing from a member who may read them."""
     return version
 
 
 class Kind(Struct, frozen=True, kw_only=True):
-    """A kind of aggregate: its states and events, and the functions that are its life."""
+    """A kind of aggregate: its names, states, events and functions, and the members whom it concerns."""
 
     name: str
-    plural: str  # As in a route: `favours`.
-    about: str | None  # For the API's documentation.
-    states: Any  # The union, or the only one; msgspec decodes with it.
+    plural: str  # For routes: `favours`.
+    about: str | None  # The description in the API documentation.
+    states: Any  # The union of the states, or the only state. msgspec decodes with it.
     events: tuple[type[Event], ...]
-    decide: Callable[[Any, Any, Context], Any]  # An event of the kind, or None.
+    decide: Callable[[Any, Any, Context], Any]  # Returns an event of the kind, or None.
     evolve: Callable[[Any, Any], State]
     needs: Needs = no_needs
-    parties: tuple[str, ...]  # Of every state: the fields that name the members whom it concerns, each in a role.
-    others: str | None = None  # Of every state: the field that lists members whom it concerns besides.
-    version_read_by: Callable[[str, Any, int, datetime], int] = real_version  # By a member, at a time.
-    private: bool = False  # Only the members whom it concerns may read it.
-    recurs: bool = False  # The event that creates it may also occur later: a member joins again.
-    lapsing: tuple[type[State], ...] = ()  # The states that end by themselves, at their `lapses_at`.
+    parties: tuple[str, ...]  # Fields of every state. Each names a member whom the aggregate concerns, in a role.
+    others: str | None = None  # Field of every state. It lists further members whom the aggregate concerns.
+    version_read_by: Callable[[str, Any, int, datetime], int] = real_version  # Version that a member reads at a time.
+    private: bool = False  # Only the members whom the aggregate concerns may read it.
+    recurs: bool = False  # The creating event can occur again: a member can join again.
+    lapsing: tuple[type[State], ...] = ()  # States with a deadline, in their field `lapses_at`.
 
     def concerned(self, state: State) -> tuple[str, ...]:
-        """The members whom it concerns, at most three: those in a role, in the order of `parties`, then the others."""
+        """Return the members whom a state concerns, at most three: in the order of `parties`, then the others."""
         named = [getattr(state, role) for role in self.parties]
         if self.others is not None:
             named += [member for member in getattr(state, self.others) if member not in named]
@@ -220,12 +220,11 @@ KIND_OF_EVENT: Final[Mapping[type[Event], Kind]] = MappingProxyType(
 )
 EVENTS: Final[Mapping[str, type[Event]]] = MappingProxyType({tag_of(event): event for event in KIND_OF_EVENT})
 
-
 LAPSING_STATES: Final = frozenset(state for kind in KINDS.values() for state in kind.lapsing)
 
 
 def deadline_of(state: State) -> datetime | None:
-    """When it ends by itself, if nobody moves it before; None, when it does not."""
+    """Return the time at which an aggregate in this state ends by itself; None if it has no deadline."""
     if type(state) not in LAPSING_STATES:
         return None
-    return cast("datetime", cast("Any", state).lapses_at)  # Each of them has it.
+    return cast("datetime", cast("Any", state).lapses_at)  # Every lapsing state has it.

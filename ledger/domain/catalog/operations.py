@@ -1,4 +1,4 @@
-"""The operations: each command that a caller may send, by name."""
+"""The operations that a caller can send, by name, and the lapse of each kind."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -51,12 +51,12 @@ Scope = Literal["moderate"]
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """Something a caller may ask for, by name: a command on a kind of aggregate."""
+    """A command on a kind of aggregate, which a caller names, such as `favour.confirm`."""
 
     kind: Kind
     command: type[Command]
-    refuses: tuple[type[Refusal], ...] = ()  # Beside those that every creation or every step may meet.
-    scope: Scope | None = None  # The scope that a key needs beside the right to write.
+    refuses: tuple[type[Refusal], ...] = ()  # In addition to those of every creation or step.
+    scope: Scope | None = None  # The scope that a key needs in addition to the right to write.
 
     @property
     def creates(self) -> bool:
@@ -155,7 +155,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
     }
 )
 
-# Only kinds that have deadlines.
 LAPSES: Final[Mapping[str, type[Lapse]]] = MappingProxyType(
     {
         "favour": favour.LapseFavour,
@@ -164,3 +163,4 @@ LAPSES: Final[Mapping[str, type[Lapse]]] = MappingProxyType(
         "dispute": dispute_commands.LapseDispute,
     }
 )
+"""The command of the clock worker for each kind with deadlines."""

@@ -1,4 +1,4 @@
-"""Attendance: a member was at a gathering, and may have paid its dues.
+"""Attendance: a member was at a gathering, and perhaps paid its dues.
 
 `attended -> paid`.
 """
@@ -18,7 +18,7 @@ ATTENDANCE_IDS: Final = UUID("a02374c7-fc00-57fc-bf55-4bbfb15b00b9")
 
 
 class AttendanceState(State, frozen=True, kw_only=True):
-    """`host` and `dues` are those of the gathering."""
+    """`host` and `dues` are copies of the gathering's fields."""
 
     gathering: UUID
     member: MemberId
@@ -27,11 +27,11 @@ class AttendanceState(State, frozen=True, kw_only=True):
 
 
 class Attended(AttendanceState, frozen=True, kw_only=True, tag="attended"):
-    """The member was there."""
+    """The member was at the gathering."""
 
 
 class Paid(AttendanceState, frozen=True, kw_only=True, tag="paid"):
-    """The member was there and paid the dues."""
+    """The member was at the gathering and paid the dues."""
 
 
 Attendance = Attended | Paid
@@ -49,7 +49,7 @@ class AttendanceAttended(Event, frozen=True, kw_only=True, tag="attendance.atten
 
 
 class AttendanceDuesPaid(Event, frozen=True, kw_only=True, tag="attendance.dues-paid"):
-    """The host says that the member paid the dues."""
+    """The host states that the member paid the dues."""
 
     gathering: UUID
     member: MemberId
@@ -62,25 +62,25 @@ AttendanceEvent = AttendanceAttended | AttendanceDuesPaid
 
 
 class Attend(Creation, frozen=True, kw_only=True):
-    """The member was at the gathering. Said by the member or the host; one for each (gathering, member)."""
+    """Record an attendance, as the member or the host. There is one per gathering and member."""
 
     gathering: UUID
     member: MemberId
 
     def own_id(self, community: str) -> UUID:
-        """RFC 9562 version 5 of the community, the gathering and the member: nobody attends twice."""
+        """Return UUIDv5 (RFC 9562) of the community, the gathering and the member, so that nobody attends twice."""
         return uuid5(ATTENDANCE_IDS, f"{community}/{self.gathering}/{self.member}")
 
 
 class PayDues(Command, frozen=True, kw_only=True):
-    """The host says that the member paid the dues."""
+    """State that the member paid the dues, as the host."""
 
 
 AttendanceCommand = Attend | PayDues
 
 
 def evolve(state: Attendance | None, event: AttendanceEvent) -> Attendance:
-    """The state machine, whole: a pair that is not listed is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a pair that is not listed)."""
     match state, event:
         case None, AttendanceAttended():
             return Attended(gathering=event.gathering, member=event.member, host=event.host, dues=event.dues)
@@ -91,14 +91,14 @@ def evolve(state: Attendance | None, event: AttendanceEvent) -> Attendance:
 
 
 def needs(command: AttendanceCommand, state: Attendance | None, _id: UUID) -> tuple[Need, ...]:
-    """The gathering, for its host and dues, until the attendance knows them itself."""
+    """Return the need for the gathering. A recorded attendance has copies of its host and dues."""
     if isinstance(command, Attend) and state is None:
         return (StateOf("gathering", command.gathering),)
     return ()
 
 
 def decide(command: AttendanceCommand, state: Attendance | None, context: Context) -> AttendanceEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#attendance.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -114,27 +114,32 @@ def decide(command: AttendanceCommand, state: Attendance | None, context: Contex
 
 
 def attend(command: Attend, state: Attendance | None, context: Context) -> AttendanceAttended | None:
-    about = state or gathering_of(command, context)
-    if command.actor not in (command.member, about.host):
+    """Return the event, with the gathering's host and dues. See docs/domain.md#attendance-needs-a-gathering."""
+    source = state or gathering_of(command, context)
+    if command.actor not in (command.member, source.host):
         raise NotYours(role="member or host")
     if state is not None:
-        return None  # Already so: a repeated command is harmless.
-    return AttendanceAttended(gathering=command.gathering, member=command.member, host=about.host, dues=about.dues)
+        return None  # A repeat is a no-op.
+    return AttendanceAttended(gathering=command.gathering, member=command.member, host=source.host, dues=source.dues)
 
 
 def gathering_of(command: Attend, context: Context) -> Held:
+    """Return the gathering that the command names.
+
+    Raises: Unknown, if the gathering does not exist, with nothing recorded; Bug, if the finding is not a gathering.
+    """
     match context.found[StateOf("gathering", command.gathering)]:
-        case Held() as held:
-            return held
+        case Held() as gathering:
+            return gathering
         case None:
             raise Unknown(kind="gathering", id=command.gathering)
-        case found:
-            raise Bug(f"{found} is no gathering")
+        case other:
+            raise Bug(f"{other} is no gathering")
 
 
 def pay_dues(command: PayDues, state: Attendance) -> AttendanceDuesPaid | None:
     if command.actor != state.host:
-        raise NotYours(role="host")  # Credit to yourself waits for the other side.
+        raise NotYours(role="host")  # A credit in one's own favour needs the other party.
     if not state.dues:
         raise NoDues(gathering=state.gathering)
     if isinstance(state, Paid):

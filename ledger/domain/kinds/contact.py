@@ -1,4 +1,4 @@
-"""Contact: two members have met, at a gathering or not.
+"""Contact: two members have met, at a gathering or elsewhere.
 
 `made`.
 """
@@ -17,7 +17,7 @@ CONTACT_IDS: Final = UUID("f7fed57d-927e-5e99-aeb9-27d180f58486")
 
 
 class Made(State, frozen=True, kw_only=True, tag="made"):
-    """The two have met."""
+    """The two members have met."""
 
     member: MemberId
     other: MemberId
@@ -30,7 +30,7 @@ Contact = Made
 
 
 class ContactMade(Event, frozen=True, kw_only=True, tag="contact.made"):
-    """The two have met."""
+    """Two members have met."""
 
     member: MemberId
     other: MemberId
@@ -43,14 +43,14 @@ ContactEvent = ContactMade
 
 
 class MakeContact(Creation, frozen=True, kw_only=True):
-    """Two members have met, says either of them. One for each two: the first that is said stays."""
+    """Record that two members have met, as either of them. There is one contact per pair: the first record stays."""
 
     member: MemberId
     other: MemberId
     gathering: UUID | None = None
 
     def own_id(self, community: str) -> UUID:
-        """RFC 9562 version 5 of the community and the two, sorted: whoever says it first or second, it is one."""
+        """Return UUIDv5 (RFC 9562) of the community and the two members, sorted, so that a pair has one contact."""
         first, second = sorted((self.member, self.other))
         return uuid5(CONTACT_IDS, f"{community}/{first}/{second}")
 
@@ -59,14 +59,14 @@ ContactCommand = MakeContact
 
 
 def evolve(state: Contact | None, event: ContactEvent) -> Contact:
-    """The state machine, whole: a second event is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a second event)."""
     if state is not None:
         raise Bug(f"{tag_of(event)} after {tag_of(state)}")
     return Made(member=event.member, other=event.other, gathering=event.gathering)
 
 
 def decide(command: ContactCommand, state: Contact | None, _context: Context) -> ContactEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#contact.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -83,5 +83,5 @@ def make(command: MakeContact, state: Contact | None) -> ContactMade | None:
     if command.member == command.other:
         raise SelfDealing(roles=["member", "other"])
     if state is not None:
-        return None  # Already so: a repeated command is harmless.
+        return None  # A repeat is a no-op.
     return ContactMade(member=command.member, other=command.other, gathering=command.gathering)

@@ -6,7 +6,7 @@
 from typing import assert_never
 from uuid import UUID
 
-from ledger.domain.kinds.dispute.states import dispute_need, open_dispute_in, upheld_dispute_in
+from ledger.domain.kinds.dispute.lookup import dispute_need, open_dispute_in, upheld_dispute_in
 from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse, State, become, tag_of
 from ledger.domain.values.context import Context, Need, require_due
 from ledger.domain.values.ids import Instant, MemberId
@@ -25,25 +25,25 @@ class FavourState(State, frozen=True, kw_only=True):
 
 
 class Claimed(FavourState, frozen=True, kw_only=True, tag="claimed"):
-    """The giver says so; the receiver has until `lapses_at` to agree."""
+    """The giver claims the favour. The receiver has until `lapses_at` to confirm or refuse it."""
 
     lapses_at: Instant
 
 
 class Posted(FavourState, frozen=True, kw_only=True, tag="posted"):
-    """Both sides stand by it: the receiver owes."""
+    """Both members agree, and the receiver owes the points."""
 
 
 class Refused(FavourState, frozen=True, kw_only=True, tag="refused"):
-    """The receiver does not agree."""
+    """The receiver refused the claim."""
 
 
 class Lapsed(FavourState, frozen=True, kw_only=True, tag="lapsed"):
-    """Nobody answered. Silence is not consent."""
+    """The receiver did not answer the claim in time. Silence is not consent."""
 
 
 class Forgiven(FavourState, frozen=True, kw_only=True, tag="forgiven"):
-    """A gift: the debt is gone, the gross tallies stay."""
+    """The giver forgave the debt. The gross tallies stay."""
 
 
 Favour = Claimed | Posted | Refused | Lapsed | Forgiven
@@ -52,7 +52,7 @@ Favour = Claimed | Posted | Refused | Lapsed | Forgiven
 
 
 class FavourThanked(Event, frozen=True, kw_only=True, tag="favour.thanked"):
-    """The receiver says thank you: recorded and owed at once."""
+    """The receiver records a favour. The points are due at once."""
 
     giver: MemberId
     receiver: MemberId
@@ -62,7 +62,7 @@ class FavourThanked(Event, frozen=True, kw_only=True, tag="favour.thanked"):
 
 
 class FavourClaimed(Event, frozen=True, kw_only=True, tag="favour.claimed"):
-    """The giver says so. Nothing is owed until the receiver agrees."""
+    """The giver claims a favour. The points are due when the receiver confirms it."""
 
     giver: MemberId
     receiver: MemberId
@@ -73,7 +73,7 @@ class FavourClaimed(Event, frozen=True, kw_only=True, tag="favour.claimed"):
 
 
 class FavourConfirmed(Event, frozen=True, kw_only=True, tag="favour.confirmed"):
-    """The receiver agrees with the claim."""
+    """The receiver confirms the claim. The points are due."""
 
     giver: MemberId
     receiver: MemberId
@@ -81,21 +81,21 @@ class FavourConfirmed(Event, frozen=True, kw_only=True, tag="favour.confirmed"):
 
 
 class FavourRefused(Event, frozen=True, kw_only=True, tag="favour.refused"):
-    """The receiver does not agree with the claim."""
+    """The receiver refuses the claim."""
 
     giver: MemberId
     receiver: MemberId
 
 
 class FavourLapsed(Event, frozen=True, kw_only=True, tag="favour.lapsed"):
-    """The claim was not answered in time."""
+    """The receiver did not answer the claim in time."""
 
     giver: MemberId
     receiver: MemberId
 
 
 class FavourForgiven(Event, frozen=True, kw_only=True, tag="favour.forgiven"):
-    """The giver makes it a gift."""
+    """The giver forgives the debt of a posted favour."""
 
     giver: MemberId
     receiver: MemberId
@@ -108,7 +108,7 @@ FavourEvent = FavourThanked | FavourClaimed | FavourConfirmed | FavourRefused | 
 
 
 class RecordFavour(Creation, frozen=True, kw_only=True):
-    """A favour was done. Said by the receiver it is a thank-you, said by the giver it is a claim."""
+    """Record a favour: a thank-you if the actor is the receiver, a claim if the actor is the giver."""
 
     giver: MemberId
     receiver: MemberId
@@ -121,26 +121,26 @@ class RecordFavour(Creation, frozen=True, kw_only=True):
 
 
 class ConfirmFavour(Command, frozen=True, kw_only=True):
-    """The receiver agrees that the favour was done."""
+    """Confirm a claimed favour, as its receiver."""
 
 
 class RefuseFavour(Command, frozen=True, kw_only=True):
-    """The receiver does not agree."""
+    """Refuse a claimed favour, as its receiver."""
 
 
 class ForgiveFavour(Command, frozen=True, kw_only=True):
-    """The giver wants nothing back."""
+    """Forgive the debt of a posted favour, as its giver."""
 
 
 class LapseFavour(Lapse, frozen=True, kw_only=True):
-    """The claim was not answered in time."""
+    """End a claim that the receiver did not answer in time."""
 
 
 FavourCommand = RecordFavour | ConfirmFavour | RefuseFavour | ForgiveFavour | LapseFavour
 
 
 def evolve(state: Favour | None, event: FavourEvent) -> Favour:
-    """The state machine, whole: a pair that is not listed is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a pair that is not listed)."""
     match state, event:
         case None, FavourThanked():
             return Posted(
@@ -172,7 +172,7 @@ def evolve(state: Favour | None, event: FavourEvent) -> Favour:
 
 
 def needs(command: FavourCommand, state: Favour | None, own_id: UUID) -> tuple[Need, ...]:
-    """Whether the debt is disputed, before it is forgiven: it was thanked for or confirmed, one of the two."""
+    """Return the possible disputes of the debt, for a forgiveness. The debt was thanked for or confirmed."""
     match command, state:
         case ForgiveFavour(), Posted():
             return dispute_need(own_id, "favour.thanked"), dispute_need(own_id, "favour.confirmed")
@@ -181,7 +181,7 @@ def needs(command: FavourCommand, state: Favour | None, own_id: UUID) -> tuple[N
 
 
 def decide(command: FavourCommand, state: Favour | None, context: Context) -> FavourEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#favour.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -205,6 +205,7 @@ def decide(command: FavourCommand, state: Favour | None, context: Context) -> Fa
 
 
 def record(command: RecordFavour, context: Context) -> FavourThanked | FavourClaimed:
+    """Return the event of a thank-you or a claim, by the role of the actor. See docs/domain.md#thanks-and-claims."""
     if command.giver == command.receiver:
         raise SelfDealing(roles=["giver", "receiver"])
     points = context.policy.size_points[command.size]
@@ -235,7 +236,7 @@ def confirm(command: ConfirmFavour, state: Favour) -> FavourConfirmed | None:
         case Claimed():
             return FavourConfirmed(giver=state.giver, receiver=state.receiver, points=state.points)
         case Posted():
-            return None  # Already so: a repeated command is harmless.
+            return None  # A repeat is a no-op.
         case _:
             raise WrongState(expected="claimed", found=tag_of(state))
 
@@ -253,6 +254,7 @@ def refuse(command: RefuseFavour, state: Favour) -> FavourRefused | None:
 
 
 def forgive(command: ForgiveFavour, state: Favour, context: Context) -> FavourForgiven | None:
+    """Return the event of a forgiveness. An open or upheld dispute prevents it. See docs/domain.md#forgiven-favour."""
     if command.actor != state.giver:
         raise NotYours(role="giver")
     match state:
@@ -260,7 +262,7 @@ def forgive(command: ForgiveFavour, state: Favour, context: Context) -> FavourFo
             if (dispute := open_dispute_in(context)) is not None:
                 raise UnderDispute(lapses_at=dispute.lapses_at)
             if upheld_dispute_in(context) is not None:
-                raise WrongState(expected="posted", found="disputed")  # There is no debt left to forgive.
+                raise WrongState(expected="posted", found="disputed")  # The reversal removed the debt.
             return FavourForgiven(giver=state.giver, receiver=state.receiver, points=state.points)
         case Forgiven():
             return None

@@ -1,4 +1,4 @@
-"""Gathering: a networking event, where contacts, one-to-ones, introductions and referrals may come from.
+"""Gathering: a networking event. Favours, referrals, intros, contacts and one-to-ones can name it as their source.
 
 `held`.
 """
@@ -15,7 +15,7 @@ from ledger.domain.values.refusals import AlreadyExists, Bug, NotYours
 
 
 class Held(State, frozen=True, kw_only=True, tag="held"):
-    """It took place at `held_at`, with dues to pay or without."""
+    """The gathering took place at `held_at`, with or without dues."""
 
     host: MemberId
     held_at: Instant
@@ -28,7 +28,7 @@ Gathering = Held
 
 
 class GatheringHeld(Event, frozen=True, kw_only=True, tag="gathering.held"):
-    """It took place at `held_at`, with dues to pay or without."""
+    """The host held a gathering at `held_at`, with or without dues."""
 
     host: MemberId
     held_at: Instant
@@ -41,7 +41,7 @@ GatheringEvent = GatheringHeld
 
 
 class HoldGathering(Creation, frozen=True, kw_only=True):
-    """The host held it, when the command says that it happened."""
+    """Record a gathering, as its host. It took place at `occurred_at`."""
 
     host: MemberId
     dues: bool = False
@@ -55,14 +55,14 @@ GatheringCommand = HoldGathering
 
 
 def evolve(state: Gathering | None, event: GatheringEvent) -> Gathering:
-    """The state machine, whole: a second event is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a second event)."""
     if state is not None:
         raise Bug(f"{tag_of(event)} after {tag_of(state)}")
     return Held(host=event.host, held_at=event.held_at, dues=event.dues)
 
 
 def decide(command: GatheringCommand, state: Gathering | None, context: Context) -> GatheringEvent:
-    """The event that the command amounts to.
+    """Return the event to record. See docs/domain.md#gathering.
 
     Raises: Refusal, with nothing recorded.
     """

@@ -1,4 +1,4 @@
-"""Member: a person who has joined, and what they want, offer and are open to.
+"""Member: a person who joined, with their wants, offers and caps.
 
 `active <-> paused`, `active | paused -> left`, `left -> active`. A member need not have joined to appear in events.
 """
@@ -15,14 +15,19 @@ from ledger.domain.values.refusals import AlreadyExists, Bug, NotYours, SelfDeal
 
 MEMBER_IDS: Final = UUID("308df44d-4a71-5fdb-870c-a56bc13041e3")
 
-AsksIn = Annotated[int, Meta(ge=0, le=1_000, description="How many asks a member takes in the community's period.")]
+AsksIn = Annotated[
+    int,
+    Meta(
+        ge=0, le=1_000, description="Highest number of asks that the member takes within the policy's `inbound_within`."
+    ),
+]
 Welcome = Annotated[tuple[MemberId, ...], Meta(max_length=100, description="Members whose asks are always invited.")]
 
 # States
 
 
 class MemberState(State, frozen=True, kw_only=True):
-    """`joined_at` is when they first joined. No `asks_in` means the community's number."""
+    """`joined_at` is the time of the first joining. Without `asks_in`, the policy's number holds."""
 
     member: MemberId
     joined_at: Instant
@@ -38,11 +43,11 @@ class Active(MemberState, frozen=True, kw_only=True, tag="active"):
 
 
 class Paused(MemberState, frozen=True, kw_only=True, tag="paused"):
-    """The member is away for a while."""
+    """The member takes no part for a while."""
 
 
 class Left(MemberState, frozen=True, kw_only=True, tag="left"):
-    """The member takes no part any more; what they wanted, offered and were open to is cleared."""
+    """The member left the community. Wants, offers and caps are cleared."""
 
 
 Member = Active | Paused | Left
@@ -51,7 +56,7 @@ Member = Active | Paused | Left
 
 
 class MemberJoined(Event, frozen=True, kw_only=True, tag="member.joined"):
-    """The member takes part, for the first time or again, since `joined_at`."""
+    """The member joins at `joined_at`, for the first time or again."""
 
     member: MemberId
     joined_at: Instant
@@ -59,33 +64,33 @@ class MemberJoined(Event, frozen=True, kw_only=True, tag="member.joined"):
 
 
 class MemberPaused(Event, frozen=True, kw_only=True, tag="member.paused"):
-    """The member is away for a while."""
+    """The member takes no part for a while."""
 
     member: MemberId
 
 
 class MemberResumed(Event, frozen=True, kw_only=True, tag="member.resumed"):
-    """The member is back."""
+    """The member takes part again after a pause."""
 
     member: MemberId
 
 
 class MemberWantsSet(Event, frozen=True, kw_only=True, tag="member.wants-set"):
-    """What the member is looking for, whole: sorted, and none twice."""
+    """The member replaces their wants. The tags are sorted, without duplicates."""
 
     member: MemberId
     tags: Tags = ()
 
 
 class MemberOffersSet(Event, frozen=True, kw_only=True, tag="member.offers-set"):
-    """What the member has to offer, whole: sorted, and none twice."""
+    """The member replaces their offers. The tags are sorted, without duplicates."""
 
     member: MemberId
     tags: Tags = ()
 
 
 class MemberCapsSet(Event, frozen=True, kw_only=True, tag="member.caps-set"):
-    """How many asks the member takes, and whose are always invited: sorted, and none twice."""
+    """The member replaces their caps. The members in `welcome` are sorted, without duplicates."""
 
     member: MemberId
     asks_in: AsksIn | None = None
@@ -93,7 +98,7 @@ class MemberCapsSet(Event, frozen=True, kw_only=True, tag="member.caps-set"):
 
 
 class MemberLeft(Event, frozen=True, kw_only=True, tag="member.left"):
-    """The member takes no part any more."""
+    """The member leaves the community."""
 
     member: MemberId
 
@@ -106,7 +111,7 @@ MemberEvent = (
 
 
 class JoinMember(Creation, frozen=True, kw_only=True):
-    """The member joins, on the word of a sponsor or of nobody, for the first time or after having left."""
+    """Join the community, with or without a sponsor, for the first time or after leaving."""
 
     member: MemberId
     sponsor: MemberId | None = None
@@ -116,34 +121,34 @@ class JoinMember(Creation, frozen=True, kw_only=True):
 
 
 class PauseMember(Command, frozen=True, kw_only=True):
-    """The member will be away for a while."""
+    """Pause the membership, as the member."""
 
 
 class ResumeMember(Command, frozen=True, kw_only=True):
-    """The member is back."""
+    """Resume the membership after a pause, as the member."""
 
 
 class SetWants(Command, frozen=True, kw_only=True):
-    """The member says what they are looking for, in place of what they said before."""
+    """Replace the member's wants, as that member."""
 
     tags: Tags
 
 
 class SetOffers(Command, frozen=True, kw_only=True):
-    """The member says what they have to offer, in place of what they said before."""
+    """Replace the member's offers, as that member."""
 
     tags: Tags
 
 
 class SetCaps(Command, frozen=True, kw_only=True):
-    """The member says how many asks they take, and whose are always invited. What is left out is the community's."""
+    """Replace the member's caps, as that member. Without `asks_in`, the policy's number holds."""
 
     asks_in: AsksIn | None = None
     welcome: Welcome = ()
 
 
 class LeaveMember(Command, frozen=True, kw_only=True):
-    """The member takes no part any more."""
+    """Leave the community, as the member."""
 
 
 MemberStep = PauseMember | ResumeMember | SetWants | SetOffers | SetCaps | LeaveMember
@@ -151,12 +156,12 @@ MemberCommand = JoinMember | MemberStep
 
 
 def membership_id(community: str, member: MemberId) -> UUID:
-    """RFC 9562 version 5 of the community and the member: nobody joins as two."""
+    """Return UUIDv5 (RFC 9562) of the community and the member, so that nobody joins twice."""
     return uuid5(MEMBER_IDS, f"{community}/{member}")
 
 
 def evolve(state: Member | None, event: MemberEvent) -> Member:
-    """The state machine, whole: a pair that is not listed is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a pair that is not listed)."""
     match state, event:
         case None, MemberJoined():
             return Active(member=event.member, joined_at=event.joined_at, sponsor=event.sponsor)
@@ -179,7 +184,7 @@ def evolve(state: Member | None, event: MemberEvent) -> Member:
 
 
 def decide(command: MemberCommand, state: Member | None, context: Context) -> MemberEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#member.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -195,6 +200,10 @@ def decide(command: MemberCommand, state: Member | None, context: Context) -> Me
 
 
 def join(command: JoinMember, state: Member | None, context: Context) -> MemberJoined | None:
+    """Return the event of a joining; None if the member has joined with the same sponsor.
+
+    See docs/domain.md#sponsor.
+    """
     if command.actor != command.member:
         raise NotYours(role="member")
     if command.sponsor == command.member:
@@ -203,13 +212,13 @@ def join(command: JoinMember, state: Member | None, context: Context) -> MemberJ
         case None | Left():
             return MemberJoined(member=command.member, joined_at=context.now, sponsor=command.sponsor)
         case Active() | Paused() if command.sponsor == state.sponsor:
-            return None  # Already so: a repeated command is harmless.
+            return None  # A repeat is a no-op.
         case _:
             raise AlreadyExists(kind="member")
 
 
 def step(command: MemberStep, state: Member) -> MemberEvent | None:
-    """What the member says of themself."""
+    """Return the event of a command by a member who has joined."""
     match command:
         case PauseMember():
             return pause(state)
@@ -272,11 +281,11 @@ def leave(state: Member) -> MemberLeft | None:
 
 
 def require_present(state: Member) -> None:
-    """Raises: WrongState, after the member has left."""
+    """Check that the member has not left. Raises: WrongState, with nothing recorded."""
     if isinstance(state, Left):
         raise WrongState(expected="active or paused", found=tag_of(state))
 
 
-def sorted_set(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The same said in another order, or twice, is the same."""
-    return tuple(sorted(set(words)))
+def sorted_set(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the items sorted and without duplicates, so that equal sets are equal tuples."""
+    return tuple(sorted(set(items)))

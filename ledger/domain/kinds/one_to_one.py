@@ -1,4 +1,4 @@
-"""One-to-one: two members take time for each other. It counts as held when both say so.
+"""One-to-one: two members take time for each other. It counts as held when both have stated it.
 
 `booked -> held | cancelled`.
 """
@@ -21,17 +21,17 @@ class OneToOneState(State, frozen=True, kw_only=True):
 
 
 class Booked(OneToOneState, frozen=True, kw_only=True, tag="booked"):
-    """It is to be. `said` names the one of the two who says that it was held, if there is one."""
+    """The two members plan to meet. `said` names the one who stated that it was held, if one did."""
 
     said: tuple[MemberId, ...] = ()
 
 
 class Held(OneToOneState, frozen=True, kw_only=True, tag="held"):
-    """Both say that it was held."""
+    """Both members stated that the one-to-one was held."""
 
 
 class Cancelled(OneToOneState, frozen=True, kw_only=True, tag="cancelled"):
-    """One of the two called it off."""
+    """One of the two members cancelled the one-to-one."""
 
 
 OneToOne = Booked | Held | Cancelled
@@ -40,7 +40,7 @@ OneToOne = Booked | Held | Cancelled
 
 
 class OneToOneBooked(Event, frozen=True, kw_only=True, tag="one-to-one.booked"):
-    """The two mean to take time for each other."""
+    """Two members plan to take time for each other."""
 
     member: MemberId
     other: MemberId
@@ -48,7 +48,7 @@ class OneToOneBooked(Event, frozen=True, kw_only=True, tag="one-to-one.booked"):
 
 
 class OneToOneHeld(Event, frozen=True, kw_only=True, tag="one-to-one.held"):
-    """One of the two says that it was held. It counts with the second of these."""
+    """One of the two members states that the one-to-one was held. It counts with the second of these events."""
 
     member: MemberId
     other: MemberId
@@ -56,7 +56,7 @@ class OneToOneHeld(Event, frozen=True, kw_only=True, tag="one-to-one.held"):
 
 
 class OneToOneCancelled(Event, frozen=True, kw_only=True, tag="one-to-one.cancelled"):
-    """One of the two called it off."""
+    """One of the two members cancels the one-to-one."""
 
     member: MemberId
     other: MemberId
@@ -68,7 +68,7 @@ OneToOneEvent = OneToOneBooked | OneToOneHeld | OneToOneCancelled
 
 
 class BookOneToOne(Creation, frozen=True, kw_only=True):
-    """Two members mean to take time for each other, says either of them."""
+    """Book a one-to-one, as either of the two members."""
 
     member: MemberId
     other: MemberId
@@ -80,18 +80,18 @@ class BookOneToOne(Creation, frozen=True, kw_only=True):
 
 
 class HoldOneToOne(Command, frozen=True, kw_only=True):
-    """It was held, says one of the two; it counts when both say so."""
+    """State that the one-to-one was held, as either of the two members. It counts when both have stated it."""
 
 
 class CancelOneToOne(Command, frozen=True, kw_only=True):
-    """Either of the two calls it off."""
+    """Cancel a booked one-to-one, as either of the two members."""
 
 
 OneToOneCommand = BookOneToOne | HoldOneToOne | CancelOneToOne
 
 
 def evolve(state: OneToOne | None, event: OneToOneEvent) -> OneToOne:
-    """The state machine, whole: a pair that is not listed is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a pair that is not listed)."""
     match state, event:
         case None, OneToOneBooked():
             return Booked(member=event.member, other=event.other, gathering=event.gathering)
@@ -106,7 +106,7 @@ def evolve(state: OneToOne | None, event: OneToOneEvent) -> OneToOne:
 
 
 def decide(command: OneToOneCommand, state: OneToOne | None, _context: Context) -> OneToOneEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#one-to-one.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -133,10 +133,11 @@ def book(command: BookOneToOne) -> OneToOneBooked:
 
 
 def hold(command: HoldOneToOne, state: OneToOne) -> OneToOneHeld | None:
+    """Return the event of a statement by one of the two members. See docs/domain.md#held-by-both."""
     require_party(command.actor, state)
     match state:
         case Booked() if command.actor in state.said:
-            return None  # Already so: a repeated command is harmless.
+            return None  # A repeat is a no-op.
         case Booked():
             return OneToOneHeld(member=state.member, other=state.other, said_by=command.actor)
         case Held():
@@ -156,6 +157,7 @@ def cancel(command: CancelOneToOne, state: OneToOne) -> OneToOneCancelled | None
             raise WrongState(expected="booked", found=tag_of(state))
 
 
-def require_party(actor: MemberId, of: BookOneToOne | OneToOne) -> None:
-    if actor not in (of.member, of.other):
+def require_party(actor: MemberId, parties: BookOneToOne | OneToOne) -> None:
+    """Check that the actor is one of the two members. Raises: NotYours, with nothing recorded."""
+    if actor not in (parties.member, parties.other):
         raise NotYours(role="member or other")

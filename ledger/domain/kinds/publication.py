@@ -1,6 +1,6 @@
-"""Publication: a community's policy, version after version, each from the moment that it starts.
+"""Publication: the versions of a community's policy, each with the time at which it starts.
 
-`published`, again and again. Before the first there is the default policy, which is version 1.
+`published`, repeatedly. Before the first publication, the default policy holds as version 1.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ from ledger.domain.values.refusals import Bug, PolicyInvalid, StartsOutOfRange, 
 POLICY_IDS: Final = UUID("b1fbd5a5-5b2c-5d0e-8f0f-6d5d3f6c9a11")
 
 POLICY_NOTICE: Final = timedelta(minutes=1)
-"""How far ahead a policy starts at least. Who decides may remember the one in force for half of it."""
+"""The shortest time from publication to start. The executor may cache the policy in force for half of it."""
 POLICY_AHEAD_MAX: Final = timedelta(days=365)
 POLICY_DURATION_MAX: Final = timedelta(days=3_650)
 
 VERSIONS_MAX: Final = 8
-SCHEDULED_MAX: Final = VERSIONS_MAX - 1  # So that the one in force is always among those kept.
+SCHEDULED_MAX: Final = VERSIONS_MAX - 1  # One place is for the policy in force.
 
 REQUIRED_KEYS: Final[Mapping[str, frozenset[str | int]]] = MappingProxyType(
     {
@@ -42,14 +42,14 @@ DURATION_FIELDS: Final = tuple(field.name for field in fields(Policy) if field.t
 
 
 class PolicyVersion(Struct, frozen=True, kw_only=True, gc=False):
-    """A policy, and when it starts."""
+    """A policy, and the time at which it starts."""
 
     starts_at: Instant
     policy: Policy
 
 
 class Published(State, frozen=True, kw_only=True, tag="published"):
-    """The newest versions, at most 8, by when they start: the one in force and all that are scheduled."""
+    """The newest versions, at most 8, in the order of their starts: the one in force and all scheduled ones."""
 
     versions: tuple[PolicyVersion, ...]
 
@@ -60,7 +60,7 @@ Publication = Published
 
 
 class PolicyPublished(Event, frozen=True, kw_only=True, tag="policy.published"):
-    """A new version starts at `starts_at`, in place of all that were to start then or later."""
+    """A new version starts at `starts_at`. It replaces all versions that would start then or later."""
 
     starts_at: Instant
     policy: Policy
@@ -72,9 +72,10 @@ PublicationEvent = PolicyPublished
 
 
 class PublishPolicy(Creation, frozen=True, kw_only=True):
-    """The community's policy changes. What `policy` leaves out is the default, and not what is in force.
+    """Publish a new version of the community's policy.
 
-    It starts at least a minute and at most a year from now.
+    A field that `policy` omits takes the default, not the value in force. The version starts at least a minute and at
+    most a year from now.
     """
 
     policy: Policy
@@ -88,12 +89,12 @@ PublicationCommand = PublishPolicy
 
 
 def publication_id(community: str) -> UUID:
-    """RFC 9562 version 5 of the community: it has one policy."""
+    """Return UUIDv5 (RFC 9562) of the community, which has one publication."""
     return uuid5(POLICY_IDS, community)
 
 
 def evolve(state: Publication | None, event: PublicationEvent) -> Publication:
-    """The state machine, whole: a version that does not follow the newest is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a version out of order)."""
     newest = newest_version(state)
     if event.policy.version != newest + 1:
         raise Bug(f"{tag_of(event)} of version {event.policy.version} after {newest}")
@@ -104,7 +105,7 @@ def evolve(state: Publication | None, event: PublicationEvent) -> Publication:
 
 
 def decide(command: PublicationCommand, state: Publication | None, context: Context) -> PublicationEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#policy.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -116,12 +117,13 @@ def decide(command: PublicationCommand, state: Publication | None, context: Cont
 
 
 def publish(command: PublishPolicy, state: Publication | None, context: Context) -> PolicyPublished | None:
+    """Return the event of the next version. See docs/domain.md#scheduled-policies."""
     newest = newest_version(state)
     versions = state.versions if state is not None else ()
     if versions and versions[-1] == PolicyVersion(
         starts_at=command.starts_at, policy=replace(command.policy, version=newest)
     ):
-        return None  # Already so, even after it has started: a repeated command is harmless.
+        return None  # A repeat is a no-op, even after the version has started.
     require_valid(command.policy)
     earliest, latest = context.now + POLICY_NOTICE, context.now + POLICY_AHEAD_MAX
     if not earliest <= command.starts_at <= latest:
@@ -132,9 +134,9 @@ def publish(command: PublishPolicy, state: Publication | None, context: Context)
 
 
 def require_valid(policy: Policy) -> None:
-    """What the types of the fields cannot say: every mapping is whole, every duration longer than none.
+    """Check the limits that the types cannot express: complete mappings, and durations above 0, at most 3,650 days.
 
-    Raises: PolicyInvalid, with the first field that is wrong.
+    Raises: PolicyInvalid, with the first wrong field, and with nothing recorded.
     """
     for name, keys in REQUIRED_KEYS.items():
         if getattr(policy, name).keys() != keys:
@@ -145,12 +147,12 @@ def require_valid(policy: Policy) -> None:
 
 
 def newest_version(state: Publication | None) -> int:
-    """The version that was published last, whether or not it has started."""
+    """Return the version that was published last, even if it has not started."""
     return state.versions[-1].policy.version if state is not None else DEFAULT_POLICY.version
 
 
 def policy_in_force(state: Publication | None, now: datetime) -> Policy:
-    """The policy that decisions at `now` are made by; its `version` says which it is."""
+    """Return the policy that decisions at `now` use. See docs/domain.md#policy-in-force."""
     versions = state.versions if state is not None else ()
     started = [version.policy for version in versions if version.starts_at <= now]
     return started[-1] if started else DEFAULT_POLICY

@@ -29,48 +29,48 @@ class ReferralState(State, frozen=True, kw_only=True):
     gathering: UUID | None = None
     parent: UUID | None = None
     parent_referrer: MemberId | None = None
-    qualified: bool = False  # For good: also of one that lapsed afterwards.
+    qualified: bool = False  # It stays true when the referral lapses later.
 
 
 class Given(ReferralState, frozen=True, kw_only=True, tag="given"):
-    """The recipient has until `lapses_at` to say whether it is a real referral."""
+    """The recipient has until `lapses_at` to qualify or disqualify the referral."""
 
     lapses_at: Instant
 
 
 class Qualified(ReferralState, frozen=True, kw_only=True, tag="qualified"):
-    """The recipient agrees that it is a real referral, and owes for it."""
+    """The recipient agreed that the referral is real, and owes the points of its level."""
 
     lapses_at: Instant
     qualified: bool = True
 
 
 class Contacted(ReferralState, frozen=True, kw_only=True, tag="contacted"):
-    """The recipient has spoken with the prospect."""
+    """The recipient contacted the prospect."""
 
     lapses_at: Instant
     qualified: bool = True
 
 
 class Won(ReferralState, frozen=True, kw_only=True, tag="won"):
-    """It became business, of this band."""
+    """The referral led to business of this deal band."""
 
     band: DealBand
     qualified: bool = True
 
 
 class Lost(ReferralState, frozen=True, kw_only=True, tag="lost"):
-    """It did not become business."""
+    """The referral did not lead to business."""
 
     qualified: bool = True
 
 
 class Lapsed(ReferralState, frozen=True, kw_only=True, tag="lapsed"):
-    """Nobody said how it ended."""
+    """The recipient did not answer or finish the referral in time."""
 
 
 class Disqualified(ReferralState, frozen=True, kw_only=True, tag="disqualified"):
-    """The recipient says that it is not a real referral."""
+    """The recipient stated that the referral is not real, with a reason."""
 
     reason: Disqualification
 
@@ -80,11 +80,14 @@ Referral = Given | Qualified | Contacted | Won | Lost | Lapsed | Disqualified
 # Events
 
 
-class ReferralGiven(Event, frozen=True, kw_only=True, tag="referral.given"):
-    """A prospect is sent to the recipient. Nothing is owed, so that quotas cannot be farmed."""
-
+class ReferralEventBase(Event, frozen=True, kw_only=True):
     referrer: MemberId
     recipient: MemberId
+
+
+class ReferralGiven(ReferralEventBase, frozen=True, kw_only=True, tag="referral.given"):
+    """The referrer sends a prospect to the recipient. It posts nothing, so that nobody can farm a quota."""
+
     prospect: ProspectId
     level: Level
     points: Amount
@@ -95,54 +98,40 @@ class ReferralGiven(Event, frozen=True, kw_only=True, tag="referral.given"):
     parent_referrer: MemberId | None = None
 
 
-class ReferralQualified(Event, frozen=True, kw_only=True, tag="referral.qualified"):
-    """The recipient agrees that it is a real referral."""
+class ReferralQualified(ReferralEventBase, frozen=True, kw_only=True, tag="referral.qualified"):
+    """The recipient agrees that the referral is real, and owes the points of its level."""
 
-    referrer: MemberId
-    recipient: MemberId
     points: Amount
     lapses_at: Instant
 
 
-class ReferralDisqualified(Event, frozen=True, kw_only=True, tag="referral.disqualified"):
-    """The recipient says that it is not a real referral, and why."""
+class ReferralDisqualified(ReferralEventBase, frozen=True, kw_only=True, tag="referral.disqualified"):
+    """The recipient states that the referral is not real, with a reason."""
 
-    referrer: MemberId
-    recipient: MemberId
     reason: Disqualification
 
 
-class ReferralContacted(Event, frozen=True, kw_only=True, tag="referral.contacted"):
-    """The recipient has spoken with the prospect."""
+class ReferralContacted(ReferralEventBase, frozen=True, kw_only=True, tag="referral.contacted"):
+    """The recipient contacted the prospect."""
 
-    referrer: MemberId
-    recipient: MemberId
     lapses_at: Instant
 
 
-class ReferralWon(Event, frozen=True, kw_only=True, tag="referral.won"):
-    """It became business. When it grew out of an earlier won referral, that one's referrer gets a share."""
+class ReferralWon(ReferralEventBase, frozen=True, kw_only=True, tag="referral.won"):
+    """The referral led to business. If it has a parent, the referrer of the parent gets points too."""
 
-    referrer: MemberId
-    recipient: MemberId
     band: DealBand
     points: Amount
     parent_referrer: MemberId | None = None
     parent_points: Amount = 0
 
 
-class ReferralLost(Event, frozen=True, kw_only=True, tag="referral.lost"):
-    """It did not become business."""
-
-    referrer: MemberId
-    recipient: MemberId
+class ReferralLost(ReferralEventBase, frozen=True, kw_only=True, tag="referral.lost"):
+    """The referral did not lead to business."""
 
 
-class ReferralLapsed(Event, frozen=True, kw_only=True, tag="referral.lapsed"):
-    """It was not answered, or not finished, in time."""
-
-    referrer: MemberId
-    recipient: MemberId
+class ReferralLapsed(ReferralEventBase, frozen=True, kw_only=True, tag="referral.lapsed"):
+    """The recipient did not answer or finish the referral in time."""
 
 
 ReferralEvent = (
@@ -159,7 +148,7 @@ ReferralEvent = (
 
 
 class GiveReferral(Creation, frozen=True, kw_only=True):
-    """The referrer sends a prospect to the recipient. One for each (referrer, recipient, prospect)."""
+    """Send a prospect to a recipient, as the referrer. There is one referral per referrer, recipient and prospect."""
 
     referrer: MemberId
     recipient: MemberId
@@ -170,36 +159,39 @@ class GiveReferral(Creation, frozen=True, kw_only=True):
     parent: UUID | None = None
 
     def own_id(self, community: str) -> UUID:
-        """RFC 9562 version 5 of the community and the three parties: a second one meets the first."""
+        """Return UUIDv5 (RFC 9562) of the community and the three parties.
+
+        See docs/domain.md#one-referral-per-prospect.
+        """
         return uuid5(REFERRAL_IDS, f"{community}/{self.referrer}/{self.recipient}/{self.prospect}")
 
 
 class QualifyReferral(Command, frozen=True, kw_only=True):
-    """The recipient agrees that it is a real referral."""
+    """Agree that the referral is real, as its recipient."""
 
 
 class DisqualifyReferral(Command, frozen=True, kw_only=True):
-    """The recipient says that it is not a real referral."""
+    """State that the referral is not real, as its recipient, with a reason."""
 
     reason: Disqualification
 
 
 class ContactReferral(Command, frozen=True, kw_only=True):
-    """The recipient has spoken with the prospect."""
+    """Record that the prospect was contacted, as the recipient."""
 
 
 class WinReferral(Command, frozen=True, kw_only=True):
-    """It became business, of this band."""
+    """Record that the referral led to business of this deal band, as its recipient."""
 
     band: DealBand
 
 
 class LoseReferral(Command, frozen=True, kw_only=True):
-    """It did not become business."""
+    """Record that the referral did not lead to business, as its recipient."""
 
 
 class LapseReferral(Lapse, frozen=True, kw_only=True):
-    """It was not answered, or not finished, in time."""
+    """End a referral that the recipient did not answer or finish in time."""
 
 
 RecipientCommand = QualifyReferral | DisqualifyReferral | ContactReferral | WinReferral | LoseReferral
@@ -207,7 +199,7 @@ ReferralCommand = GiveReferral | RecipientCommand | LapseReferral
 
 
 def evolve(state: Referral | None, event: ReferralEvent) -> Referral:
-    """The state machine, whole: a pair that is not listed is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a pair that is not listed)."""
     match state, event:
         case None, ReferralGiven():
             return Given(
@@ -239,14 +231,14 @@ def evolve(state: Referral | None, event: ReferralEvent) -> Referral:
 
 
 def needs(command: ReferralCommand, _state: Referral | None, _id: UUID) -> tuple[Need, ...]:
-    """The referral that this one grew out of."""
+    """Return the need for the parent referral, if the command names one."""
     if isinstance(command, GiveReferral) and command.parent is not None:
         return (StateOf("referral", command.parent),)
     return ()
 
 
 def decide(command: ReferralCommand, state: Referral | None, context: Context) -> ReferralEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#referral.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -266,6 +258,7 @@ def decide(command: ReferralCommand, state: Referral | None, context: Context) -
 
 
 def give(command: GiveReferral, context: Context) -> ReferralGiven:
+    """Return the event of a new referral. Its parent must be won. See docs/domain.md#parent-referral."""
     if command.actor != command.referrer:
         raise NotYours(role="referrer")
     if len({command.referrer, command.recipient, command.prospect}) < 3:
@@ -279,8 +272,8 @@ def give(command: GiveReferral, context: Context) -> ReferralGiven:
                 raise Unknown(kind="referral", id=command.parent)
             case State() as parent:
                 raise ParentNotWon(parent=command.parent, found=tag_of(parent))
-            case happened:
-                raise Bug(f"{happened} is no referral")
+            case other:
+                raise Bug(f"{other} is no referral")
     return ReferralGiven(
         referrer=command.referrer,
         recipient=command.recipient,
@@ -296,7 +289,7 @@ def give(command: GiveReferral, context: Context) -> ReferralGiven:
 
 
 def recipient_step(command: RecipientCommand, state: Referral, context: Context) -> ReferralEvent | None:
-    """What the recipient says of it."""
+    """Return the event of a step that only the recipient can take."""
     referrer, recipient = state.referrer, state.recipient
     open_until = context.now + context.policy.referral_open
     match command, state:
@@ -311,7 +304,7 @@ def recipient_step(command: RecipientCommand, state: Referral, context: Context)
         case LoseReferral(), Qualified() | Contacted():
             return ReferralLost(referrer=referrer, recipient=recipient)
         case (QualifyReferral(), Qualified()) | (ContactReferral(), Contacted()) | (LoseReferral(), Lost()):
-            return None  # Already so: a repeated command is harmless.
+            return None  # A repeat is a no-op.
         case DisqualifyReferral(), Disqualified() if command.reason == state.reason:
             return None
         case WinReferral(), Won() if command.band == state.band:
@@ -327,15 +320,15 @@ def recipient_step(command: RecipientCommand, state: Referral, context: Context)
 
 
 def win(command: WinReferral, state: Qualified | Contacted, context: Context) -> ReferralWon:
-    # A recipient who referred the parent owes themself nothing.
-    shared = state.parent_referrer not in (None, state.recipient)
+    """Return the event of a win, with the points of the parent's referrer. See docs/domain.md#parent-referral."""
+    pays_parent = state.parent_referrer not in (None, state.recipient)  # Nobody pays themself.
     return ReferralWon(
         referrer=state.referrer,
         recipient=state.recipient,
         band=command.band,
         points=context.policy.band_points[command.band],
-        parent_referrer=state.parent_referrer if shared else None,
-        parent_points=context.policy.parent_points if shared else 0,
+        parent_referrer=state.parent_referrer if pays_parent else None,
+        parent_points=context.policy.parent_points if pays_parent else 0,
     )
 
 

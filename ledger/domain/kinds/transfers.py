@@ -1,4 +1,7 @@
-"""Transfers: who pays whom for an event. Posting makes entries of them; a dispute may reverse them."""
+"""Transfers of an event: who pays whom, and how many points.
+
+Posting makes entries of transfers, and a dispute can reverse them.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -15,7 +18,7 @@ Transfers = tuple[Transfer, ...]
 
 
 def debt(payer: MemberId, payee: MemberId, points: Points, *, payer_account: Account = "main") -> Transfers:
-    """One transfer, or, when it would be of nothing, none."""
+    """Return one transfer; none for 0 points."""
     return (Transfer(payer, payee, points, payer_account),) if points else ()
 
 
@@ -28,6 +31,10 @@ def referral_qualified(event: referral.ReferralQualified) -> Transfers:
 
 
 def referral_won(event: referral.ReferralWon) -> Transfers:
+    """Return the transfers from the recipient to the referrer and to the parent's referrer.
+
+    See docs/domain.md#parent-referral.
+    """
     won = debt(event.recipient, event.referrer, event.points)
     if event.parent_referrer is None:
         return won
@@ -35,6 +42,7 @@ def referral_won(event: referral.ReferralWon) -> Transfers:
 
 
 def intro_made(event: intro_events.IntroMade) -> Transfers:
+    """Return the transfer from the asker, or from both members of an offered intro. See docs/domain.md#intro-points."""
     if event.matchmade:
         half = event.points // 2
         return debt(event.asker, event.connector, half) + debt(event.target, event.connector, half)
@@ -47,7 +55,7 @@ def intro_met(event: intro_events.IntroMet) -> Transfers:
 
 def intro_closed(event: intro_events.IntroClosed) -> Transfers:
     if event.settled:
-        return ()  # An upheld dispute has made them pay.
+        return ()  # An upheld dispute charged the member at fault already.
     match event.fault:
         case "none":
             return ()
@@ -60,20 +68,27 @@ def intro_closed(event: intro_events.IntroClosed) -> Transfers:
 
 
 def asker_fault(event: intro_events.IntroMade | intro_events.IntroClosed, penalty: Points) -> Transfers:
-    """The asker who lets the others down owes each of them `penalty`."""
+    """Return the transfers from an asker at fault: `penalty` points each to the target and the connector.
+
+    See docs/domain.md#asker-at-fault.
+    """
     return debt(event.asker, event.target, penalty) + debt(event.asker, event.connector, penalty)
 
 
 def connector_fault(event: intro_events.IntroMade | intro_events.IntroClosed, *, stake_account: Account) -> Transfers:
-    """The connector gives back what they were paid, to those who paid; the stake goes to those let down."""
+    """Return the transfers from a connector at fault: the points of `made` back to their payers, and the stake.
+
+    The stake is paid from `stake_account` to the target. In an offered intro, each of the two members gets half of it,
+    and the target the odd point. See docs/domain.md#connector-at-fault.
+    """
     asker, connector, target = event.asker, event.connector, event.target
     if event.matchmade:
-        half, staked = event.points // 2, event.stake // 2
+        half, half_stake = event.points // 2, event.stake // 2
         return (
             debt(connector, asker, half)
             + debt(connector, target, half)
-            + debt(connector, asker, staked, payer_account=stake_account)
-            + debt(connector, target, event.stake - staked, payer_account=stake_account)
+            + debt(connector, asker, half_stake, payer_account=stake_account)
+            + debt(connector, target, event.stake - half_stake, payer_account=stake_account)
         )
     return debt(connector, asker, event.points) + debt(connector, target, event.stake, payer_account=stake_account)
 
@@ -92,6 +107,6 @@ TRANSFERS: Final[Mapping[type[Event], Callable[[Any], Transfers]]] = MappingProx
 
 
 def transfers_of(event: Event) -> Transfers:
-    """The transfers of an event; none of one that nobody pays for."""
+    """Return the transfers of an event; none if no member pays for it."""
     rule = TRANSFERS.get(type(event))
     return rule(event) if rule else ()

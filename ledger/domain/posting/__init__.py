@@ -1,1 +1,1 @@
-"""Posting: the entry of every event."""
+"""Posting: the rule that gives the entry of every event."""

@@ -1,4 +1,7 @@
-"""What every event posts: one table from event to entry, what it says in words, and those that move nothing."""
+"""Posting rules: the entry of every event, the text of every rule, and the events that post nothing.
+
+See docs/domain.md#rules-for-every-event.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -22,7 +25,7 @@ def intro_made(event: intro_events.IntroMade) -> Entry:
 
 def intro_closed(event: intro_events.IntroClosed) -> Entry:
     if event.fault == "connector" and not event.settled:
-        return transfer_entry(event)  # The stake is part of what they pay.
+        return transfer_entry(event)  # The stake is part of the payment.
     return between_accounts(event.connector, "stake", "main", event.stake) + transfer_entry(event)
 
 
@@ -59,28 +62,29 @@ RULES_IN_WORDS: Final[Mapping[type[Event], str]] = MappingProxyType(
     {
         favour.FavourThanked: "The receiver owes the giver the points of the favour's size.",
         favour.FavourConfirmed: "The receiver owes the giver the points of the favour's size.",
-        favour.FavourForgiven: "The giver makes it a gift: the points go back on `main`, the gross tallies stay.",
+        favour.FavourForgiven: "The giver forgives the debt: the points go back on `main`, and the gross tallies stay.",
         referral.ReferralQualified: "The recipient owes the referrer the points of the referral's level.",
         referral.ReferralWon: (
-            "The recipient owes the referrer the points of the business's band, and, when it grew out of an earlier "
-            "referral that was won, that one's referrer the points for it."
+            "The recipient owes the referrer the points of the deal band. If the referral has a parent referral, the "
+            "recipient also owes points to the referrer of the parent."
         ),
         intro_events.IntroMade: (
-            "The asker owes the connector the points of the level; of a match, each of the two owes half. From the "
-            "policy's level on, half of the points go from the connector's `main` to their `stake`."
+            "The asker owes the connector the points of the level; in an offered intro, each of the two members owes "
+            "half. From the policy's stake level on, half of the points move from the connector's `main` to `stake`."
         ),
-        intro_events.IntroMet: "The asker owes the target the points of the meeting; in a match, nobody owes anything.",
+        intro_events.IntroMet: "The asker owes the target the points of a meeting; in an offered intro, nobody does.",
         intro_events.IntroClosed: (
-            "The stake goes back to the connector. An asker at fault owes the target and the connector a penalty each; "
-            "a connector at fault gives back what they were paid, and their stake to those let down."
+            "The stake goes back to the connector. An asker at fault owes the target and the connector a penalty each. "
+            "A connector at fault pays the points of the introduction back, and pays the stake to the target; in an "
+            "offered intro, to both members."
         ),
-        dispute_events.DisputeOpened: "What the disputed entry moved is set aside in `disputed`, on both sides.",
+        dispute_events.DisputeOpened: "The points of the disputed entry are set aside in `disputed`, on both sides.",
         dispute_events.DisputeUpheld: (
-            "A reversal: what was set aside is nobody's any more, and the gross tallies are as if it had never been. "
-            "By the fault rule: it goes back, and the one at fault pays."
+            "Reversal: the points that were set aside are removed, also from the gross tallies. Fault rule: they go "
+            "back, and the member at fault pays. If the members settled it already, the points go back."
         ),
-        dispute_events.DisputeRejected: "What was set aside goes back: the entry stands.",
-        dispute_events.DisputeLapsed: "Nobody judged it: what was set aside goes back, and the entry stands.",
+        dispute_events.DisputeRejected: "The entry stands, and the points that were set aside go back.",
+        dispute_events.DisputeLapsed: "Nobody judged the dispute in time. The entry stands, and the points go back.",
     }
 )
 
@@ -122,11 +126,11 @@ MOVES_NOTHING: Final = frozenset[type[Event]](
 
 
 def rule_in_words(event: Event) -> str:
-    """The rule that an event is posted by, in words."""
+    """Return the text of the posting rule of an event."""
     return RULES_IN_WORDS.get(type(event), "Nothing moves.")
 
 
 def entry_of(event: Event) -> Entry:
-    """The entry an event posts; `EMPTY_ENTRY` for one that moves nothing."""
+    """Return the entry that an event posts; `EMPTY_ENTRY` if it posts nothing."""
     rule = RULES.get(type(event))
     return rule(event) if rule else EMPTY_ENTRY

@@ -1,1 +1,1 @@
-"""Standing: what the read side computes of a member."""
+"""Standing: figures about a member, which the read side computes. See docs/domain.md#standing."""

@@ -1,4 +1,7 @@
-"""Coach: what a member may learn from their own asks, and nobody else's: yeses are more common than they expect."""
+"""Coach: figures about a member's own asks, for that member alone. See docs/domain.md#coach.
+
+They show the member that yeses are more common than they expect.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,7 +21,7 @@ DAY: Final = timedelta(days=1)
 
 
 class Ask(Struct, frozen=True):
-    """One of the member's asks, as it stands."""
+    """An ask of the member, with its current state."""
 
     id: UUID
     asked_at: datetime
@@ -26,7 +29,7 @@ class Ask(Struct, frozen=True):
 
 
 class RetryableAsk(Struct, frozen=True, kw_only=True):
-    """An ask that may be tried again now: it came to nothing then, and enough time has passed."""
+    """An ask that can be repeated now: it ended without an introduction, and enough time has passed."""
 
     intro: UUID
     connector: MemberId
@@ -35,12 +38,12 @@ class RetryableAsk(Struct, frozen=True, kw_only=True):
 
 
 class Coaching(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`asks` is how many were looked at, `answered` how many of them have come to an end that the asker can see,
-    `yes` how many of those were made.
+    """The figures of the coach about the asks of one member.
 
-    `actual_permille` is `yes / answered`, and `expected_permille` the mean of what the member said they expected of
-    the same asks, where they said so. `days_to_yes` is the median from ask to introduction, whole days begun: of a
-    no nothing is told, for its time is nobody's business.
+    `asks` counts the asks considered, `answered` those of them that ended for the asker, and `yes` those of them that
+    were made. `actual_permille` is `yes / answered`. `expected_permille` is the mean of `expects_percent` of the same
+    asks, where it was stated. `days_to_yes` is the median time from ask to introduction, in whole days begun. The time
+    of a no is private, so there is no figure of it.
     """
 
     asks: int
@@ -53,10 +56,10 @@ class Coaching(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def coach(asks: Sequence[Ask], now: datetime, policy: Policy) -> Coaching:
-    """What the asks of one member tell them. Nothing in it tells a decline, a refusal and a silence apart.
+    """Return the figures about the asks of one member. They do not distinguish a decline, a refusal and a silence.
 
-    Source of the idea: askers expect about half as many yeses as they get (Flynn and Lake, J. Personality and Social
-    Psychology 95, 2008).
+    Shares are in thousandths, rounded half up; None if there is nothing to divide by. Source of the idea: askers expect
+    about half as many yeses as they get (Flynn and Lake, J. Personality and Social Psychology 95, 2008).
     """
     yes = [ask for ask in asks if isinstance(ask.state, Made | Met | Closed)]
     no = [ask for ask in asks if asker_state(ask.state, now) == "not_now"]
@@ -75,7 +78,7 @@ def coach(asks: Sequence[Ask], now: datetime, policy: Policy) -> Coaching:
 
 
 def days_to_yes(ask: Ask) -> int | None:
-    """Whole days begun from ask to introduction; None, when there was none, or it is not known."""
+    """Return the whole days begun from ask to introduction; None if there is none, or its time is not known."""
     match ask.state:
         case Made(made_at=made_at) | Met(made_at=made_at) | Closed(made_at=made_at) if made_at is not None:
             return -((ask.asked_at - made_at) // DAY)
@@ -84,7 +87,10 @@ def days_to_yes(ask: Ask) -> int | None:
 
 
 def retryable_asks(asks: Sequence[Ask], no: Sequence[Ask], now: datetime, policy: Policy) -> tuple[RetryableAsk, ...]:
-    """Of each connector and target the last ask, if it came to nothing and the pause is over. Newest first."""
+    """Return the last ask of each connector and target that can be repeated now, newest first.
+
+    See docs/domain.md#asks-to-repeat.
+    """
     last: dict[tuple[MemberId, MemberId], Ask] = {}
     for ask in sorted(asks, key=lambda ask: ask.asked_at):
         last[ask.state.connector, ask.state.target] = ask
@@ -97,5 +103,5 @@ def retryable_asks(asks: Sequence[Ask], no: Sequence[Ask], now: datetime, policy
 
 
 def rounded_share(part: int, whole: int) -> int | None:
-    """`part / whole`, rounded half up; None of nothing."""
+    """Return `part / whole`, rounded half up; None if `whole` is 0."""
     return (2 * part + whole) // (2 * whole) if whole else None

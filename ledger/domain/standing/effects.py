@@ -1,4 +1,4 @@
-"""What an event does beside moving points: who kept their word, who got to know whom, what counts as help."""
+"""Effects of an event beside its entry: reliability, acquaintance, help, and the time from which points decay."""
 
 from datetime import datetime
 from typing import Final
@@ -18,7 +18,7 @@ HELP_TAGS: Final = frozenset(tag_of(event) for event in HELP_EVENTS)
 
 
 class ReliabilityChange(Struct, frozen=True, gc=False):
-    """What an introduction adds to the words that a member has kept, and to those they have broken."""
+    """A change of the counts behind a member's reliability: intros without their fault, and intros with it."""
 
     member: MemberId
     kept: int
@@ -26,7 +26,7 @@ class ReliabilityChange(Struct, frozen=True, gc=False):
 
 
 class Acquaintance(Struct, frozen=True, gc=False):
-    """Two members have met, introduced or not, or, `one_to_one`, sat down together."""
+    """Two members have met, or, with `one_to_one`, held a one-to-one."""
 
     member: MemberId
     other: MemberId
@@ -34,14 +34,15 @@ class Acquaintance(Struct, frozen=True, gc=False):
 
 
 def reliability_changes(event: Event) -> tuple[ReliabilityChange, ...]:
-    """Those who could have been at fault in an introduction that is over: did they keep their word?
+    """Return a change for each member who could be at fault in an intro that closes.
 
-    Who is found at fault by a dispute only after it was closed has broken a word that counted as kept.
+    A fault that a dispute finds after the closing moves one intro from `kept` to `broken`. See
+    docs/domain.md#reliability.
     """
-    if type(event) is intro_events.IntroClosed:  # Asked of every event there is: it has to be quick.
+    if type(event) is intro_events.IntroClosed:  # Runs for every event, and `isinstance` is slower.
         connector = reliability_change(event.connector, kept=event.fault != "connector")
         if event.matchmade:
-            return (connector,)  # Nobody asked, so no asker could be at fault.
+            return (connector,)  # An offered intro has no asker who could be at fault.
         return (connector, reliability_change(event.asker, kept=event.fault != "asker"))
     if type(event) is dispute_events.DisputeUpheld and event.after_closing and event.owed:
         return (ReliabilityChange(event.owed[0].payer, kept=-1, broken=1),)
@@ -53,7 +54,10 @@ def reliability_change(member: MemberId, *, kept: bool) -> ReliabilityChange:
 
 
 def acquaintance(event: Event, after: State) -> Acquaintance | None:
-    """Who got to know whom. A one-to-one was held when both have said so: see the state after the event."""
+    """Return the acquaintance that an event makes, or None. `after` is the state of the aggregate after the event.
+
+    A one-to-one counts when both members recorded it. See docs/domain.md#held-by-both.
+    """
     if type(event) is contact.ContactMade:
         return Acquaintance(event.member, event.other, one_to_one=False)
     if type(event) is intro_events.IntroMet:
@@ -64,14 +68,17 @@ def acquaintance(event: Event, after: State) -> Acquaintance | None:
 
 
 def is_help(event: Event) -> bool:
-    """Whether what is given by it is a settled favour or introduction; or was, when it is reversed."""
+    """Return whether the event settles a favour or an introduction, or reverses the entry of one."""
     if isinstance(event, dispute_events.DisputeUpheld):
         return event.remedy == "reversal" and event.entry in HELP_TAGS
     return type(event) in HELP_EVENTS
 
 
 def weighting_time(event: Event, happened_at: datetime) -> datetime:
-    """When its points count from: those of a reversal, from when what it reverses happened, so that nothing stays."""
+    """Return the time from which the points of an event decay: for a reversal, the time of the reversed entry.
+
+    So nothing of the entry remains in the recent standing. See docs/domain.md#dispute-reversal.
+    """
     if isinstance(event, dispute_events.DisputeUpheld) and event.remedy == "reversal":
         return event.happened_at
     return happened_at

@@ -1,4 +1,7 @@
-"""Standing: what the read side computes of a member from tallies, in whole numbers that every machine agrees on."""
+"""Indices of standing, computed from a member's tallies. See docs/domain.md#standing.
+
+All arithmetic is on whole numbers, so that every machine gets the same result.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -9,15 +12,15 @@ from typing import Final, Literal
 from ledger.domain.values.points import Points
 from ledger.domain.values.policy import Policy
 
-PRIOR_POINTS: Final = 120  # One ordinary favour each way: nobody starts at an extreme.
-PRIOR_ITEMS: Final = 1  # One that went well, and one that did not.
+PRIOR_POINTS: Final = 120  # One ordinary favour each way, so that nobody starts at an extreme.
+PRIOR_ITEMS: Final = 1  # One intro that went well, and one that did not.
 
 LANDMARK: Final = datetime(2020, 1, 1, tzinfo=UTC)
-HALF_LIFE: Final = timedelta(days=180)  # Not policy: with another one every running sum would be wrong.
+HALF_LIFE: Final = timedelta(days=180)  # Not policy, because another value would make every sum wrong.
 HOUR: Final = timedelta(hours=1)
 HALF_LIFE_HOURS: Final = HALF_LIFE // HOUR
-UNIT_BITS: Final = 20  # A point at the landmark weighs 2^20, so that half of it, and half of that, is whole.
-FRACTION_BITS: Final = 192  # Each bit is time that every posted event takes; twice as many tell nobody more.
+UNIT_BITS: Final = 20  # A point at the landmark weighs 2^20, so that it can be halved 20 times.
+FRACTION_BITS: Final = 192  # More bits slow every posted event down and change no result that is read.
 FRACTION: Final = 1 << FRACTION_BITS
 _DIGITS: Final = Context(prec=80)
 LN_2: Final = int(_DIGITS.multiply(_DIGITS.ln(2), FRACTION))  # In units of 2^-192.
@@ -30,7 +33,7 @@ Stage = Literal["none", "contact", "one_to_one", "trusted"]
 
 
 def share_permille(part: int, other: int, prior: int) -> int:
-    """`(part + prior) / (part + other + 2 prior)` in thousandths, rounded half up. Neither part is negative.
+    """Return `(part + prior) / (part + other + 2 prior)` in thousandths, rounded half up. No part is negative.
 
     Source: the posterior mean of a share under a symmetric Beta prior (Laplace's rule of succession).
     """
@@ -39,46 +42,50 @@ def share_permille(part: int, other: int, prior: int) -> int:
 
 
 def reciprocity_permille(given: Points, received: Points) -> int:
-    """The reciprocity index `(given + 120) / (given + received + 240)` in thousandths, rounded half up.
+    """Return the reciprocity index `(given + 120) / (given + received + 240)` in thousandths, rounded half up.
 
-    500 is new or even; towards 1,000 gives, towards 0 takes. Tallies are never negative. Source: `share_permille`
-    with a prior that is worth one favour each way.
+    500 is a new or even member. Above it, a member gives; below it, a member takes. Both tallies are points of at
+    least 0. Source: `share_permille` with a prior of one favour each way. See docs/domain.md#reciprocity-index.
     """
     return share_permille(given, received, PRIOR_POINTS)
 
 
 def weight(points: Points, at: datetime) -> int:
-    """What `points` at the time `at` add to a running sum: `points * 2^((at - LANDMARK) / 180 d) * 2^20`, rounded.
+    """Return the weight of `points` at the time `at` in a running sum: `points * 2^((at - LANDMARK) / 180 d) * 2^20`.
 
-    Time counts in whole hours begun, which is within 0.02 %. A whole number, so that a sum is the same in any order,
-    by integer arithmetic, so that it is the same on any machine: to the nearest, half away from zero, for times from
-    1970 to 2100. Of -points it is the opposite, so a reversal that is weighed *at the time of what it reverses* leaves
-    nothing behind. Amounts in a sum halve every 180 days without being touched, because later ones weigh more, and a
-    late one needs no rewrite. Source: forward decay, Cormode, Shkapenyuk, Srivastava and Xu, ICDE 2009, with
-    exponential g and a landmark.
+    - Time counts in whole hours begun, which is within 0.02 %.
+    - The result is rounded to the nearest whole number, half away from zero, for times from 1970 to 2100. So a sum is
+      the same in any order. Integer arithmetic makes it the same on any machine.
+    - The weight of -points is the negative. So a reversal that is weighed *at the time of the reversed entry* leaves
+      nothing in the sum.
+    - The amounts in a sum halve every 180 days without an update, because later amounts weigh more. A late event needs
+      no rewrite.
+
+    Source: forward decay, Cormode, Shkapenyuk, Srivastava and Xu, ICDE 2009, with exponential g and a landmark. See
+    docs/domain.md#recent-standing.
     """
     return weight_in(points, hours_begun(at))
 
 
 def hours_begun(at: datetime) -> int:
-    """The hour in which `at` lies, counted from the landmark; below zero before it."""
+    """Return the hour in which `at` lies, counted from the landmark; negative before it."""
     return (at - LANDMARK) // HOUR
 
 
-@lru_cache(maxsize=16_384)  # What is settled within an hour is mostly of a few sizes.
+@lru_cache(maxsize=16_384)  # Most amounts of one hour have one of a few sizes.
 def weight_in(points: Points, hours: int) -> int:
-    """The `weight` of points in the hour that began so many hours after the landmark."""
+    """Return the `weight` of points in the hour that began `hours` after the landmark."""
     halvings, rest_hours = divmod(hours, HALF_LIFE_HOURS)
     shift = FRACTION_BITS - UNIT_BITS - halvings
     units = (abs(points) * power_of_2(rest_hours) + (1 << shift - 1)) >> shift
     return units if points >= 0 else -units
 
 
-@cache  # There are 4,320 of them.
+@cache  # At most 4,320 results.
 def power_of_2(rest_hours: int) -> int:
-    """`2^(rest / 180 d)` for a rest below 180 days, in units of 2^-256, short by less than 2^-248.
+    """Return `2^(rest / 180 d)` for a rest below 180 days, in units of 2^-192, too small by less than 2^-187.
 
-    Source: the Taylor series of `e^(x ln 2)` at 0, until its terms vanish.
+    Source: the Taylor series of `e^(x ln 2)` at 0, until its terms are 0 in these units.
     """
     exponent = rest_hours * LN_2 // HALF_LIFE_HOURS
     term = total = FRACTION
@@ -91,19 +98,20 @@ def power_of_2(rest_hours: int) -> int:
 
 
 def recent_permille(given_sum: int, received_sum: int, now: datetime) -> int:
-    """The reciprocity index of what halves every 180 days, read at `now`, in thousandths, rounded half up.
+    """Return the recent standing at `now`: the reciprocity index of decayed amounts, in thousandths, rounded half up.
 
-    The sums are of `weight`s, never negative, and of any size; `now` is after 2020. Instead of decaying both sums
-    by the weight of a point at `now`, the prior of one favour each way is raised by it: the same share, exactly.
+    The sums are of `weight`s: at least 0, and of any size. `now` is after 2020. The function does not divide both sums
+    by the weight of a point at `now`. Instead it multiplies the prior by it, which gives exactly the same share. See
+    docs/domain.md#recent-standing.
     """
     return share_permille(given_sum, received_sum, weight(PRIOR_POINTS, now))
 
 
 def reliability_permille(ok: int, bad: int) -> int:
-    """`(ok + 1) / (ok + bad + 2)` in thousandths, rounded half up; 500 of one who was never at risk.
+    """Return the reliability `(ok + 1) / (ok + bad + 2)` in thousandths, rounded half up.
 
-    Of closed intros in which the member was at risk of fault, `bad` are those that were their fault. Source:
-    `share_permille` with a prior of one each way.
+    Both count closed intros in which the member could be at fault: `bad` those with their fault, `ok` the others. A
+    member without any has 500. Source: `share_permille` with a prior of one each way. See docs/domain.md#reliability.
     """
     return share_permille(ok, bad, PRIOR_ITEMS)
 
@@ -111,9 +119,10 @@ def reliability_permille(ok: int, bad: int) -> int:
 def standing_band(
     *, recent_permille: int, settled_items: int, since: datetime | None, riding: bool, now: datetime, policy: Policy
 ) -> StandingBand:
-    """The band of docs/domain.md#standing-bands. `riding` is the guard's `is_riding`, `since` the time first seen.
+    """Return the standing band. See docs/domain.md#standing-bands.
 
-    `new` under 90 days and with fewer than 3 settled items; else by the recent standing: `giving` from 600
+    `since` is the time first seen. `riding` is the result of the guard's `is_riding`. The band is `new` under 90 days
+    and with fewer than 3 settled items, else `riding`, else it follows the recent standing: `giving` from 600
     thousandths on, `taking` up to 400, `even` between.
     """
     young = since is None or now - since < policy.newcomer
@@ -129,20 +138,26 @@ def standing_band(
 
 
 def earned(given_to: Iterable[Points], policy: Policy) -> Points:
-    """What a member has done for others towards their credit limit: the sum of `min(given to each of them, 360)`.
+    """Return the points that count towards a member's credit limit: the sum of `min(given to a counterparty, 360)`.
 
-    What one counterparty can add is capped, so that two friends who trade in circles cannot raise the limit far.
+    The cap per counterparty stops two friends from raising the limit far by trading in circles.
     """
     return sum(min(points, policy.credit_per_counterparty) for points in given_to)
 
 
 def credit_limit(*, sponsored: bool, earned: Points, policy: Policy) -> Points:
-    """`min(2400, L0 + earned)`, `L0` = 360 with a sponsor, else 120; in points. A limit, not a gift."""
+    """Return the credit limit in points: `min(2400, L0 + earned)`, with `L0` = 360 for a sponsored member, else 120.
+
+    It is a limit, not a gift. See docs/domain.md#credit-limit.
+    """
     return min(policy.credit_max, (policy.credit_sponsored if sponsored else policy.credit_base) + earned)
 
 
 def stage(*, contact: bool, one_to_one: bool, helped_both_ways: bool) -> Stage:
-    """How far two members have come with each other: the furthest step, whether or not those before it are recorded."""
+    """Return the furthest stage of two members, also if the stages before it are not recorded.
+
+    See docs/domain.md#relationship-stage.
+    """
     if helped_both_ways:
         return "trusted"
     if one_to_one:

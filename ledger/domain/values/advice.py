@@ -8,16 +8,20 @@ from msgspec import Meta, Struct
 from ledger.domain.values.ids import Instant, MemberId, Tag
 from ledger.domain.values.points import Amount, Points
 
-SUGGESTIONS_MAX: Final = 3  # More is a list to read, not a thing to do.
+SUGGESTIONS_MAX: Final = 3  # A longer list is read and not acted on.
 
-Count = Annotated[int, Meta(ge=0, le=2**53 - 1, description="How many.")]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1, description="A number of items.")]
 SignedPoints = Annotated[int, Meta(ge=-(2**53 - 1), le=2**53 - 1)]
 Verdict = Literal["ok", "riding", "unavailable"]
 Reason = Literal["reciprocity_limit", "open_asks", "inbound_asks", "asked_before"]
 
 
 class Suggestion(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Something to give now: an `answer_ask` or `confirm_favour` by its `id`, a want by its `member` and `tag`."""
+    """A way to give now.
+
+    `id` names the ask of `answer_ask` and the favour of `confirm_favour`. `member` and `tag` name the want of
+    `meet_want`.
+    """
 
     way: Literal["answer_ask", "confirm_favour", "meet_want", "set_offers", "make_contact"]
     member: MemberId | None = None
@@ -25,19 +29,24 @@ class Suggestion(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     tag: Tag | None = None
 
     def __str__(self) -> str:
-        """Its words in a row: `meet_want bob tax`."""
+        """Return the fields that are set, separated by spaces: `meet_want bob tax`."""
         return " ".join(str(word) for word in (self.way, self.member, self.id, self.tag) if word is not None)
 
 
 class GuardFacts(Struct, frozen=True, kw_only=True):
-    """What the books say when `member` asks a connector for an introduction to a target.
+    """The figures of the books when `member` asks a connector for an introduction to a target.
 
-    `received_items` were received within the policy's `riding_within`; for as long counts what the member has done:
-    gatherings `attended`, and `dues_paid` for them. `inbound_asks` reached the connector within `inbound_within`,
-    whatever became of them. `open_asks` are those that the *asker* sees as pending: were a silent
-    decline to free a place, the count would tell of it. `inbound_max` is the connector's own cap, None the community's.
-    `since` is when the member was first seen, `invited` says that the connector's `welcome` names them, and
-    `last_same_ask_at` is when the same asker last asked the same connector for the same target.
+    - `received_items` counts the transfers that the member received within the policy's `riding_within`.
+    - `attended` counts gatherings in the same period, and `dues_paid` the dues paid for them.
+    - `since` is the time at which the member was first seen.
+    - `invited`: the connector's `welcome` names the member.
+    - `open_asks` counts the asks that the *asker* reads as pending. If a silent decline lowered the number, the number
+      would disclose the decline.
+    - `inbound_asks` counts the asks that reached the connector within `inbound_within`, in any state.
+    - `inbound_max` is the connector's own cap; None means the policy's.
+    - `last_same_ask_at` is the time at which the member last asked the same connector for the same target.
+
+    See docs/domain.md#reciprocity-guard.
     """
 
     member: MemberId
@@ -59,10 +68,11 @@ class GuardFacts(Struct, frozen=True, kw_only=True):
 
 
 class Advice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What the guard has to say of an ask. `reasons` are what a community that enforces refuses it for.
+    """The result of the reciprocity guard for one ask.
 
-    `verdict` is of the asker alone: one who rides and was invited still rides. `unavailable`: the books could not be
-    asked, and nothing is held against anybody. `ways` to give are told to one who rides.
+    `verdict` is about the asker alone, so a riding member stays `riding` when invited. `unavailable` means that the
+    books could not be read; nothing is held against the asker. A community that enforces the guard refuses the ask for
+    its `reasons`. A riding asker gets `ways` to give.
     """
 
     verdict: Verdict

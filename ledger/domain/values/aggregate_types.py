@@ -1,4 +1,4 @@
-"""Base types of the events, states and commands of every aggregate."""
+"""Base classes of the events, states and commands of every aggregate."""
 
 from typing import Any, Literal, TypeVar, cast
 from uuid import UUID
@@ -9,17 +9,18 @@ from ledger.domain.values.ids import CLOCK, Instant, MemberId
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", gc=False):
-    """Base of every fact. Fields carry every party and number a posting rule needs."""
+    """Base class of events. An event carries every party and number that its posting rule needs."""
 
 
 class State(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="state", gc=False):
-    """Base of every named state an aggregate can be in."""
+    """Base class of the named states of an aggregate."""
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Base of every wish. `actor` is the member who acts, on whose word it is recorded.
+    """Base class of commands. `actor` is the member who acts.
 
-    `occurred_at` is when it happened, if not now: since 1970, and at most 5 minutes ahead.
+    `occurred_at` is the time of the event, if it is not now: from 1970 on, and at most 5 minutes ahead. See
+    docs/domain.md#time-of-an-event.
     """
 
     actor: MemberId
@@ -27,15 +28,21 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
 
 
 class Creation(Command, frozen=True, kw_only=True):
-    """Base of the commands that begin an aggregate."""
+    """Base class of the commands that create an aggregate."""
 
     def own_id(self, community: str) -> UUID | None:
-        """The id that the command itself decides on, or None: then the idempotency key does."""
+        """Return the id that the command determines, or None if the idempotency key determines it.
+
+        See docs/domain.md#ids-of-aggregates.
+        """
         return None
 
 
 class Lapse(Struct, frozen=True, kw_only=True):
-    """Base of the clock's commands: what was due by now has ended by itself."""
+    """Base class of the commands of the clock worker, which end an aggregate at its deadline.
+
+    See docs/domain.md#the-clock-records-lapses.
+    """
 
     actor: Literal["clock"] = CLOCK
     occurred_at: Instant | None = None
@@ -45,11 +52,11 @@ S = TypeVar("S", bound=State)
 
 
 def become(target: type[S], state: State, **changes: Any) -> S:
-    """The state `target`, with `changes`, and every other field it shares with `state` kept."""
+    """Return a state of type `target` with `changes`, and with every other field that it shares with `state`."""
     shared = {name: getattr(state, name) for name in target.__struct_fields__ if hasattr(state, name)}
     return target(**{**shared, **changes})
 
 
 def tag_of(value: Event | State | type[Event] | type[State]) -> str:
-    """The written-out tag: `favour.thanked` of an event, `posted` of a state."""
+    """Return the stored tag: `favour.thanked` for an event, `posted` for a state."""
     return cast("str", value.__struct_config__.tag)

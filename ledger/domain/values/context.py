@@ -15,14 +15,14 @@ from ledger.domain.values.refusals import NotDue
 
 
 class StateOf(Struct, frozen=True):
-    """The need to know another aggregate of the community, as it stands."""
+    """A need for the current state of another aggregate of the community."""
 
     kind: str
     id: UUID
 
 
 class EventOf(Struct, frozen=True):
-    """The need to know the event of this name, like `won`, that happened last to another aggregate."""
+    """A need for the last event of this name, such as `won`, of another aggregate."""
 
     kind: str
     id: UUID
@@ -30,7 +30,7 @@ class EventOf(Struct, frozen=True):
 
 
 class PastEvent(Struct, frozen=True):
-    """An event that was recorded: `id` is its own, `recorded_at` the ledger's time, `occurred_at` the caller's."""
+    """A recorded event. `recorded_at` is the ledger's time, and `occurred_at` the time of the event."""
 
     id: UUID
     event: Event
@@ -40,17 +40,19 @@ class PastEvent(Struct, frozen=True):
 
 Need = StateOf | EventOf
 Needs = Callable[[Any, Any, UUID], tuple[Need, ...]]
-"""From a command, the state of its aggregate (or None) and the aggregate's id, to what the decision has to see."""
+"""Function from a command, the state of its aggregate (or None) and the aggregate's id to the needs of the decision."""
 Finding = State | PastEvent | None
 
 NO_FINDINGS: Final[Mapping[Need, Finding]] = MappingProxyType({})
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """`now` is the ledger's time: deadlines run from it and not from when a thing is said to have happened,
-    because silence can only begin once the other side can know. `policy` is the one in force at `now`.
-    `found` answers the needs of the command; None where nothing is recorded. `facts` are what the guard weighs;
-    None where nothing is asked for, or the books could not be read.
+    """The facts that a decision uses, beside the command and its own aggregate.
+
+    `now` is the ledger's time. Deadlines run from it and not from `occurred_at`, because silence can only begin when
+    the other side can know; see docs/domain.md#deadlines-run-from-the-recording-time. `policy` is in force at `now`.
+    `found` has the finding of each need: None if nothing is recorded. `facts` are for the reciprocity guard: None if
+    the command is not an ask, or if the books cannot be read.
     """
 
     now: datetime
@@ -60,11 +62,14 @@ class Context(Struct, frozen=True, kw_only=True):
 
 
 def no_needs(_command: Command | Lapse, _state: State | None, _id: UUID) -> tuple[Need, ...]:
-    """Most decisions are made on their own aggregate alone."""
+    """Return no needs: most decisions use their own aggregate alone."""
     return ()
 
 
 def require_due(due_at: datetime, context: Context) -> None:
-    """Raises: NotDue, before the deadline: a clock that runs ahead does no harm."""
+    """Check that the deadline has passed, so that a clock worker whose time runs ahead does no harm.
+
+    Raises: NotDue, before the deadline, with nothing recorded.
+    """
     if context.now < due_at:
         raise NotDue(due_at=due_at)

@@ -1,4 +1,4 @@
-"""Policy: what things are worth and how long they may take. See docs/domain.md for each number."""
+"""Policy: the numbers and durations that decisions use. See docs/domain.md#policy-fields for each of them."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -8,19 +8,23 @@ from msgspec import Meta, Struct, field
 
 from ledger.domain.values.points import DealBand, Level, Points, Size
 
-Worth = Annotated[int, Meta(ge=0, le=1_000_000, description="Points, whole; 120 is one ordinary favour.")]
-EvenWorth = Annotated[int, Meta(ge=0, le=1_000_000, multiple_of=2, description="Points, even: two may share them.")]
+Worth = Annotated[int, Meta(ge=0, le=1_000_000, description="Points, a whole number. One ordinary favour is 120.")]
+EvenWorth = Annotated[
+    int,
+    Meta(ge=0, le=1_000_000, multiple_of=2, description="Points, an even number, because two members may share them."),
+]
 Permille = Annotated[int, Meta(ge=0, le=1_000)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
-StakeFrom = Annotated[int, Meta(ge=1, le=6, description="A level; 6 is above them all, so nothing is ever at stake.")]
+StakeFrom = Annotated[int, Meta(ge=1, le=6, description="The lowest level with a stake. 6 means no stake at all.")]
 GuardMode = Literal["off", "advise", "enforce"]
 
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every number a decision may use. Points are whole; an event carries those it was decided with.
+    """The numbers and durations that decisions use. An event carries the numbers of its decision.
 
-    Stored whole, defaults and all: a default that changes one day does not change what was published. The ledger
-    counts `version`; a caller's is overwritten. A duration is ISO 8601 in days, hours, minutes and seconds: `P14D`.
+    Points are whole numbers. A publication stores every field, defaults included, so that a later change of a default
+    does not change a published policy. The ledger counts `version` and overwrites a caller's value. A duration is
+    ISO 8601 in days, hours, minutes and seconds: `P14D`.
     """
 
     version: Count = 1
@@ -58,7 +62,10 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ask_again: timedelta = timedelta(days=30)
 
     def stake_points(self, level: Level, points: Points) -> Points:
-        """The connector's name at risk: half of what the intro is worth from `stake_from_level` on, else none."""
+        """Return the stake of an intro: half of its points from `stake_from_level` on, else 0.
+
+        See docs/domain.md#stake.
+        """
         return points // 2 if level >= self.stake_from_level else 0
 
 

@@ -2,20 +2,15 @@
 
 from uuid import UUID
 
-from ledger.domain.kinds.dispute.states import (
-    Code,
-    DisputedEntry,
-    dispute_id,
-)
+from ledger.domain.kinds.dispute.states import Code, DisputedEntry, dispute_id
 from ledger.domain.values.aggregate_types import Command, Creation, Lapse
-
-# Commands
 
 
 class OpenDispute(Creation, frozen=True, kw_only=True):
-    """One who was charged by the `entry` of `about` says that it should not stand, and why.
+    """Dispute an entry, as a member whom it charged.
 
-    Of an introduction that was made, the connector may say that the asker has ghosted the target.
+    `about` is the id of the aggregate, and `entry` the event of it. With `asker_ghosted`, the connector of an ask
+    disputes `intro.made`.
     """
 
     about: UUID
@@ -27,15 +22,15 @@ class OpenDispute(Creation, frozen=True, kw_only=True):
 
 
 class UpholdDispute(Command, frozen=True, kw_only=True):
-    """A moderator, who is party to none of it, agrees."""
+    """Uphold a dispute, as a moderator who is not a party to it."""
 
 
 class RejectDispute(Command, frozen=True, kw_only=True):
-    """A moderator, who is party to none of it, does not agree."""
+    """Reject a dispute, as a moderator who is not a party to it."""
 
 
 class LapseDispute(Lapse, frozen=True, kw_only=True):
-    """Nobody judged it in time."""
+    """End a dispute that nobody judged in time."""
 
 
 DisputeCommand = OpenDispute | UpholdDispute | RejectDispute | LapseDispute

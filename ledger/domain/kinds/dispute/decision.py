@@ -1,4 +1,4 @@
-"""Decisions about a dispute: who may open and judge one, and what follows."""
+"""Decisions about a dispute: opening, judging, lapse and remedy."""
 
 from typing import Final, TypedDict, assert_never
 from uuid import UUID
@@ -36,7 +36,7 @@ ROLES: Final = ("giver", "receiver", "referrer", "recipient", "parent_referrer",
 
 
 def needs(command: DisputeCommand, state: Dispute | None, _id: UUID) -> tuple[Need, ...]:
-    """The disputed event and what has become of its aggregate: first to open it, and again to uphold it."""
+    """Return the needs: the disputed event and its aggregate for an opening, the aggregate for an upholding."""
     match command, state:
         case OpenDispute(), None:
             kind, name = kind_and_name(command.entry)
@@ -49,7 +49,7 @@ def needs(command: DisputeCommand, state: Dispute | None, _id: UUID) -> tuple[Ne
 
 
 def decide(command: DisputeCommand, state: Dispute | None, context: Context) -> DisputeEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#dispute.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -61,7 +61,7 @@ def decide(command: DisputeCommand, state: Dispute | None, context: Context) -> 
         case OpenDispute(), _:
             if (command.actor, command.code) != (state.opener, state.code):
                 raise AlreadyExists(kind="dispute")
-            return None  # Already so: a repeated command is harmless.
+            return None  # A repeat is a no-op.
         case UpholdDispute(), _:
             return uphold(command, state, context)
         case RejectDispute(), _:
@@ -73,14 +73,18 @@ def decide(command: DisputeCommand, state: Dispute | None, context: Context) -> 
 
 
 def open_dispute(command: OpenDispute, context: Context) -> DisputeOpened:
+    """Return the event of an opening, with the disputed transfers and the fault rule.
+
+    See docs/domain.md#disputing-member and docs/domain.md#dispute-window.
+    """
     kind, name = kind_and_name(command.entry)
-    disputed = context.found[EventOf(kind, command.about, name)]
-    if not isinstance(disputed, PastEvent):
+    charge = context.found[EventOf(kind, command.about, name)]
+    if not isinstance(charge, PastEvent):
         raise Unknown(kind=kind, id=command.about, entry=command.entry)
-    event, transfers = disputed.event, transfers_of(disputed.event)
-    if not was_charged(command.actor, command.code, event, transfers):
+    event, transfers = charge.event, transfers_of(charge.event)
+    if not can_dispute(command.actor, command.code, event, transfers):
         raise NotYours(role="the one who was charged")
-    latest = disputed.recorded_at + context.policy.dispute_within
+    latest = charge.recorded_at + context.policy.dispute_within
     if context.now > latest:
         raise TooLate(latest=latest)
     if isinstance(context.found[StateOf(kind, command.about)], Forgiven):
@@ -89,8 +93,8 @@ def open_dispute(command: OpenDispute, context: Context) -> DisputeOpened:
     return DisputeOpened(
         about=command.about,
         entry=command.entry,
-        entry_id=disputed.id,
-        happened_at=disputed.occurred_at,
+        entry_id=charge.id,
+        happened_at=charge.occurred_at,
         opener=command.actor,
         code=command.code,
         parties=parties_of(event),
@@ -101,17 +105,21 @@ def open_dispute(command: OpenDispute, context: Context) -> DisputeOpened:
     )
 
 
-def was_charged(member: MemberId, code: Code, event: Event, transfers: Transfers) -> bool:
-    """One who pays; or, when an asker who asked has ghosted the target, the connector, whose name was at stake."""
+def can_dispute(member: MemberId, code: Code, event: Event, transfers: Transfers) -> bool:
+    """Return whether the member can dispute the event with this code. See docs/domain.md#disputing-member.
+
+    A payer can. With `asker_ghosted`, only the connector of an ask can, because their name was at risk.
+    """
     if code == "asker_ghosted":
         return isinstance(event, IntroMade) and not event.matchmade and member == event.connector
     return any(member == transfer.payer for transfer in transfers)
 
 
 def fault_rule(code: Code, event: Event, policy: Policy) -> tuple[Fault, Transfers]:
-    """Whose fault an introduction was, and what that costs them; most other entries are nobody's fault, but wrong.
+    """Return the member at fault and their transfers; `none` and no transfers if the entry has no fault rule.
 
-    All is paid from `main`: the stake is moved by the introduction alone, when it is closed.
+    All transfers are from `main`, because only the closing of the intro moves the stake. See
+    docs/domain.md#fault-rule-of-a-dispute.
     """
     match event, code:
         case IntroMade(), "asker_ghosted":
@@ -123,19 +131,20 @@ def fault_rule(code: Code, event: Event, policy: Policy) -> tuple[Fault, Transfe
 
 
 def uphold(command: UpholdDispute, state: Dispute, context: Context) -> DisputeUpheld | None:
+    """Return the event that upholds the dispute, with the remedy. See docs/domain.md#judging-a-dispute."""
     require_outsider(command.actor, state)
     match state:
         case Opened():
             kind, _ = kind_and_name(state.entry)
-            disputed = context.found[StateOf(kind, state.about)]
-            remedy = remedy_of(state, disputed)
-            at_fault = remedy == "fault"
+            aggregate = context.found[StateOf(kind, state.about)]
+            remedy = remedy_of(state, aggregate)
+            by_fault_rule = remedy == "fault"
             return DisputeUpheld(
                 **shared_fields(state),
                 remedy=remedy,
-                fault=state.fault if at_fault else "none",
-                owed=state.owed if at_fault else (),
-                after_closing=at_fault and isinstance(disputed, Closed),
+                fault=state.fault if by_fault_rule else "none",
+                owed=state.owed if by_fault_rule else (),
+                after_closing=by_fault_rule and isinstance(aggregate, Closed),
             )
         case Upheld():
             return None
@@ -143,13 +152,16 @@ def uphold(command: UpholdDispute, state: Dispute, context: Context) -> DisputeU
             raise WrongState(expected="opened", found=tag_of(state))
 
 
-def remedy_of(state: Opened, disputed: State | PastEvent | None) -> Remedy:
-    """Nothing, if those who were in it have made it good; else the fault rule, or that the entry is reversed."""
-    match disputed:
+def remedy_of(state: Opened, aggregate: State | PastEvent | None) -> Remedy:
+    """Return the remedy of a dispute. `aggregate` is the current state of the disputed aggregate.
+
+    See docs/domain.md#dispute-remedy.
+    """
+    match aggregate:
         case Forgiven():
             return "none"
         case Closed(fault="connector") if state.entry == "intro.made":
-            return "none"  # What was paid has been given back.
+            return "none"  # The connector paid the points back.
         case Closed(fault="asker") if state.fault != "none":
             return "none"
         case _:
@@ -179,7 +191,7 @@ def lapse(state: Dispute, context: Context) -> DisputeLapsed | None:
 
 
 class SharedFields(TypedDict):
-    """What every event of a dispute carries."""
+    """The fields of every event of a dispute."""
 
     about: UUID
     entry: DisputedEntry
@@ -191,6 +203,7 @@ class SharedFields(TypedDict):
 
 
 def shared_fields(state: Dispute) -> SharedFields:
+    """Return the fields of every event of this dispute."""
     return {
         "about": state.about,
         "entry": state.entry,
@@ -203,16 +216,18 @@ def shared_fields(state: Dispute) -> SharedFields:
 
 
 def require_outsider(actor: MemberId, state: Dispute) -> None:
+    """Check that the actor is not a party to the dispute. Raises: PartyToIt, with nothing recorded."""
     if actor in (*state.parties, state.opener):
         raise PartyToIt
 
 
 def parties_of(event: Event) -> tuple[MemberId, ...]:
-    """Every member the event names, once, sorted."""
+    """Return the members whom the event names, sorted, each once."""
     named: set[MemberId | None] = {getattr(event, role, None) for role in ROLES}
     return tuple(sorted(member for member in named if member is not None))
 
 
 def kind_and_name(entry: DisputedEntry) -> tuple[str, str]:
+    """Return the two parts of a tag: `favour` and `thanked` of `favour.thanked`."""
     kind, _, name = entry.partition(".")
     return kind, name

@@ -2,23 +2,18 @@
 
 from uuid import UUID
 
-from ledger.domain.kinds.dispute.states import (
-    Code,
-    DisputedEntry,
-    Remedy,
-)
+from ledger.domain.kinds.dispute.states import Code, DisputedEntry, Remedy
 from ledger.domain.kinds.intro.states import Fault
 from ledger.domain.values.aggregate_types import Event
 from ledger.domain.values.entries import Transfer
 from ledger.domain.values.ids import Instant, MemberId
 
-# Events
-
 
 class DisputeEventBase(Event, frozen=True, kw_only=True):
-    """`entry_id` is the event that charged `opener`, and `happened_at` when what it tells of happened.
+    """`about` is the id of the disputed aggregate, and `entry` the tag of the disputed event.
 
-    `transfers` are what it charged, `parties` all whom it names.
+    `entry_id` is the id of that event, and `happened_at` its time. `transfers` are the transfers of the event, and
+    `parties` all members whom it names.
     """
 
     about: UUID
@@ -31,9 +26,9 @@ class DisputeEventBase(Event, frozen=True, kw_only=True):
 
 
 class DisputeOpened(DisputeEventBase, frozen=True, kw_only=True, tag="dispute.opened"):
-    """One who was charged says why it should not stand: the points are set aside on both sides.
+    """A member who was charged disputes an entry. The points are set aside on both sides.
 
-    `owed` is what it costs the one at `fault`, if it is upheld.
+    `owed` are the transfers from the member at `fault`, if the dispute is upheld.
     """
 
     code: Code
@@ -43,10 +38,10 @@ class DisputeOpened(DisputeEventBase, frozen=True, kw_only=True, tag="dispute.op
 
 
 class DisputeUpheld(DisputeEventBase, frozen=True, kw_only=True, tag="dispute.upheld"):
-    """A moderator agrees: the entry is reversed, or it stands and the one at `fault` pays what is `owed`.
+    """A moderator agrees: the entry is reversed, or it stands and the member at `fault` pays what is `owed`.
 
-    The remedy is `none` when meanwhile it was made good by those who were in it. `after_closing`: the introduction
-    was over by then, as if nobody had been at fault.
+    The remedy is `none` if the members settled it already. `after_closing`: the introduction had closed before,
+    without a fault.
     """
 
     remedy: Remedy
@@ -56,11 +51,11 @@ class DisputeUpheld(DisputeEventBase, frozen=True, kw_only=True, tag="dispute.up
 
 
 class DisputeRejected(DisputeEventBase, frozen=True, kw_only=True, tag="dispute.rejected"):
-    """A moderator does not agree: the entry stands, and the points go back."""
+    """A moderator does not agree. The entry stands, and the points go back."""
 
 
 class DisputeLapsed(DisputeEventBase, frozen=True, kw_only=True, tag="dispute.lapsed"):
-    """Nobody judged it in time: the entry stands, and the points go back."""
+    """Nobody judged the dispute in time. The entry stands, and the points go back."""
 
 
 DisputeEvent = DisputeOpened | DisputeUpheld | DisputeRejected | DisputeLapsed

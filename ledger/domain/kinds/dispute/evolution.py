@@ -13,7 +13,7 @@ from ledger.domain.values.refusals import Bug
 
 
 def evolve(state: Dispute | None, event: DisputeEvent) -> Dispute:
-    """The state machine, whole: a pair that is not listed is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a pair that is not listed)."""
     match state, event:
         case None, DisputeOpened():
             return Opened(

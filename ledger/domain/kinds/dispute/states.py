@@ -1,11 +1,10 @@
-"""States of a dispute, and how other kinds ask for them."""
+"""States of a dispute, and its id."""
 
 from typing import Literal
 from uuid import UUID, uuid5
 
 from ledger.domain.kinds.intro.states import Fault
 from ledger.domain.values.aggregate_types import State
-from ledger.domain.values.context import Context, StateOf
 from ledger.domain.values.entries import Transfer
 from ledger.domain.values.ids import Instant, MemberId
 
@@ -23,9 +22,10 @@ Remedy = Literal["reversal", "fault", "none"]
 
 
 class DisputeState(State, frozen=True, kw_only=True):
-    """`about` is the aggregate, `entry` the event of it that charged `opener`, `parties` all whom that event names.
+    """`about` is the id of the disputed aggregate, and `entry` the tag of the disputed event.
 
-    `transfers` are the disputed points, and `owed` is what it costs the one at `fault`, if it is upheld.
+    `entry_id` is the id of that event, and `happened_at` its time. `transfers` are the transfers of the event, and
+    `parties` all members whom it names. `owed` are the transfers from the member at `fault`, if the dispute is upheld.
     """
 
     about: UUID
@@ -41,43 +41,28 @@ class DisputeState(State, frozen=True, kw_only=True):
 
 
 class Opened(DisputeState, frozen=True, kw_only=True, tag="opened"):
-    """The points are set aside; a moderator has until `lapses_at` to say whether they stand."""
+    """The points are set aside. A moderator has until `lapses_at` to judge the dispute."""
 
     lapses_at: Instant
 
 
 class Upheld(DisputeState, frozen=True, kw_only=True, tag="upheld"):
-    """A moderator agrees with the one who was charged, and this was done about it."""
+    """A moderator agreed with the opener. `remedy` is the consequence."""
 
     remedy: Remedy
 
 
 class Rejected(DisputeState, frozen=True, kw_only=True, tag="rejected"):
-    """A moderator does not agree: the entry stands."""
+    """A moderator did not agree. The entry stands."""
 
 
 class Lapsed(DisputeState, frozen=True, kw_only=True, tag="lapsed"):
-    """Nobody judged it: the entry stands."""
+    """Nobody judged the dispute in time. The entry stands."""
 
 
 Dispute = Opened | Upheld | Rejected | Lapsed
 
 
 def dispute_id(about: UUID, entry: DisputedEntry) -> UUID:
-    """RFC 9562 version 5 of the aggregate and the entry's tag: an entry is disputed at most once."""
+    """Return UUIDv5 (RFC 9562) of the aggregate and the tag of the entry, so that it is disputed at most once."""
     return uuid5(about, entry)
-
-
-def dispute_need(about: UUID, entry: DisputedEntry) -> StateOf:
-    """The need to know how far the dispute of this entry has come."""
-    return StateOf("dispute", dispute_id(about, entry))
-
-
-def open_dispute_in(context: Context) -> Opened | None:
-    """The dispute nobody has judged yet, among what the decision asked to see."""
-    return next((found for found in context.found.values() if isinstance(found, Opened)), None)
-
-
-def upheld_dispute_in(context: Context) -> Upheld | None:
-    """The dispute that was upheld, among what the decision asked to see."""
-    return next((found for found in context.found.values() if isinstance(found, Upheld)), None)

@@ -7,15 +7,13 @@ from ledger.domain.values.aggregate_types import Command, Creation, Lapse
 from ledger.domain.values.ids import Instant, MemberId, Tags
 from ledger.domain.values.points import Level
 
-# Commands
-
 
 class ProposeIntro(Creation, frozen=True, kw_only=True):
-    """Said by the asker it asks, said by the connector it offers.
+    """Ask for an introduction, as the asker, or offer one, as the connector.
 
-    An offer names its `level`; an ask does not, for the connector picks it. `respond_by` is when silence
-    ends: after now and not later than the community allows, which is also what it is when left out.
-    `expects_percent` is how likely the asker thinks a yes: only they will see it again.
+    An offered intro needs a `level`; an ask has none, because the connector chooses it. `respond_by` is the end of the
+    silence: after now, and at the latest at the end of the policy's time, which is the default. `expects_percent` is
+    the chance of a yes that the asker expects; only the asker reads it again.
     """
 
     asker: MemberId
@@ -33,9 +31,9 @@ class ProposeIntro(Creation, frozen=True, kw_only=True):
 
 
 class AcceptIntro(Command, frozen=True, kw_only=True):
-    """The connector is willing, and vouches this far.
+    """Accept an ask, as the connector, and choose how far to vouch.
 
-    Levels: 1 a contact who expects the call, 2 plus information, 3 plus a testimonial, 4 an arranged call,
+    Levels: 1 a contact who expects the call, 2 and information, 3 and a testimonial, 4 an arranged call,
     5 an introduction in person.
     """
 
@@ -43,45 +41,48 @@ class AcceptIntro(Command, frozen=True, kw_only=True):
 
 
 class DeclineIntro(Command, frozen=True, kw_only=True):
-    """The connector would rather not. Silent towards the asker, unless `tell_now`."""
+    """Decline an ask, as the connector. Only `tell_now` discloses it to the asker."""
 
     tell_now: bool = False
 
 
 class WithdrawIntro(Command, frozen=True, kw_only=True):
-    """The asker, or the connector of an offer, takes it back before it is made.
+    """Withdraw an ask, as the asker, or an offered intro, as the connector, before it is made.
 
-    An asker always may, for they cannot know whether somebody has said no.
+    An asker can always withdraw, because a refusal would disclose that somebody said no.
     """
 
 
 class ConsentIntro(Command, frozen=True, kw_only=True):
-    """The target, or each of the two of an offer, agrees to be introduced."""
+    """Agree to be introduced, as the target, or as each of the two members of an offered intro."""
 
 
 class RefuseIntro(Command, frozen=True, kw_only=True):
-    """The target, or either of the two of an offer, would rather not. Silent, unless `tell_now`."""
+    """Refuse to be introduced, as the target, or as either member of an offered intro.
+
+    Only `tell_now` discloses it to the asker.
+    """
 
     tell_now: bool = False
 
 
 class MakeIntro(Command, frozen=True, kw_only=True):
-    """The connector has introduced them."""
+    """Record that the introduction was made, as the connector."""
 
 
 class MeetIntro(Command, frozen=True, kw_only=True):
-    """The asker, or either of the two of an offer, says that they have met."""
+    """Record that the members met, as the asker, or as either member of an offered intro."""
 
 
 class CloseIntro(Command, frozen=True, kw_only=True):
-    """It is over. Anyone in it may say so; a fault is owned up to by the one at fault alone."""
+    """Close an intro, as the asker, the connector or the target. A member can only admit their own fault."""
 
     outcome: Outcome
     fault: Fault = "none"
 
 
 class LapseIntro(Lapse, frozen=True, kw_only=True):
-    """Silence ends it: an unanswered one expires, an open one closes."""
+    """End an intro at its deadline: an unanswered one expires, a made one closes."""
 
 
 IntroStep = AcceptIntro | DeclineIntro | WithdrawIntro | ConsentIntro | RefuseIntro | MakeIntro | MeetIntro | CloseIntro

@@ -1,9 +1,10 @@
-"""Decisions about an introduction: who may do what, when, and with which event."""
+"""Decisions about an introduction: the event of each command."""
 
 from typing import assert_never
 from uuid import UUID
 
-from ledger.domain.kinds.dispute.states import Upheld, dispute_need, open_dispute_in, upheld_dispute_in
+from ledger.domain.kinds.dispute.lookup import dispute_need, open_dispute_in, upheld_dispute_in
+from ledger.domain.kinds.dispute.states import Upheld
 from ledger.domain.kinds.intro import reciprocity_guard
 from ledger.domain.kinds.intro.commands import (
     AcceptIntro,
@@ -68,7 +69,7 @@ from ledger.domain.values.refusals import (
 
 
 def needs(command: IntroCommand, state: Intro | None, own_id: UUID) -> tuple[Need, ...]:
-    """Whether it is disputed that the introduction was made, before it is closed."""
+    """Return the need for the dispute of `intro.made`, for a closing."""
     match command, state:
         case CloseIntro() | LapseIntro(), Made() | Met():
             return (dispute_need(own_id, "intro.made"),)
@@ -77,7 +78,7 @@ def needs(command: IntroCommand, state: Intro | None, own_id: UUID) -> tuple[Nee
 
 
 def decide(command: IntroCommand, state: Intro | None, context: Context) -> IntroEvent | None:
-    """The event that the command amounts to, or None when it is already so.
+    """Return the event to record, or None if nothing changes. See docs/domain.md#intro.
 
     Raises: Refusal, with nothing recorded.
     """
@@ -111,6 +112,7 @@ def decide(command: IntroCommand, state: Intro | None, context: Context) -> Intr
 
 
 def propose(command: ProposeIntro, context: Context) -> IntroAsked | IntroOffered:
+    """Return the event of an ask or an offered intro, by the role of the actor. The reciprocity guard weighs an ask."""
     if command.actor not in (command.asker, command.connector):
         raise NotYours(role="asker or connector")
     if len({command.asker, command.connector, command.target}) < 3:
@@ -164,7 +166,7 @@ def accept(command: AcceptIntro, state: Intro, context: Context) -> IntroAccepte
                 lapses_at=context.now + context.policy.intro_accepted,
             )
         case Accepted() if command.level == state.level:
-            return None  # Already so: a repeated command is harmless.
+            return None  # A repeat is a no-op.
         case _:
             raise WrongState(expected="asked", found=tag_of(state))
 
@@ -181,6 +183,7 @@ def decline(command: DeclineIntro, state: Intro) -> IntroDeclined | None:
 
 
 def withdraw(command: WithdrawIntro, state: Intro) -> IntroWithdrawn | None:
+    """Return the event of a withdrawal. See docs/domain.md#withdrawing-an-intro."""
     if state.matchmade:
         require_role(command.actor, state.connector, role="connector")
     else:
@@ -189,7 +192,7 @@ def withdraw(command: WithdrawIntro, state: Intro) -> IntroWithdrawn | None:
         case Asked() | Offered() | Accepted() | Consented():
             return IntroWithdrawn(**parties(state))
         case Declined() | Refused() | Expired() if not state.matchmade:
-            return IntroWithdrawn(**parties(state))  # To be refused would tell the asker that somebody said no.
+            return IntroWithdrawn(**parties(state))  # A refusal would disclose that somebody said no.
         case Withdrawn():
             return None
         case _:
@@ -243,7 +246,7 @@ def meet(command: MeetIntro, state: Intro, context: Context) -> IntroMet | None:
     if state.matchmade:
         require_introduced(command.actor, state)
     else:
-        require_role(command.actor, state.asker, role="asker")  # It costs them, so it is theirs to say.
+        require_role(command.actor, state.asker, role="asker")  # The meeting costs the asker alone.
     match state:
         case Made():
             return IntroMet(**parties(state), points=0 if state.matchmade else context.policy.met_points)
@@ -254,6 +257,7 @@ def meet(command: MeetIntro, state: Intro, context: Context) -> IntroMet | None:
 
 
 def close(command: CloseIntro, state: Intro, context: Context) -> IntroClosed | None:
+    """Return the event of a closing. A member can only admit their own fault. See docs/domain.md#fault."""
     require_role(command.actor, state.asker, state.connector, state.target, role="asker, connector or target")
     if command.fault == "asker":
         if state.matchmade:
@@ -289,12 +293,15 @@ def lapse(state: Intro, context: Context) -> IntroExpired | IntroClosed | None:
 
 
 def closing_event(state: Made | Met, outcome: Outcome, fault: Fault, context: Context) -> IntroClosed:
-    """A fault that a dispute has settled overrides what is said of it now; one that it has not costs what it costs."""
+    """Return the event of a closing. A fault that an upheld dispute settled replaces `fault`, and is not charged again.
+
+    See docs/domain.md#closing-under-dispute.
+    """
     match upheld_dispute_in(context):
         case Upheld(remedy="fault") as dispute:
             fault, settled, points = dispute.fault, True, state.points
         case Upheld(remedy="reversal"):
-            settled, points = False, 0  # It is given back already.
+            settled, points = False, 0  # The dispute gave the points back.
         case _:
             settled, points = False, state.points
     return IntroClosed(
@@ -310,16 +317,21 @@ def closing_event(state: Made | Met, outcome: Outcome, fault: Fault, context: Co
 
 
 def parties(state: Intro) -> dict[str, MemberId]:
+    """Return the members of an intro, as fields of an event."""
     return {"asker": state.asker, "connector": state.connector, "target": state.target}
 
 
 def require_role(actor: MemberId, *allowed: MemberId, role: str) -> None:
+    """Check that the actor is an allowed member. Raises: NotYours, with nothing recorded."""
     if actor not in allowed:
         raise NotYours(role=role)
 
 
 def require_introduced(actor: MemberId, state: Intro) -> None:
-    """Those whose consent it takes: the target, and of an offer both."""
+    """Check that the actor is the target, or, for an offered intro, either of the two members.
+
+    Raises: NotYours, with nothing recorded.
+    """
     if state.matchmade:
         require_role(actor, state.asker, state.target, role="asker or target")
     else:

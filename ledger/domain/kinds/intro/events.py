@@ -8,8 +8,6 @@ from ledger.domain.values.aggregate_types import Event
 from ledger.domain.values.ids import Instant, MemberId, Tags
 from ledger.domain.values.points import Amount, Level
 
-# Events
-
 
 class IntroEventBase(Event, frozen=True, kw_only=True):
     asker: MemberId
@@ -18,11 +16,12 @@ class IntroEventBase(Event, frozen=True, kw_only=True):
 
 
 class IntroAsked(IntroEventBase, frozen=True, kw_only=True, tag="intro.asked"):
-    """The asker would like the connector to introduce them to the target.
+    """The asker asks the connector for an introduction to the target.
 
-    `visible_until` is when silence ends for the asker, whoever is silent: it is the same for every silence, so that
-    it tells none from another. `expects_percent` is how likely the asker thinks a yes, for their eyes alone;
-    `advice` is for the connector, and `invited` says that the connector always welcomes their asks.
+    `visible_until` is the time from which the asker reads `not_now`. It is the same for every silence, so that it
+    discloses nothing about who was silent. `expects_percent` is the chance of a yes that the asker expects; only the
+    asker reads it. `advice` is the result of the reciprocity guard. `invited`: the connector's `welcome` names the
+    asker.
     """
 
     lapses_at: Instant
@@ -35,7 +34,7 @@ class IntroAsked(IntroEventBase, frozen=True, kw_only=True, tag="intro.asked"):
 
 
 class IntroOffered(IntroEventBase, frozen=True, kw_only=True, tag="intro.offered"):
-    """Matchmaking: the connector would introduce two members who did not ask."""
+    """The connector offers to introduce two members who did not ask (matchmaking)."""
 
     level: Level
     points: Amount
@@ -45,7 +44,7 @@ class IntroOffered(IntroEventBase, frozen=True, kw_only=True, tag="intro.offered
 
 
 class IntroAccepted(IntroEventBase, frozen=True, kw_only=True, tag="intro.accepted"):
-    """The connector is willing, and vouches this far."""
+    """The connector accepts the ask, and chooses how far to vouch."""
 
     level: Level
     points: Amount
@@ -53,13 +52,13 @@ class IntroAccepted(IntroEventBase, frozen=True, kw_only=True, tag="intro.accept
 
 
 class IntroDeclined(IntroEventBase, frozen=True, kw_only=True, tag="intro.declined"):
-    """The connector would rather not."""
+    """The connector declines the ask."""
 
     tell_now: bool = False
 
 
 class IntroWithdrawn(IntroEventBase, frozen=True, kw_only=True, tag="intro.withdrawn"):
-    """The asker, or the connector of an offer, took it back before it was made."""
+    """The asker, or the connector of an offered intro, withdraws it before it is made."""
 
 
 class IntroConsented(IntroEventBase, frozen=True, kw_only=True, tag="intro.consented"):
@@ -69,7 +68,7 @@ class IntroConsented(IntroEventBase, frozen=True, kw_only=True, tag="intro.conse
 
 
 class IntroRefused(IntroEventBase, frozen=True, kw_only=True, tag="intro.refused"):
-    """`member` would rather not be introduced."""
+    """`member` refuses to be introduced."""
 
     member: MemberId
     tell_now: bool = False
@@ -80,26 +79,30 @@ class IntroExpired(IntroEventBase, frozen=True, kw_only=True, tag="intro.expired
 
 
 class IntroMade(IntroEventBase, frozen=True, kw_only=True, tag="intro.made"):
-    """They are introduced. `points` is what it is worth in all, `stake` what the connector puts at risk."""
+    """The members are introduced.
+
+    `points` is the worth of the introduction in total, and `stake` the points that the connector puts at risk.
+    """
 
     points: Amount
     stake: Amount
     lapses_at: Instant
-    made_at: Instant | None = None  # Of older ones it is not known.
+    made_at: Instant | None = None  # Older events do not carry it.
     matchmade: bool = False
 
 
 class IntroMet(IntroEventBase, frozen=True, kw_only=True, tag="intro.met"):
-    """They have met: the asker owes the target `points` for the hour, none when nobody asked."""
+    """The members have met. The asker owes the target `points`, which are 0 for an offered intro."""
 
     points: Amount
 
 
 class IntroClosed(IntroEventBase, frozen=True, kw_only=True, tag="intro.closed"):
-    """It is over.
+    """The intro is over.
 
-    `points` were those of made, none if they have been reversed; `stake` is what was at risk, `penalty` what a fault
-    of the asker costs. When a dispute `settled` the fault, they have paid for it already.
+    `points` are those of `intro.made`, or 0 if a dispute reversed them. `stake` is the points at risk. `penalty` is the
+    points that an asker at fault pays, to the target and to the connector each. `settled`: an upheld dispute charged
+    the member at fault already.
     """
 
     outcome: Outcome

@@ -33,7 +33,7 @@ from ledger.domain.values.refusals import Bug
 
 
 def evolve(state: Intro | None, event: IntroEvent) -> Intro:
-    """The state machine, whole: a pair that is not listed is corrupt history."""
+    """Return the state after `event`. Raises: Bug, if the history is corrupt (a pair that is not listed)."""
     match state, event:
         case None, IntroAsked():
             return Asked(
@@ -82,7 +82,7 @@ def evolve(state: Intro | None, event: IntroEvent) -> Intro:
             return become(Made, state, stake=event.stake, made_at=event.made_at, lapses_at=event.lapses_at)
         case Made() as made, IntroMet():
             return become(Met, made)
-        case (Made() | Met()) as made, IntroClosed() as closing:
-            return become(Closed, made, outcome=closing.outcome, fault=closing.fault, settled=closing.settled)
+        case (Made() | Met()) as made, IntroClosed() as closed:
+            return become(Closed, made, outcome=closed.outcome, fault=closed.fault, settled=closed.settled)
         case _:
             raise Bug(f"{tag_of(event)} after {state and tag_of(state)}")

@@ -1,7 +1,7 @@
-"""Guard: what is weighed when somebody asks for an introduction.
+"""Reciprocity guard: weighs an ask by the standing of the asker. See docs/domain.md#reciprocity-guard.
 
-It tells the connector facts and the asker ways to give. Only `intro.asked` is guarded: an offer, a thank-you and a
-gift are never blocked. It refuses where the community's policy says `enforce`, and advises where it says `advise`.
+The connector reads facts, and a riding asker reads ways to give. The guard weighs `intro.asked` alone: offered intros,
+thanks and gifts are never blocked. It refuses asks if the policy's `guard` is `enforce`, and advises if it is `advise`.
 """
 
 from datetime import datetime
@@ -15,10 +15,10 @@ UNAVAILABLE: Final = Advice(verdict="unavailable")
 
 
 def is_riding(facts: GuardFacts, now: datetime, policy: Policy) -> bool:
-    """Whether the member takes and brings nothing: all five conditions of docs/domain.md#riding at once.
+    """Return whether the member is riding: all five conditions of docs/domain.md#riding hold at once.
 
     Net at or below -0.7 of the limit, at least 5 items received in 180 days, given/received under 0.2, older than
-    90 days, not paused. In whole numbers, so that no rounding decides it.
+    90 days, not paused. The arithmetic is on whole numbers, so that no rounding decides.
     """
     return (
         not facts.paused
@@ -31,9 +31,10 @@ def is_riding(facts: GuardFacts, now: datetime, policy: Policy) -> bool:
 
 
 def weigh(facts: GuardFacts | None, now: datetime, policy: Policy) -> Advice | None:
-    """The advice on an ask made at `now`; None where the guard is off.
+    """Return the advice on an ask at `now`; None if the guard is off.
 
-    An invitation by the connector drops the reasons that protect them: `reciprocity_limit` and `inbound_asks`.
+    An invitation removes the reasons that protect the connector: `reciprocity_limit` and `inbound_asks`. See
+    docs/domain.md#guard-reasons.
     """
     if policy.guard == "off":
         return None
@@ -42,11 +43,11 @@ def weigh(facts: GuardFacts | None, now: datetime, policy: Policy) -> Advice | N
     riding = is_riding(facts, now, policy)
     inbound_max = policy.inbound_asks_max
     if facts.inbound_max is not None:
-        inbound_max = min(facts.inbound_max, inbound_max)  # A connector may set fewer, not more.
+        inbound_max = min(facts.inbound_max, inbound_max)  # A connector can set a lower cap only.
     again_at = facts.last_same_ask_at and facts.last_same_ask_at + policy.ask_again
     if again_at is not None and again_at <= now:
         again_at = None
-    against: dict[Reason, bool] = {
+    conditions: dict[Reason, bool] = {
         "reciprocity_limit": riding and not facts.invited,
         "open_asks": facts.open_asks >= policy.open_asks_max,
         "inbound_asks": facts.inbound_asks >= inbound_max and not facts.invited,
@@ -54,7 +55,7 @@ def weigh(facts: GuardFacts | None, now: datetime, policy: Policy) -> Advice | N
     }
     return Advice(
         verdict="riding" if riding else "ok",
-        reasons=tuple(reason for reason, holds in against.items() if holds),
+        reasons=tuple(reason for reason, is_met in conditions.items() if is_met),
         net=facts.net,
         limit=facts.limit,
         given=facts.given,
@@ -72,14 +73,15 @@ def weigh(facts: GuardFacts | None, now: datetime, policy: Policy) -> Advice | N
 
 
 def refuse_if_enforced(advice: Advice | None, policy: Policy) -> None:
-    """Refuses the ask for the first reason, where the policy enforces. Only what is the asker's own is told.
+    """Refuse the ask for its first reason, if the policy enforces the guard. See docs/domain.md#guard-modes.
 
-    Raises: ReciprocityLimit, OpenAsks, InboundAsks or AskedBefore.
+    Raises: ReciprocityLimit, OpenAsks, InboundAsks or AskedBefore, with nothing recorded. The facts of the refusal are
+    about the asker alone.
     """
     if policy.guard != "enforce" or advice is None or not advice.reasons:
         return
-    first = advice.reasons[0]
-    match first:
+    reason = advice.reasons[0]
+    match reason:
         case "reciprocity_limit":
             raise ReciprocityLimit(
                 net=advice.net,
@@ -92,8 +94,8 @@ def refuse_if_enforced(advice: Advice | None, policy: Policy) -> None:
         case "open_asks":
             raise OpenAsks(open_asks=advice.open_asks, open_asks_max=advice.open_asks_max)
         case "inbound_asks":
-            raise InboundAsks  # Without the numbers: how often somebody is asked is theirs.
+            raise InboundAsks  # Without numbers: the asks of a connector are private.
         case "asked_before":
             raise AskedBefore(again_at=advice.again_at)
         case _:
-            assert_never(first)
+            assert_never(reason)

@@ -1,4 +1,4 @@
-"""Silence: a decline and no answer look the same to the asker."""
+"""Silence: the state and version that an asker reads, so that a decline looks like no answer."""
 
 from datetime import datetime
 from typing import Literal, assert_never
@@ -24,10 +24,11 @@ AskerState = Literal["pending", "not_now"]
 
 
 def asker_state(state: Intro, now: datetime) -> AskerState | None:
-    """What the asker reads in place of the state; None where they read it as it is.
+    """Return the state that the asker reads; None if they read the real one.
 
-    Until it is made, an ask is `pending`, and from the end that was fixed when it was asked on it is `not_now`,
-    whoever was silent or said no; or at once, if they chose to say so. Nobody asked for a match: both read all of it.
+    An ask reads `pending` until it is made. From the end that was fixed when it was asked, it reads `not_now`, after a
+    silence and after a no alike; with `tell_now` it does at once. Both members of an offered intro read the real state.
+    See docs/domain.md#state-that-an-asker-reads.
     """
     if state.matchmade:
         return None
@@ -35,7 +36,7 @@ def asker_state(state: Intro, now: datetime) -> AskerState | None:
         case Declined(tell_now=True) | Refused(tell_now=True):
             return "not_now"
         case Asked() | Accepted() | Declined() | Refused() | Expired():
-            end: datetime | None = state.visible_until or state.lapses_at  # Older events name no visible end.
+            end: datetime | None = state.visible_until or state.lapses_at  # Older events have no `visible_until`.
         case Consented():
             end = state.visible_until
         case Offered() | Made() | Met() | Closed() | Withdrawn():
@@ -46,15 +47,16 @@ def asker_state(state: Intro, now: datetime) -> AskerState | None:
 
 
 def state_read_by(member: MemberId, state: Intro, now: datetime) -> str:
-    """The word for the state, in an answer to this member: the asker's is what they see."""
-    seen = asker_state(state, now) if member == state.asker else None
-    return seen or tag_of(state)
+    """Return the name of the state that the member reads at `now`."""
+    replacement = asker_state(state, now) if member == state.asker else None
+    return replacement or tag_of(state)
 
 
 def version_read_by(member: MemberId, state: Intro, version: int, now: datetime) -> int:
-    """The version that this member reads: of what the asker sees, and not of what is hidden from them.
+    """Return the version that the member reads at `now`. For the asker, it depends only on the state that they read.
 
-    `pending` is 1, `not_now` 2, and a withdrawn ask 3; from made on it is the real one, which is then the same for all.
+    `pending` is 1, `not_now` 2, and a withdrawn ask 3. From `made` on, it is the real version, for everybody. See
+    docs/domain.md#version-that-an-asker-reads.
     """
     if member != state.asker or state.matchmade:
         return version

@@ -14,12 +14,12 @@ Outcome = Literal["fruitful", "no_result", "fell_silent"]
 Fault = Literal["none", "asker", "connector"]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
-# States
-
 
 class IntroState(State, frozen=True, kw_only=True):
-    """What an ask carries from the start: `visible_until` is when silence ends for the asker, whoever is silent;
-    `expects_percent` is how likely they think a yes, `invited` and `advice` what the connector is told of them.
+    """The fields of every intro.
+
+    `visible_until` is the time from which the asker reads `not_now`. `expects_percent` is the chance of a yes that the
+    asker expects. `invited` and `advice` are about the asker, for the connector.
     """
 
     asker: MemberId
@@ -35,13 +35,13 @@ class IntroState(State, frozen=True, kw_only=True):
 
 
 class Asked(IntroState, frozen=True, kw_only=True, tag="asked"):
-    """The asker waits for the connector, until `lapses_at`."""
+    """The connector has until `lapses_at` to accept or decline the ask."""
 
     lapses_at: Instant
 
 
 class LevelledState(IntroState, frozen=True, kw_only=True):
-    """The connector has said how far they vouch."""
+    """The fields of an intro with a level, which the connector chose."""
 
     level: Level
     points: Amount
@@ -49,38 +49,38 @@ class LevelledState(IntroState, frozen=True, kw_only=True):
 
 
 class Offered(LevelledState, frozen=True, kw_only=True, tag="offered"):
-    """The connector would introduce the two; those in `consented` agree."""
+    """The connector offers to introduce two members. Those in `consented` agree."""
 
     lapses_at: Instant
     consented: tuple[MemberId, ...] = ()
 
 
 class Accepted(LevelledState, frozen=True, kw_only=True, tag="accepted"):
-    """The connector is willing; the target has until `lapses_at` to consent."""
+    """The connector accepted the ask. The target has until `lapses_at` to consent."""
 
     lapses_at: Instant
 
 
 class Consented(LevelledState, frozen=True, kw_only=True, tag="consented"):
-    """Everybody agrees; the connector may make the introduction."""
+    """Everybody agrees, and the connector can make the introduction."""
 
 
 class Made(LevelledState, frozen=True, kw_only=True, tag="made"):
-    """They are introduced; `stake` points of the connector are at risk until it is closed."""
+    """The members are introduced. `stake` points of the connector are at risk until the intro closes."""
 
     stake: Amount
     lapses_at: Instant
 
 
 class Met(LevelledState, frozen=True, kw_only=True, tag="met"):
-    """They have met; `stake` points of the connector are at risk until it is closed."""
+    """The members have met. `stake` points of the connector are at risk until the intro closes."""
 
     stake: Amount
     lapses_at: Instant
 
 
 class Closed(LevelledState, frozen=True, kw_only=True, tag="closed"):
-    """It is over, this way, and by this one's fault. `settled`: by a dispute, which has made them pay."""
+    """The intro is over. `settled`: an upheld dispute charged the member at fault already."""
 
     outcome: Outcome
     fault: Fault
@@ -88,25 +88,25 @@ class Closed(LevelledState, frozen=True, kw_only=True, tag="closed"):
 
 
 class Declined(IntroState, frozen=True, kw_only=True, tag="declined"):
-    """The connector would rather not. `lapses_at` is when silence would have ended."""
+    """The connector declined the ask. A silence would have ended at `lapses_at`."""
 
     lapses_at: Instant
     tell_now: bool = False
 
 
 class Refused(LevelledState, frozen=True, kw_only=True, tag="refused"):
-    """One who had to consent would rather not. `lapses_at` is when silence would have ended."""
+    """A member whose consent was needed refused. A silence would have ended at `lapses_at`."""
 
     lapses_at: Instant
     tell_now: bool = False
 
 
 class Withdrawn(IntroState, frozen=True, kw_only=True, tag="withdrawn"):
-    """The one who began it took it back before it was made, whether or not they could know how it stood."""
+    """The member who began the intro withdrew it before it was made, perhaps after a no that they cannot know of."""
 
 
 class Expired(IntroState, frozen=True, kw_only=True, tag="expired"):
-    """Silence ended it."""
+    """Nobody answered in time."""
 
     lapses_at: Instant
 
