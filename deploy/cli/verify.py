@@ -17,6 +17,7 @@ def verify() -> None:
     from ledger.log.connection import connect_within
     from ledger.log.jetstream import JetStreamLog
     from ledger.runtime.unavailable import Unavailable
+    from ledger.runtime.urls import without_password
 
     settings = load_settings()
 
@@ -29,7 +30,7 @@ def verify() -> None:
     except (Unavailable, SchemaMissing) as error:
         raise Failure(str(error)) from None
     except TimeoutError:
-        raise Failure(f"NATS does not answer at {settings.nats_url}") from None
+        raise Failure(f"NATS does not answer at {without_password(settings.nats_url)}") from None
     behind = f" ({report.behind:,} behind the log)" if report.behind else ""
     console.print(
         f"Compared {report.events:,} events, {report.postings:,} postings and {report.members:,} members "

@@ -16,6 +16,7 @@ from nats.aio.subscription import Subscription
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from ledger.log.event_log import LogUnavailable
+from ledger.runtime.urls import without_password
 
 REQUEST_TIMEOUT_S: Final = 5.0
 RECONNECT_WAIT_S: Final = 0.25
@@ -177,11 +178,11 @@ class Connection:
             try:
                 await self._open(client)
             except (nats.errors.Error, OSError, TimeoutError) as error:
-                _log.warning("nats lets nobody in", url=self._url, reason=repr(error))
+                _log.warning("nats lets nobody in", url=without_password(self._url), reason=repr(error))
                 await asyncio.sleep(RECONNECT_WAIT_S)
             else:
                 self.client = client
-                _log.info("nats reconnected", url=self._url)
+                _log.info("nats reconnected", url=without_password(self._url))
                 return
 
     async def _on_error(self, error: Exception) -> None:
@@ -190,10 +191,10 @@ class Connection:
 
     async def _on_disconnected(self) -> None:
         if not self.client.is_closed:
-            _log.warning("nats disconnected", url=self._url)
+            _log.warning("nats disconnected", url=without_password(self._url))
 
     async def _on_reconnected(self) -> None:
-        _log.info("nats reconnected", url=self._url)
+        _log.info("nats reconnected", url=without_password(self._url))
 
     def require(self) -> TappedClient:
         """The client, when it stands.
@@ -201,7 +202,9 @@ class Connection:
         Raises: LogUnavailable, instead of queueing what would be sent after the caller has given up.
         """
         if self.client.is_closed and self._opening is not None and self._opening.done():
-            _log.warning("nats closed the connection", url=self._url, reason=repr(self.client.last_error))
+            _log.warning(
+                "nats closed the connection", url=without_password(self._url), reason=repr(self.client.last_error)
+            )
             self._opening = asyncio.create_task(self._open_another())
         if not self.client.is_connected:
             raise LogUnavailable("no connection to NATS")

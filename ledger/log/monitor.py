@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from ledger.log.event_log import LogUnavailable
+from ledger.runtime.urls import without_password
 
 RESPONSE_WITHIN_S: Final = 2.0
 
@@ -45,8 +46,10 @@ class Monitor:
         for url in self._urls:
             try:
                 answered.append(await self._fsyncs(url))
+            except httpx.HTTPStatusError as error:  # Its own text contains the whole URL.
+                silent.append(f"{without_password(url)}/jsz: status {error.response.status_code}")
             except httpx.HTTPError as error:
-                silent.append(f"{url}/jsz: {error!r}")
+                silent.append(f"{without_password(url)}/jsz: {error!r}")
         if not answered:
             raise LogUnavailable("; ".join(silent))
         return all(answered)
@@ -59,4 +62,4 @@ class Monitor:
         try:
             return msgspec.json.decode(response.content, type=_Jsz).config.sync_always
         except msgspec.MsgspecError as error:
-            raise LogUnavailable(f"{url}/jsz: {error}") from error
+            raise LogUnavailable(f"{without_password(url)}/jsz: {error}") from error

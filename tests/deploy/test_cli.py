@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 NOBODY: Final = {
     "LEDGER_POSTGRES_DSN": "postgresql://postgres@127.0.0.1:1/postgres",
-    "LEDGER_NATS_URL": "nats://127.0.0.1:1",
+    "LEDGER_NATS_URL": "nats://user:secret@127.0.0.1:1",
 }
 PROJECTS: Final = "this projector writes the books"
 KEEPS_TIME: Final = "this clock keeps the deadlines"
@@ -215,14 +215,16 @@ async def test_a_stream_is_not_made_anew_under_the_books_of_one_that_was_lost(
     [
         ("migrate", "Postgres does not answer"),
         ("provision", "NATS does not answer"),
-        ("verify", "NATS does not answer"),
+        ("verify", "NATS does not answer at nats://***@127.0.0.1:1"),
     ],
 )
 def test_servers_that_do_not_answer_are_told(
     invoke: Invoke, command: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.log.connection.CONNECT_WITHIN_S", 0.5)
-    assert sentence in told(invoke(command, variables=NOBODY))
+    said = told(invoke(command, variables=NOBODY))
+    assert sentence in said
+    assert "secret" not in said
 
 
 def test_verify_without_postgres_or_books_says_so(anyio_backend: str, settings: Settings, invoke: Invoke) -> None:
@@ -307,6 +309,7 @@ def test_it_serves_before_its_servers_are_there_and_says_what_is_missing(command
     assert response.json()["books"].startswith("BooksUnavailable: ")
     assert served.end() == 0
     assert "Traceback" not in served.said
+    assert "secret" not in served.said
 
 
 # Working

@@ -180,6 +180,33 @@ async def test_a_connection_may_be_left_while_it_is_made_anew(own_nats: Embedded
         await connection.ready()
 
 
+async def test_no_log_line_contains_the_password_of_the_server(
+    own_nats: EmbeddedNats, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ""
+
+    async def await_line(text: str) -> None:
+        async def logged() -> bool:
+            nonlocal lines
+            lines += capsys.readouterr().out
+            return text in lines
+
+        await until(logged)
+
+    async with Connection(own_nats.url.replace("//", "//user:secret@"), "test") as connection:
+        await connection.ready()
+        own_nats.kill()
+        await await_line("nats disconnected")
+        await connection.client.close()
+        with pytest.raises(LogUnavailable):
+            connection.require()
+        await await_line("nats closed the connection")
+        own_nats.start()
+        await await_line("nats reconnected")
+    assert lines.count("nats://***@127.0.0.1") >= 3
+    assert "secret" not in lines
+
+
 async def test_a_read_of_many_that_is_cut_off_leaves_no_subscription_behind(own_nats: EmbeddedNats) -> None:
     async with Connection(own_nats.url, "test") as connection:
         await connection.ready()
