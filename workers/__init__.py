@@ -1,1 +1,1 @@
-"""Workers: each reads the log and does one thing with it."""
+"""The background processes. Each module is one worker, and `table.py` lists them."""

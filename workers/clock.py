@@ -1,4 +1,4 @@
-"""The clock: asks the books what is due, and says so to the log by a command like anybody's."""
+"""The clock worker: reads overdue deadlines from the books and sends a lapse command for each."""
 
 import asyncio
 import math
@@ -24,9 +24,11 @@ from ledger.runtime import telemetry
 from ledger.runtime.settings import Settings
 
 BATCH_MAX: Final = 500
-DUE_MAX: Final = 10_000  # Rows of one look at the books, with those that the log has answered about already.
-RETRY_REFUSED_S: Final = 5.0  # Until what the log refused is asked about once more: it may have been under dispute.
-RETRY_RECORDED_S: Final = 60.0  # The same for what is recorded, and the books do not show: they are behind.
+DUE_MAX: Final = 10_000  # Most deadlines of one read, with those that the log has already decided.
+RETRY_REFUSED_S: Final = 5.0  # Until a refused lapse is sent again. A dispute may have been the reason.
+RETRY_RECORDED_S: Final = (
+    60.0  # Until a recorded lapse is sent again if the books still show it as overdue.
+)
 
 _log = structlog.get_logger()
 
@@ -36,80 +38,83 @@ def utc_now() -> datetime:
 
 
 async def run_clock(log: EventLog, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
-    """Let end what is due to end by itself, for ever. A server that goes away is waited for.
+    """Send a lapse command for every overdue deadline, until cancelled. An unavailable server is waited for.
 
-    Several of them do no harm, nor does one that is late or killed: the log decides on what it holds, and what has
-    moved meanwhile is refused or already so. Raises: Poison, which needs a person.
+    Several clock workers do no harm, nor does a late or killed one. The log decides: a lapse is refused if another
+    event came first, and has no effect if the aggregate has already lapsed.
+
+    Raises: Poison, if an event cannot be read. It needs a person.
     """
-    away: str | None = None
+    unavailable: str | None = None
     async with Reader(settings.books, pool_max=1) as reader:
         clock = Clock(Executor(log, now), reader, now)
-        _log.info("this clock keeps the deadlines")
+        _log.info("this clock records lapses")
         while True:
             more = False
             try:
-                more = await clock.turn()
+                more = await clock.send_lapses()
             except (BooksUnavailable, SchemaMissing, LogUnavailable, AppendUncertain) as error:
                 server = "log" if isinstance(error, LogUnavailable | AppendUncertain) else "books"
-                if server != away:
+                if server != unavailable:
                     _log.warning("clock waits", server=server, reason=f"{type(error).__name__}: {error}")
-                away = server
+                unavailable = server
             else:
-                if away is not None:
-                    _log.info("clock goes on")
-                away = None
+                if unavailable is not None:
+                    _log.info("clock continues")
+                unavailable = None
             if not more:
                 await asyncio.sleep(settings.clock_poll_ms / 1_000)
 
 
 class Clock:
-    """One turn at a time. `now` is the ledger's clock, the same as the executor's."""
+    """Sends lapses in batches, one batch at a time. `now` must be the time source of the executor."""
 
     def __init__(self, executor: Executor, reader: Reader, now: Callable[[], datetime]) -> None:
         self._executor = executor
         self._reader = reader
         self._now = now
-        self._answered: dict[AggregateRef, float] = {}
-        """What the books call due although the log has answered: when to ask it again, by the monotonic clock."""
+        self._retry_at: dict[AggregateRef, float] = {}
+        """Monotonic time of the next attempt, for each aggregate that the log has decided and the books show as due."""
 
-    async def turn(self) -> bool:
-        """Send what is due, and wait until the books show it; answers whether there may be more.
+    async def send_lapses(self) -> bool:
+        """Send one batch of lapses, and wait until the books contain them. Return whether more may be overdue.
 
-        Raises: BooksUnavailable, SchemaMissing or LogUnavailable; AppendUncertain, and repeating it is harmless.
+        Raises: BooksUnavailable, SchemaMissing or LogUnavailable, with no lapse recorded; AppendUncertain, with perhaps
+        some recorded. A repeat does no harm.
         """
-        batch = await self._look()
+        batch = await self._next_batch()
         if not batch:
             return False
         telemetry.LAPSES_SENT.inc(len(batch))
         results = await self._executor.execute_all([submission_of(due) for due in batch])
-        position = self._learn(batch, results)
+        position = self._schedule_retries(batch, results)
         if position == 0:
             return False
-        with suppress(BooksBehind):  # What was sent is left alone, and the rest need not be as late as the books.
+        with suppress(BooksBehind):  # Later batches skip these lapses, so they need not wait for the books.
             await self._reader.reach(position)
         return True
 
-    async def _look(self) -> list[Due]:
-        """What is due and the log has not answered about; then that which it may answer otherwise by now."""
+    async def _next_batch(self) -> list[Due]:
+        """Return overdue deadlines: first the new ones, then those whose time of retry has come."""
         now, moment = self._now(), time.monotonic()
-        _, overdue = await self._reader.due(now, min(BATCH_MAX + len(self._answered), DUE_MAX))
-        still = {due.ref for due in overdue}
-        self._answered = {ref: again for ref, again in self._answered.items() if ref in still}
-        first = [due for due in overdue if due.ref not in self._answered]
-        again = [due for due in overdue if self._answered.get(due.ref, math.inf) <= moment]
-        telemetry.OVERDUE.set(max(0.0, (now - first[0].due_at).total_seconds()) if first else 0.0)
-        return [*first, *again][:BATCH_MAX]  # Those that are due for the first time wait for nobody.
+        _, overdue = await self._reader.due(now, min(BATCH_MAX + len(self._retry_at), DUE_MAX))
+        refs = {due.ref for due in overdue}
+        self._retry_at = {ref: at for ref, at in self._retry_at.items() if ref in refs}
+        new = [due for due in overdue if due.ref not in self._retry_at]
+        retries = [due for due in overdue if self._retry_at.get(due.ref, math.inf) <= moment]
+        telemetry.OVERDUE.set(max(0.0, (now - new[0].due_at).total_seconds()) if new else 0.0)
+        return [*new, *retries][:BATCH_MAX]  # Retries never delay a new deadline.
 
-    def _learn(self, batch: Sequence[Due], results: Sequence[Outcome | Refusal]) -> int:
-        """Remember what was answered; answers the position that the books show it all at, 0 when there is none."""
+    def _schedule_retries(self, batch: Sequence[Due], results: Sequence[Outcome | Refusal]) -> int:
+        """Set the time of retry of each deadline. Return the highest position of a lapse, or 0 if none is recorded."""
         moment, position, recorded = time.monotonic(), 0, Counter[str]()
         for due, result in zip(batch, results, strict=True):
             if isinstance(result, Outcome):
                 position = max(position, result.position)
                 recorded[due.ref.kind] += result.how == "recorded"
-                self._answered[due.ref] = moment + RETRY_RECORDED_S
+                self._retry_at[due.ref] = moment + RETRY_RECORDED_S
                 continue
-            self._answered[due.ref] = moment + RETRY_REFUSED_S
+            self._retry_at[due.ref] = moment + RETRY_REFUSED_S
             if not isinstance(result, WrongState | NotDue | Unknown):
                 _log.warning("a lapse was refused", code=result.code, facts=result.facts, ref=due.ref)
         for kind, count in recorded.items():

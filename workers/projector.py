@@ -1,4 +1,4 @@
-"""The projector: reads the log in order from the checkpoint and applies it to the books, exactly once."""
+"""The projector: reads the log in order from the checkpoint, and applies each event to the books exactly once."""
 
 import asyncio
 import time
@@ -19,18 +19,21 @@ from ledger.runtime.settings import Settings
 
 RETRY_WAIT_S: Final = 0.5
 FOREIGN_LOG_ADVICE: Final = (
-    "These books were not written from this log. If the log is the right one, drop the books' schema and run "
-    "`referral-ledger migrate`: they are derived again from the beginning. If it is not, restore the log."
+    "The books were written from another log. If this log is the right one, drop the schema of the books and run "
+    "`referral-ledger migrate`; the projector then derives the books from the start. Otherwise restore the log."
 )
-FOLDED_MAX: Final = 1  # The writer remembers what is prepared and what is being written, and no more.
+FOLDED_MAX: Final = 1  # The cache of the writer covers one prepared batch and the one that is being written.
 
 _log = structlog.get_logger()
 
 
 async def run_projector(log: EventLog, settings: Settings) -> None:
-    """Keep the books up with the log, for ever: as the one writer, or waiting to become it.
+    """Apply the log to the books until cancelled. Only the holder of the writer lock writes; others wait for the lock.
 
-    A server that goes away is waited for. Raises: Poison or ForeignLog, which need a person.
+    An unavailable server is waited for.
+
+    Raises: Poison, if an event cannot be read; ForeignLog, if the books were written from another log. Both need a
+    person. The books contain all events up to their checkpoint.
     """
     while True:
         try:
@@ -45,9 +48,9 @@ async def run_projector(log: EventLog, settings: Settings) -> None:
 
 
 async def project_from_checkpoint(log: EventLog, writer: Writer, settings: Settings) -> None:
-    """Apply everything from the checkpoint on. One batch is folded while the one before it is written.
+    """Apply all events after the checkpoint. Each batch is folded while the batch before it is written.
 
-    Raises: ForeignLog; Poison, with everything before it applied; and what the writer raises.
+    Raises: ForeignLog; Poison, after all events before it are applied; every exception of the writer.
     """
     checkpoint = await writer.checkpoint()
     telemetry.POSITION.set(checkpoint.position)
@@ -59,7 +62,7 @@ async def project_from_checkpoint(log: EventLog, writer: Writer, settings: Setti
     )
     folded: asyncio.Queue[Changes] = asyncio.Queue(maxsize=FOLDED_MAX)
     async with aclosing(batches):
-        # No task group: when one of its own has failed, it takes a cancellation from outside for its own.
+        # No task group: after a failed task, it mistakes a cancellation from outside for its own.
         tasks = (asyncio.create_task(fold_all(batches, writer, folded)), asyncio.create_task(write_all(writer, folded)))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -74,24 +77,29 @@ async def project_from_checkpoint(log: EventLog, writer: Writer, settings: Setti
 async def fold_all(
     batches: AsyncGenerator[list[RecordedEvent], None], writer: Writer, folded: asyncio.Queue[Changes]
 ) -> None:
+    """Fold every batch and put the changes into the queue.
+
+    Raises: Poison, after all events before it are applied.
+    """
     try:
         async for batch in batches:
             try:
                 changes = await writer.prepare(batch)
             except Poison as poison:
-                if sound := [event for event in batch if event.position < poison.position]:
-                    await folded.put(await writer.prepare(sound))
+                if readable := [event for event in batch if event.position < poison.position]:
+                    await folded.put(await writer.prepare(readable))
                 raise
             await folded.put(changes)
     except Poison:
-        await folded.join()  # Everything before it is applied.
+        await folded.join()  # Until all events before it are applied.
         raise
 
 
 async def write_all(writer: Writer, folded: asyncio.Queue[Changes]) -> None:
+    """Write the changes from the queue to the books, and update the metrics."""
     while True:
         changes = await folded.get()
-        await writer.write(changes)  # Effects and checkpoint: one transaction, or neither.
+        await writer.write(changes)  # One transaction contains the effects and the checkpoint.
         folded.task_done()
         telemetry.PROJECTED.inc(len(changes.journal))
         telemetry.PROJECTED_BATCHES.inc()

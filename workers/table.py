@@ -16,19 +16,18 @@ Run = Callable[[EventLog, Settings], Awaitable[None]]
 class Worker(Struct, frozen=True, kw_only=True):
     """A worker. The function `run_<name>` of the module `workers.<name>` runs it until it is cancelled.
 
-    `does` completes the help text of `referral-ledger work`; `stopped` is the message when a person is needed.
+    `does` is the predicate of its sentence in the help of `referral-ledger work`.
     """
 
     name: str
     does: str
-    stopped: str
 
     def load(self) -> Run:
-        """Import the worker. Late, so that `--help` need not import its libraries."""
+        """Import the function that runs the worker. `--help` stays fast, because it does not import the libraries."""
         return cast("Run", getattr(import_module(f"workers.{self.name}"), f"run_{self.name}"))
 
     def metrics_port(self, settings: Settings) -> int | None:
-        """Return the port of its metrics, from the setting `<name>_metrics_port`."""
+        """Return the port of the worker's metrics, the setting `<name>_metrics_port`. None disables them."""
         return cast("int | None", getattr(settings, f"{self.name}_metrics_port"))
 
 
@@ -39,12 +38,10 @@ WORKERS: Final[Mapping[str, Worker]] = MappingProxyType(
             Worker(
                 name="projector",
                 does="writes the books from the log; a second one waits to take over",
-                stopped="The books stand still",
             ),
             Worker(
                 name="clock",
-                does="ends what is overdue; a second one does no harm",
-                stopped="The clock stands still",
+                does="records a lapse for every overdue deadline; a second one does no harm",
             ),
         )
     }

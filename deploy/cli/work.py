@@ -1,6 +1,7 @@
 """`work`: runs a worker."""
 
 import sys
+from typing import Final
 
 import click
 
@@ -9,7 +10,13 @@ from ledger.runtime.garbage_collector import tune_gc
 from ledger.runtime.signals import until_stopped
 from workers.table import WORKERS
 
-HELP = "Run a worker.\n\n" + "\n\n".join(f"{worker.name}: {worker.does}." for worker in WORKERS.values())
+HELP: Final = "\n\n".join(
+    (
+        "Run a worker.",
+        *(f"{worker.name}: {worker.does}." for worker in WORKERS.values()),
+        "The exit status is 3 if a person must act. docs/operations.md describes the cases.",
+    )
+)
 
 
 @click.command(help=HELP)
@@ -31,7 +38,7 @@ def work(name: str, with_parent: bool) -> None:
         except OSError as error:
             raise Failure(f"cannot listen on {settings.host}:{metrics_port}: {error}") from None
 
-    async def working() -> None:
+    async def connect_and_run() -> None:
         tune_gc()
         run_worker = worker.load()
         async with Connection(settings.nats_url, worker.name) as connection:
@@ -39,7 +46,7 @@ def work(name: str, with_parent: bool) -> None:
             await run_worker(JetStreamLog(connection), settings)
 
     try:
-        run(until_stopped(working(), with_parent=with_parent))
+        run(until_stopped(connect_and_run(), with_parent=with_parent))
     except (Poison, ForeignLog) as error:
-        click.echo(f"{worker.stopped}: {error}", err=True)
+        click.echo(f"The {worker.name} stopped: {error}", err=True)
         sys.exit(NEEDS_A_PERSON)

@@ -94,7 +94,7 @@ class Rumour(RandomHistory):
             self.chronicle.now += timedelta(hours=hours, microseconds=self._random.randrange(1_000_000))
             self.ledger.now = self.chronicle.now
             await self.ledger.shown()
-            while await clock.turn():
+            while await clock.send_lapses():
                 pass
             await self._learn()
         await self.ledger.shown()

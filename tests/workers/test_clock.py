@@ -502,10 +502,10 @@ async def test_what_is_over_is_forgotten(settings: Settings, books: Books, chron
     async with projecting(settings, chronicle.log), books.reader() as reader:
         await shown(books, 3)
         clock = Clock(chronicle.executor, reader, lambda: chronicle.now)
-        assert await clock.turn() is True
-        assert len(clock._answered) == 3
-        assert await clock.turn() is False
-        assert clock._answered == {}
+        assert await clock.send_lapses() is True
+        assert len(clock._retry_at) == 3
+        assert await clock.send_lapses() is False
+        assert clock._retry_at == {}
 
 
 # What may go away meanwhile
@@ -541,7 +541,7 @@ async def test_nats_may_be_killed_and_come_back(
                     assert counted("overdue_seconds") == 0.0
                     await claims(chronicle, 3, begin=10 * outage)
         assert waits(logs, "log") == 2
-        assert sum(entry["event"] == "clock goes on" for entry in logs) == 2
+        assert sum(entry["event"] == "clock continues" for entry in logs) == 2
         assert sorted(lapsed(await chronicle.events())) == [1, 2, 3, 10, 11, 12]
 
 
@@ -619,7 +619,7 @@ async def test_a_refusal_that_is_not_expected_is_told(books: Books, chronicle: C
     async with books.reader() as reader:
         clock = Clock(Crowded(chronicle.log), reader, lambda: chronicle.now)
         with capture_logs() as logs:
-            assert await clock.turn() is False
+            assert await clock.send_lapses() is False
     (told,) = logs
     assert (told["log_level"], told["code"]) == ("warning", "contended")
     assert told["ref"] == AggregateRef(ACME, "favour", str(number(1)))

@@ -306,7 +306,7 @@ async def test_a_log_that_was_wiped_stops_the_projector_and_it_says_what_to_do(
     await begin_anew(connection)
     message = await refuses_this_log(settings, books)
     assert f"position 5 was event {last.envelope.id}, but the log ends at 0" in message
-    assert "drop the books' schema and run `referral-ledger migrate`" in message
+    assert "drop the schema of the books and run `referral-ledger migrate`" in message
     assert "restore the log" in message
 
 
