@@ -1,1 +1,1 @@
-"""What runs the ledger: the command line, the embedded servers, the deployment files."""
+"""Deployment of the ledger: command line, embedded servers, import, container and server configuration."""

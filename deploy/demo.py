@@ -1,4 +1,4 @@
-"""Samples for a first look: a week of four members, something of every kind, and the balances that come of it."""
+"""Sample data of `up --demo`: a week of four members with something of most kinds, and the resulting balances."""
 
 import asyncio
 from typing import Any, Final
@@ -15,14 +15,17 @@ POLL_S: Final = 0.1
 
 
 def client_of(settings: Settings) -> httpx.AsyncClient:
-    """A client of the API that these settings serve."""
+    """Return a client of the API that these settings describe."""
     headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
     return httpx.AsyncClient(base_url=f"http://{settings.host}:{settings.port}", headers=headers, timeout=30.0)
 
 
 async def until_ready(client: httpx.AsyncClient) -> None:
-    """Raises: TimeoutError, with what `/readyz` says."""
-    said = "nothing answers"
+    """Wait until `/readyz` returns 200.
+
+    Raises: TimeoutError, with the last response of `/readyz`.
+    """
+    reason = "no connection"
     try:
         async with asyncio.timeout(STARTED_WITHIN_S):
             while True:
@@ -30,16 +33,16 @@ async def until_ready(client: httpx.AsyncClient) -> None:
                     response = await client.get("/readyz")
                     if response.status_code == 200:
                         return
-                    said = response.text
+                    reason = response.text
                 except httpx.TransportError:
                     pass
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
-        raise TimeoutError(f"not ready after {STARTED_WITHIN_S:g} s: {said}") from None
+        raise TimeoutError(f"the API is not ready after {STARTED_WITHIN_S:g} s: {reason}") from None
 
 
 class Demo:
-    """Records the samples. Every request has a key, so a second run records nothing."""
+    """Records the sample data. Every request has an idempotency key, so a second run records nothing."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -47,9 +50,9 @@ class Demo:
         self._requests = 0
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Asks again while the API says `not yet`: the projector may still be starting.
+        """Send a request, and repeat it while the status is 503: the projector may still be starting.
 
-        Raises: httpx.HTTPError, when it is refused, or not answered in time.
+        Raises: httpx.HTTPError, if the request is refused, or if the status is still 503 after 30 s.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STARTED_WITHIN_S
@@ -64,30 +67,31 @@ class Demo:
         self._requests += 1
         response = await self.request("POST", path, json=body, headers={"Idempotency-Key": f"demo-{self._requests}"})
         self._position = max(self._position, int(response.headers["Ledger-Position"]))
-        answer: dict[str, Any] = response.json()
-        return answer
+        resource: dict[str, Any] = response.json()
+        return resource
 
     async def record(self) -> int:
-        """A week in a small community; answers the position of its last event.
+        """Record a week of a small community. Return the position of its last event.
 
-        The keys are numbers: what is new comes last, so that a folder of an older version goes on with it.
+        The keys are consecutive numbers. Add new requests at the end, so that a data folder of an older version
+        gets only the new ones.
         """
         claim = await self.favours()
         await self.referral()
         await self.intro()
         await self.gathering()
-        # On second thoughts. Set aside until somebody who has no part in it has judged.
+        # Cleo disputes the favour that she confirmed. Its points stay frozen until a moderator judges.
         await self.post("disputes", about=claim, entry="favour.confirmed", code="duplicate", actor="cleo")
         ask = await self.post("intros", asker="bob", connector="cleo", target="dan", expects_percent=30, actor="bob")
-        await self.post(f"intros/{ask['id']}/decline", actor="cleo")  # Which Bob cannot tell from a silence.
+        await self.post(f"intros/{ask['id']}/decline", actor="cleo")  # To Bob, it looks like a silence.
         return self._position
 
     async def favours(self) -> str:
-        """Answers the id of one that was claimed and confirmed."""
+        """Record three favours. Return the id of the claim that was confirmed."""
         await self.post("favours", giver="ada", receiver="bob", size="medium", actor="bob")
         claim = await self.post("favours", giver="bob", receiver="cleo", size="small", actor="bob")
         await self.post(f"favours/{claim['id']}/confirm", actor="cleo")
-        await self.post("favours", giver="dan", receiver="ada", size="large", actor="dan")  # Not answered yet.
+        await self.post("favours", giver="dan", receiver="ada", size="large", actor="dan")  # A claim without an answer.
         return str(claim["id"])
 
     async def referral(self) -> None:

@@ -1,4 +1,4 @@
-"""Making the log's stream: where there is none, and none was lost."""
+"""Provisioning: creates the stream of the log, unless a stream was lost."""
 
 from contextlib import suppress
 
@@ -10,14 +10,16 @@ from ledger.runtime.settings import Settings
 
 
 class StreamLost(Exception):
-    """The books were written from a stream that is gone. Nothing was made."""
+    """The books were written from a stream that no longer exists. Nothing was created."""
 
 
 async def provision_stream(settings: Settings) -> bool:
-    """Make the stream, or check it; answers whether it was made.
+    """Create the stream, or check the existing one. Return whether it was created.
 
-    Raises: StreamDrift; StreamLost; LogUnavailable, BooksUnavailable or TimeoutError, when a server does not answer
-    in time. The books are only asked where there is no stream.
+    The books are read only if there is no stream.
+
+    Raises: StreamDrift, if the stream has another definition; StreamLost; LogUnavailable, BooksUnavailable or
+    TimeoutError, if a server does not respond in time. None of them changes anything.
     """
     async with connect_within(settings.nats_url, "provision") as connection:
         with suppress(StreamMissing):
@@ -28,7 +30,10 @@ async def provision_stream(settings: Settings) -> bool:
 
 
 async def require_nothing_lost(settings: Settings) -> None:
-    """Raises: StreamLost, when there are books that were written from a stream; BooksUnavailable."""
+    """Check that the books contain no events.
+
+    Raises: StreamLost, if they contain events; BooksUnavailable.
+    """
     position = 0
     with suppress(SchemaMissing):
         async with connect(settings.books, "provision") as connection:
@@ -36,6 +41,6 @@ async def require_nothing_lost(settings: Settings) -> None:
                 position = await connection.fetchval(QUERIES["position"]) or 0
     if position:
         raise StreamLost(
-            f"The stream {STREAM} is not there, and the books in schema {settings.postgres_schema} were written from "
-            f"it, up to position {position:,}. Restore the log."
+            f"The stream {STREAM} does not exist, but the books in schema {settings.postgres_schema} were written "
+            f"from it, up to position {position:,}. Restore the log."
         )

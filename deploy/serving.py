@@ -1,4 +1,4 @@
-"""Serving HTTP: granian inside our own process, so that one id is the whole service."""
+"""The HTTP server: granian inside the process, so that one process id is the whole service."""
 
 import asyncio
 import resource
@@ -15,19 +15,23 @@ from services.app import Application
 from services.http.sockets import hang_up
 
 BACKLOG: Final = 2_048
-CONNECTIONS_MAX: Final = 2_048  # Granian counts connections and not requests: waiting readers of the feed among them.
-FILES_MAX: Final = 2 * CONNECTIONS_MAX  # A connection is a file, and many systems begin with 1,024, or 256.
-BUFFER_MAX_BYTES: Final = 64 * 1024  # Of one connection each way: what is held of a client who does not read.
+CONNECTIONS_MAX: Final = 2_048  # Granian counts connections, not requests. Waiting subscribers of the feed count too.
+FILES_MAX: Final = (
+    2 * CONNECTIONS_MAX
+)  # A connection is an open file, and many systems start with a limit of 1,024 or 256.
+BUFFER_MAX_BYTES: Final = (
+    64 * 1024
+)  # Per connection and direction: the most that is kept for a client that does not read.
 STOP_WITHIN_S: Final = 10.0
 
 
 async def serve(app: Application, host: str, port: int) -> None:
-    """Serve until cancelled. Then streams end at once; requests under way are finished first, for 10 s.
+    """Serve until cancelled. Then event streams end at once, and running requests get 10 s to finish.
 
-    Raises: OSError, when the port is taken, or the host is none of ours.
+    Raises: OSError, if the port is taken or the host is no address of this machine.
     """
     allow_files()
-    app.openapi()  # Made now, so that no request waits for it.
+    app.openapi()  # Build the document now, so that no request waits for it.
     server = Server(
         app.asgi,
         address=free_address(host, port),
@@ -44,9 +48,9 @@ async def serve(app: Application, host: str, port: int) -> None:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         app.stopping.set()
-        server.stop()  # type: ignore[no-untyped-call]  # Granian leaves it without annotations.
+        server.stop()  # type: ignore[no-untyped-call]  # Granian has no annotations here.
         await asyncio.wait({serving}, timeout=STOP_WITHIN_S)
-        if not serving.done():  # Somebody does not read their answer.
+        if not serving.done():  # A client does not read its response.
             hang_up(port)
         with suppress(asyncio.CancelledError):
             await serving
@@ -54,7 +58,7 @@ async def serve(app: Application, host: str, port: int) -> None:
 
 
 def allow_files() -> None:
-    """Raise this process's limit of open files as far as it is needed and the system lets us."""
+    """Raise the limit of open files of this process to `FILES_MAX`, or to the hard limit if that is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < FILES_MAX:
         allowed = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
@@ -62,9 +66,11 @@ def allow_files() -> None:
 
 
 def free_address(host: str, port: int) -> str:
-    """The host's address. Granian shares a port with whoever else listens there, so it is asked for alone first.
+    """Return the IP address of `host`, if no other process listens on `port`.
 
-    Raises: OSError.
+    Granian would share the port with another process, so the port is bound exclusively first.
+
+    Raises: OSError, if the port is taken, or the host is unknown.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     with socket.create_server(address[:2], family=family):

@@ -1,4 +1,4 @@
-"""The supervisor of `up`: embedded servers, the API and the workers, restarted when they end."""
+"""The supervisor of `up`: starts embedded servers, the API and the workers, and restarts each that ends."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from workers.table import WORKERS
 WATCH_S: Final = 0.25
 RESTART_WAIT_MIN_S: Final = 0.5
 RESTART_WAIT_MAX_S: Final = 10.0
-SOUND_AFTER_S: Final = 30.0
+SOUND_AFTER_S: Final = 30.0  # A process that ran for so long is restarted after the shortest wait again.
 STOP_WAIT_S: Final = 15.0
 PORT_WAIT_S: Final = 3.0
 PREFERRED_PORTS: Final = {"postgres": 5432, "nats": 4222, "nats_monitor": 8222}
@@ -45,7 +45,7 @@ class Server(Protocol):
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The settings as variables: for child processes, and for who wants to talk to the same servers."""
+    """Return the settings as environment variables, for child processes and for other commands of this project."""
     values = {field: getattr(settings, field) for field in settings.__struct_fields__}
     return {
         PREFIX + field.upper(): str(int(value) if isinstance(value, bool) else value)
@@ -62,15 +62,16 @@ async def run_everything(
     *,
     port_is_fixed: bool,
 ) -> None:
-    """Run until cancelled. The data stays in `data`, and the next start finds it.
+    """Run servers, API and workers until cancelled. The data stays in `data`, and the next start uses it.
 
-    `ready` is called once every process is started. While it runs, `environment_file` holds the settings as variables.
+    `ready` is called with the final settings when every process has been started. Until the end of the run,
+    `environment_file` contains these settings as variables.
 
-    Raises: EmbeddedServerError, when a server cannot be started, or the fixed port is taken.
+    Raises: EmbeddedServerError, if a server does not start or the fixed port is taken. Nothing runs then.
     """
     if port_is_fixed:
         await wait_until_free(settings.port)
-    data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  Nothing else runs yet.
+    data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  No other task runs yet.
     servers = Servers(
         EmbeddedPostgres(data / "postgres", free_port(PREFERRED_PORTS["postgres"])),
         EmbeddedNats(data / "nats", free_port(PREFERRED_PORTS["nats"]), free_port(PREFERRED_PORTS["nats_monitor"])),
@@ -90,7 +91,7 @@ async def run_everything(
 
 @contextmanager
 def environment_in(file: Path, variables: Mapping[str, str]) -> Generator[None]:
-    """Keep the variables in a file that only its owner may read: the API key may be among them."""
+    """Keep the variables in `file` during the block. Only its owner may read it, because it may contain the API key."""
     file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
     try:
         file.chmod(0o600)
@@ -100,16 +101,16 @@ def environment_in(file: Path, variables: Mapping[str, str]) -> Generator[None]:
 
 
 async def wait_until_free(port: int) -> None:
-    """Wait a moment for a port: the API of a start that was killed may still be on its way out.
+    """Wait up to 3 s until a port is free. The API of a killed `up` may still be stopping.
 
-    Raises: EmbeddedServerError, when another process keeps it.
+    Raises: EmbeddedServerError, if another process keeps the port.
     """
     try:
         async with asyncio.timeout(PORT_WAIT_S):
-            while not is_free(port):  # noqa: ASYNC110  Nobody tells when a port comes free.
+            while not is_free(port):  # noqa: ASYNC110  No event announces a free port.
                 await asyncio.sleep(WATCH_S)
     except TimeoutError:
-        raise EmbeddedServerError(f"port {port} is taken by another process") from None
+        raise EmbeddedServerError(f"port {port} is taken by another process: choose another --port") from None
 
 
 def with_servers(settings: Settings, servers: Servers, port: int) -> Settings:
@@ -139,22 +140,22 @@ async def run_processes(variables: Mapping[str, str], servers: Servers, ready: A
 
 
 async def keep_running(name: str, arguments: list[str], variables: Mapping[str, str]) -> None:
-    """Run one of our own commands, again whenever it ends; stop it when cancelled."""
+    """Run a command of this project, and restart it when it ends. Stop it when cancelled."""
     wait_s = RESTART_WAIT_MIN_S
     while True:
         started_at = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-P",  # Whatever lies in the current folder is none of our modules.
+            "-P",  # Import no module from the current folder.
             "-m",
             "deploy.cli",
             *arguments,
             "--with-parent",
             stdin=asyncio.subprocess.PIPE,
             env=os.environ | variables,
-            start_new_session=True,  # Ctrl-C is ours to handle: what they stand on stops last.
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the servers last.
         )
-        _log.info(f"{name} runs", pid=process.pid)
+        _log.info(f"{name} started", pid=process.pid)
         try:
             status = await process.wait()
         except asyncio.CancelledError:
@@ -162,11 +163,12 @@ async def keep_running(name: str, arguments: list[str], variables: Mapping[str, 
             raise
         wait_s = RESTART_WAIT_MIN_S if time.monotonic() - started_at > SOUND_AFTER_S else wait_s * 2
         wait_s = min(wait_s, RESTART_WAIT_MAX_S)
-        _log.error(f"{name} ended and is started again", status=status, wait_s=wait_s)
+        _log.error(f"{name} ended and will be restarted", status=status, wait_s=wait_s)
         await asyncio.sleep(wait_s)
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:
+    """Terminate a process, and kill it after 15 s."""
     with suppress(ProcessLookupError):
         process.terminate()
     try:
@@ -178,14 +180,14 @@ async def stop(process: asyncio.subprocess.Process) -> None:
 
 
 async def keep_server_running(name: str, server: Server) -> None:
-    """Start a server again whenever it has died."""
+    """Restart a server whenever it has ended."""
     while True:
         await asyncio.sleep(WATCH_S)
         if server.alive:
             continue
-        _log.error(f"{name} died and is started again")
+        _log.error(f"{name} ended and will be restarted")
         try:
             await asyncio.to_thread(server.start)
         except EmbeddedServerError as error:
-            _log.error(f"{name} does not start", reason=str(error))
+            _log.error(f"{name} did not start", reason=str(error))
             await asyncio.sleep(RESTART_WAIT_MAX_S)

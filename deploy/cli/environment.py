@@ -12,21 +12,21 @@ from ledger.runtime.settings import PREFIX, Settings, SettingsError, settings_fr
 from ledger.runtime.telemetry import configure_logs
 
 DEFAULT_DATA: Final = Path(".ledger")
-ENVIRONMENT_FILE: Final = "ledger.env"  # In the data folder while `up` runs: its servers, as variables.
-NEEDS_A_PERSON: Final = 3  # The exit status of a process that must not simply be restarted.
+ENVIRONMENT_FILE: Final = "ledger.env"  # In the data folder while `up` runs: the settings of its servers, as variables.
+NEEDS_A_PERSON: Final = 3  # Exit status of a process that a restart cannot help. See docs/operations.md#exit-status-3
 
 console = Console(highlight=False)
 with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input ends.")
 
 
 class Failure(click.ClickException):
-    """A command could not be carried out. The message is for a person."""
+    """A command failed. The message is for a person, and the exit status is 1."""
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run `work` to its end, and return its result.
 
-    Raises: Failure, when a server refuses the login or an address is malformed; else what `work` raises.
+    Raises: Failure, if a server refuses the login or a URL is malformed; otherwise every exception of `work`.
     """
     import asyncpg
     import nats.errors
@@ -43,18 +43,18 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
         return uvloop.run(work)
     except refusals as error:
         raise Failure(f"Postgres refuses: {error}") from None
-    except Unavailable as error:  # A process would wait for a right to be granted; a person is told at once.
+    except Unavailable as error:  # A service waits until the right is granted, but a person needs the reason at once.
         if isinstance(error.__cause__, refusals):
             raise Failure(f"Postgres refuses: {error.__cause__}") from None
         raise
     except nats.errors.Error as error:
-        raise Failure(f"NATS: {error}") from None
+        raise Failure(f"NATS: {str(error).removeprefix('nats: ')}") from None
 
 
 def load_settings() -> Settings:
-    """Return the settings: environment variables first, then those of the servers that `up` runs from this folder.
+    """Return the settings from the environment variables and, for others, from the servers that `up` runs here.
 
-    Raises: Failure, naming the variable.
+    Raises: Failure, with the name of the variable that is wrong.
     """
     variables = dict(os.environ)
     file = DEFAULT_DATA / ENVIRONMENT_FILE
@@ -65,15 +65,15 @@ def load_settings() -> Settings:
 
 
 def own_settings() -> Settings:
-    """Return the settings of the environment variables alone.
+    """Return the settings from the environment variables alone.
 
-    Raises: Failure, naming the variable.
+    Raises: Failure, with the name of the variable that is wrong.
     """
     return settings_of({name: value for name, value in os.environ.items() if name.startswith(PREFIX)})
 
 
 def settings_of(variables: Mapping[str, str]) -> Settings:
-    """Parse the settings, and configure the log's format by them."""
+    """Parse the settings, and configure the format of log lines."""
     try:
         settings = settings_from(variables)
     except SettingsError as error:

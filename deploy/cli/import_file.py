@@ -1,4 +1,4 @@
-"""`import`: sends a file through the API."""
+"""`import`: sends a file to the API."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +9,7 @@ from deploy.cli.environment import Failure, console, load_settings, run
 
 
 def community_id(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Checked before it becomes part of an address, in which it might lead elsewhere."""
+    """Check a community id before it becomes part of a URL, where other characters could change the path."""
     import msgspec
 
     from ledger.domain.values.ids import CommunityId
@@ -17,11 +17,13 @@ def community_id(_context: click.Context, _parameter: click.Parameter, value: st
     try:
         return msgspec.convert(value, CommunityId)
     except msgspec.ValidationError:
-        raise click.BadParameter("2 to 40 of a to z, 0 to 9 and -, a letter first") from None
+        raise click.BadParameter(
+            "expected a lower-case letter, then 1 to 39 lower-case letters, digits or hyphens"
+        ) from None
 
 
 def utf_8(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
-    """Of one text, none, or several."""
+    """Check that an option is UTF-8. It can be one text, several, or None."""
     try:
         "".join(value or ()).encode()
     except UnicodeEncodeError:
@@ -31,20 +33,21 @@ def utf_8(_context: click.Context, _parameter: click.Parameter, value: Any) -> A
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
-@click.option("--community", required=True, callback=community_id)
+@click.option("--community", metavar="ID", required=True, callback=community_id, help="Community of every line.")
 @click.option(
     "--as",
     "what",
     type=click.Choice(["favours", "referrals", "intros", "commands"]),
     default="commands",
     show_default=True,
-    help="`commands` is NDJSON, a command of POST /batch a line; the others are tables, a row a line.",
+    help="Content of the file: NDJSON with one command of POST /batch per line, or a table with one row per line.",
 )
-@click.option("--delimiter", default=",", show_default=True, help="Between the columns of a table.")
+@click.option("--delimiter", default=",", show_default=True, help="Character between the columns of a table.")
 @click.option(
     "--columns",
     callback=utf_8,
-    help="Names of the columns, when the first line does not say: giver,receiver,occurred_at",
+    metavar="NAME,NAME,...",
+    help="Columns of a table whose first line does not name them, such as giver,receiver,occurred_at.",
 )
 @click.option(
     "--set",
@@ -52,23 +55,40 @@ def utf_8(_context: click.Context, _parameter: click.Parameter, value: Any) -> A
     callback=utf_8,
     multiple=True,
     metavar="NAME=VALUE",
-    help="The same for every line: size=medium",
+    help="Field with the same value in every row of a table, such as size=medium. Repeat it for more fields.",
 )
-@click.option("--times", type=click.Choice(["iso", "unix"]), default="iso", show_default=True)
+@click.option(
+    "--times",
+    type=click.Choice(["iso", "unix"]),
+    default="iso",
+    show_default=True,
+    help="Times of a table: ISO 8601, or seconds since 1970.",
+)
 @click.option(
     "--source",
     metavar="NAME",
     callback=utf_8,
     default="",
-    help="Where the lines come from, the same at every import of a file. Equal lines without a time, in two files, "
-    "are taken for one unless their sources differ.",
+    help="Origin of the lines. Give a file the same source at every import. Equal lines without a time, in two files, "
+    "count as the same line unless their sources differ.",
 )
-@click.option("--url", help="Of the API. [default: where LEDGER_HOST and LEDGER_PORT say]")
+@click.option("--url", help="Address of the API.  [default: http://LEDGER_HOST:LEDGER_PORT]")
 @click.option(
-    "--refused", type=click.Path(path_type=Path), help="File for refused lines. [default: FILE.refused.ndjson]"
+    "--refused",
+    type=click.Path(path_type=Path),
+    help="File for refused lines.  [default: FILE.refused.ndjson in the current folder]",
 )
-@click.option("--patience", "patience_s", default=30.0, show_default=True, help="Seconds to wait for a lost API.")
-@click.option("--wait/--no-wait", default=True, help="Wait until the books show it all.  [default: wait]")
+@click.option(
+    "--patience",
+    "patience_s",
+    metavar="SECONDS",
+    default=30.0,
+    show_default=True,
+    help="Longest wait for an API that is unavailable.",
+)
+@click.option(
+    "--wait/--no-wait", default=True, help="Wait until the books contain every recorded line.  [default: wait]"
+)
 def import_file(
     file: Path,
     community: str,
@@ -83,11 +103,12 @@ def import_file(
     patience_s: float,
     wait: bool,
 ) -> None:
-    """Send a file through the API; - is standard input. Safe to repeat: what is recorded already is met again.
+    """Send a file to the API. FILE can be - for standard input.
 
-    A line that was refused, or that changed nothing, is tried again.
+    A repeated import records nothing twice: a line that was recorded before counts as repeated. A line that was
+    refused, or that changed nothing, is tried again.
 
-    Ends with 0 when every line was recorded or refused, with 1 when not every line was sent.
+    The exit status is 0 if every line was recorded, repeated or refused, and 1 if not every line was sent.
     """
     import httpx
 
@@ -97,11 +118,11 @@ def import_file(
 
     settings = load_settings()
     if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise click.BadParameter("one character, no quote and no line break", param_hint="--delimiter")
+        raise click.BadParameter("expected one character, but no quote or line break", param_hint="--delimiter")
     if malformed := [constant for constant in constants if "=" not in constant]:
-        raise click.BadParameter(f"{malformed[0]!r} is not NAME=VALUE", param_hint="--set")
+        raise click.BadParameter(f"expected NAME=VALUE, found {malformed[0]!r}", param_hint="--set")
     if len(source.encode()) > SOURCE_BYTES_MAX:
-        raise click.BadParameter(f"at most {SOURCE_BYTES_MAX} bytes", param_hint="--source")
+        raise click.BadParameter(f"expected at most {SOURCE_BYTES_MAX} bytes", param_hint="--source")
     layout = Layout(
         what=cast("Any", what),
         delimiter=delimiter,
@@ -112,19 +133,19 @@ def import_file(
     )
     target = refused or Path(f"{name_of(file)}.refused.ndjson")
     if target.exists() and file.exists() and target.samefile(file):
-        raise click.BadParameter("is the file that is imported", param_hint="--refused")
+        raise click.BadParameter("this is the file to import; name another file", param_hint="--refused")
     headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
     base = url or f"http://{settings.host}:{settings.port}"
 
-    async def importing() -> tuple[Importer, str | None, bool]:
+    async def send() -> tuple[Importer, str | None, bool]:
         async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60.0) as client:
             importer = Importer(client, community, patience_s)
-            gone = await send_with_progress(importer, file, layout, console)
-            readable = bool(wait and not gone and importer.tally.position) and await importer.until_readable()
-            return importer, gone, readable
+            failure = await send_with_progress(importer, file, layout, console)
+            readable = bool(wait and not failure and importer.tally.position) and await importer.until_readable()
+            return importer, failure, readable
 
     try:
-        importer, gone, readable = run(importing())
+        importer, failure, readable = run(send())
     except NoColumns as error:
         raise Failure(str(error)) from None
     tally = importer.tally
@@ -135,8 +156,8 @@ def import_file(
             raise Failure(f"cannot write the refused lines to {target}: {error}") from None
         print_refused(tally.refused, target, console)
     print_tally(tally, layout, console)
-    if gone:
-        raise Failure(f"Not every line was sent: {gone}")
+    if failure:
+        raise Failure(f"Not every line was sent: {failure}")
     if wait and tally.position:
-        state = "show it all" if readable else "do not show it all yet"
+        state = "contain every recorded line" if readable else "do not contain every recorded line yet"
         console.print(f"The books {state} (position {tally.position:,}).")

@@ -14,10 +14,10 @@ from deploy.cli.work import work
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="referral-ledger")
 def main() -> None:
-    """An event-sourced ledger of favours, referrals and introductions.
+    """Run and operate the referral ledger.
 
-    Settings are environment variables LEDGER_...; see docs/settings.md. In a folder where `up` runs, commands find its
-    servers without any.
+    Settings are environment variables that begin with LEDGER_. docs/settings.md lists them. While `up` runs in a
+    folder, the other commands in that folder use its servers.
     """
 
 

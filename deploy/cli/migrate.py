@@ -1,4 +1,4 @@
-"""`migrate`: brings the schema of the books up to date."""
+"""`migrate`: creates or updates the schema of the books."""
 
 import click
 
@@ -7,16 +7,20 @@ from deploy.cli.environment import Failure, console, load_settings, run
 
 @click.command()
 def migrate() -> None:
-    """Bring the books' schema up to date. Leaves alone what is already so."""
+    """Create the schema of the books, or update it.
+
+    A schema that is up to date stays as it is. Books of an unreleased version are dropped; the projector derives them
+    again from the log.
+    """
     from ledger.books.connection import SchemaMissing
-    from ledger.books.schema import migrate as bring_up_to_date
+    from ledger.books.schema import migrate as migrate_books
     from ledger.runtime.unavailable import Unavailable
 
     settings = load_settings()
     try:
-        applied = run(bring_up_to_date(settings.books))
+        applied = run(migrate_books(settings.books))
     except SchemaMissing as error:
         raise Failure(str(error)) from None
     except Unavailable as error:
-        raise Failure(f"Postgres does not answer: {error}") from None
-    console.print(f"Applied {', '.join(applied)}." if applied else "The books are up to date.")
+        raise Failure(f"Postgres is unavailable: {error}") from None
+    console.print(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")

@@ -1,4 +1,4 @@
-"""`serve`: serves HTTP."""
+"""`serve`: serves the HTTP API."""
 
 from typing import cast
 
@@ -14,7 +14,14 @@ from ledger.runtime.signals import until_stopped
 @click.argument("part", type=click.Choice(["command", "query", "all"]))
 @with_parent
 def serve(part: str, with_parent: bool) -> None:
-    """Serve HTTP: the commands, the queries, or both."""
+    """Serve the HTTP API.
+
+    command: writes. They need NATS. The reciprocity guard uses Postgres if it is available.
+
+    query: reads and the feed. They need Postgres.
+
+    all: both in one process.
+    """
     from deploy.serving import serve as serve_app
     from ledger.log.stream import StreamDrift
     from services.app import ServicePart, application
@@ -22,7 +29,7 @@ def serve(part: str, with_parent: bool) -> None:
 
     settings = load_settings()
 
-    async def serving() -> None:
+    async def serve_part() -> None:
         tune_gc()
         app = application(cast("ServicePart", part), settings)
         if part != "query":
@@ -30,7 +37,7 @@ def serve(part: str, with_parent: bool) -> None:
         await serve_app(app, settings.host, settings.port)
 
     try:
-        run(until_stopped(serving(), with_parent=with_parent))
+        run(until_stopped(serve_part(), with_parent=with_parent))
     except (SettingsError, StreamDrift) as error:
         raise Failure(str(error)) from None
     except OSError as error:

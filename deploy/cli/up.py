@@ -1,4 +1,4 @@
-"""`up`: runs everything on one machine."""
+"""`up`: runs servers, API and workers on one machine."""
 
 from pathlib import Path
 
@@ -11,11 +11,24 @@ from ledger.runtime.signals import until_stopped
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_DATA, show_default=True)
-@click.option("--port", type=click.IntRange(1, 65535), help="Of the API. [default: 8080, or any when it is taken]")
-@click.option("--demo", is_flag=True, help="Record sample favours and print the balances.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_DATA,
+    show_default=True,
+    help="Folder for the data of Postgres and NATS.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port of the API.  [default: LEDGER_PORT, or a free port if that is taken]",
+)
+@click.option("--demo", is_flag=True, help="Record sample data and print the balances.")
 def up(data: Path, port: int | None, demo: bool) -> None:
-    """Run everything here: Postgres, NATS, the API and the workers. Ctrl-C stops it and keeps the data."""
+    """Run Postgres, NATS, the API and the workers on this machine.
+
+    Ctrl-C stops all of them and keeps the data.
+    """
     import httpx
     from msgspec.structs import replace
 
@@ -49,13 +62,15 @@ def up(data: Path, port: int | None, demo: bool) -> None:
         if demo:
             console.print(f"\n  Try: curl {url}/v1/communities/demo/members/ada/balance", soft_wrap=True)
 
-    console.print(f"Starting Postgres, NATS, the API and the workers over {escape(str(data))}/ …")
+    console.print(f"Starting Postgres, NATS, the API and the workers. Data folder: {escape(str(data))}/ …")
     fixed = port is not None
     try:
         run(until_stopped(run_everything(settings, data, data / ENVIRONMENT_FILE, ready, port_is_fixed=fixed)))
     except* StreamLost as lost:
-        said = "; ".join(str(error) for error in lost.exceptions)
-        raise Failure(f"{said} If it is lost for good, remove {data}/: everything begins anew.") from None
+        text = "; ".join(str(error) for error in lost.exceptions)
+        raise Failure(
+            f"{text} If it is lost for good, remove {data}/: the ledger starts again without events."
+        ) from None
     except* (
         EmbeddedServerError,
         SchemaMissing,

@@ -1,5 +1,5 @@
-"""Postgres and nats-server from their wheels, as child processes: for `referral-ledger up` and for tests.
+"""Postgres and nats-server from wheels, as child processes: for `referral-ledger up` and for tests.
 
-Both write to disk as in production: fsync stays on. Each has one data folder, which holds its log, and which one
-process at a time may use. A server that an earlier process left behind is stopped before a new one starts.
+Both sync to disk as in production. Each has one data folder, which also contains its log file. One process at a time
+may use the folder. A server that an earlier process left running is stopped before a new one starts.
 """

@@ -1,4 +1,4 @@
-"""One server process over one data folder: the folder's lock, the process, its log and its watcher."""
+"""One server process with one data folder: the lock of the folder, the process, its log file and its watcher."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 POLL_S: Final = 0.02
-STOP_WAIT_S: Final = 20.0  # A fast shutdown of Postgres writes a checkpoint first.
+STOP_WAIT_S: Final = 20.0  # Before it ends, Postgres writes a checkpoint.
 LEFT_OVER_WAIT_S: Final = 10.0
 LOG_MAX_BYTES: Final = 16 * 1024 * 1024
 LOG_TAIL_LINES: Final = 15
 
 
 class EmbeddedServerError(Exception):
-    """A server could not be started; the message says why and what to do. Nothing of ours is left running."""
+    """A server could not be started. No process of this project is left running. The message gives cause and remedy."""
 
 
 class ProcessUser(NamedTuple):
-    """Whom a process runs as; all None: as ourselves."""
+    """The user of a process. If all fields are None, it is the current user."""
 
     uid: int | None
     gid: int | None
@@ -40,11 +40,11 @@ CURRENT_USER: Final = ProcessUser(None, None, None)
 
 
 class Child:
-    """The process and all that is held while it lives.
+    """A server process, with the lock and the watcher that exist while it runs.
 
-    The watcher is a shell that reads a pipe which only this process holds open: should this process die, in
-    whatever way, the pipe ends and the shell stops the server. (The kernel's own signal for that, PDEATHSIG,
-    goes out when the starting *thread* ends, and does not exist on macOS.)
+    The watcher is a shell that reads a pipe. Only this process keeps the pipe open. If this process dies in any way,
+    the pipe ends and the shell stops the server. The kernel signal for this purpose, PDEATHSIG, is no substitute: it
+    is sent when the starting *thread* ends, and macOS does not have it.
     """
 
     def __init__(self, data: Path, name: str, *, programs: tuple[str, ...]) -> None:
@@ -60,7 +60,7 @@ class Child:
     def alive(self) -> bool:
         if self._process is not None and self._process.poll() is None:
             return True
-        self._dismiss_watcher()  # The number may become another process's.
+        self._dismiss_watcher()  # Another process may get the same id.
         return False
 
     @property
@@ -69,7 +69,7 @@ class Child:
 
     @contextmanager
     def starting(self) -> Generator[None]:
-        """Around everything a start does: the folder is ours alone, and free again if the start fails."""
+        """Lock the data folder for a start. If the block fails, stop the server and free the folder."""
         self._take_folder()
         try:
             yield
@@ -78,21 +78,23 @@ class Child:
             raise
 
     def _take_folder(self) -> None:
-        """Locks the data folder and ends what an earlier process left running in it.
+        """Lock the data folder, and stop servers that an earlier process left running in it.
 
-        Raises: EmbeddedServerError when another process has it.
+        Raises: EmbeddedServerError, if another process uses the folder, or a server left running does not end.
         """
         if self.alive:
-            raise EmbeddedServerError(f"{self._name} is already running over {self._data}")
-        self._let_go()
+            raise EmbeddedServerError(f"{self._name} is already running with the data folder {self._data}")
+        self._release()
         self._data.mkdir(parents=True, exist_ok=True)
         lock = (self._data / "lock").open("a")
         try:
-            # A record lock: the kernel drops it with this process, and a forked child doesn't inherit it.
+            # A record lock. The kernel removes it when this process ends, and a forked child does not inherit it.
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
-            raise EmbeddedServerError(f"another process is running {self._name} over {self._data}") from error
+            raise EmbeddedServerError(
+                f"another process is running {self._name} with the data folder {self._data}: stop it first"
+            ) from error
         self._lock = lock
         _stop_leftovers(self._programs, self._data)
 
@@ -104,7 +106,7 @@ class Child:
     def log_tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
-    def launch(self, command: Sequence[str], folder: Path, account: ProcessUser = CURRENT_USER) -> None:
+    def launch(self, command: Sequence[str], folder: Path, user: ProcessUser = CURRENT_USER) -> None:
         with self.open_log() as log:
             self._process = subprocess.Popen(
                 command,
@@ -113,10 +115,10 @@ class Child:
                 stderr=log,
                 env=environment(),
                 cwd=folder,
-                user=account.uid,
-                group=account.gid,
-                extra_groups=account.extra_groups,
-                start_new_session=True,  # Ctrl-C is ours to handle: the servers stop last.
+                user=user.uid,
+                group=user.gid,
+                extra_groups=user.extra_groups,
+                start_new_session=True,  # Ctrl-C reaches this process alone, which stops the servers last.
             )
         self._watcher = subprocess.Popen(
             ["/bin/sh", "-c", 'read -r _ || kill -INT "$1"', "watcher", str(self._process.pid)],
@@ -132,9 +134,9 @@ class Child:
             if ready():
                 return
             time.sleep(POLL_S)
-        how = f"was not ready after {wait_s:g} s" if self.alive else "ended at once"
+        outcome = f"was not ready after {wait_s:g} s" if self.alive else "ended during its start"
         self.stop()
-        raise EmbeddedServerError(f"{self._name} {how}; the end of {self.log}:\n{self.log_tail()}")
+        raise EmbeddedServerError(f"{self._name} {outcome}. The last lines of {self.log}:\n{self.log_tail()}")
 
     def stop(self) -> None:
         if self._process is not None and self.alive:
@@ -144,16 +146,16 @@ class Child:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._let_go()
+        self._release()
 
     def kill(self) -> None:
         if self._process is not None and self.alive:
             self._process.kill()
             self._process.wait()
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
-        """The server is gone: so are its watcher and the lock."""
+    def _release(self) -> None:
+        """Release the watcher and the lock of a server that has ended."""
         self._dismiss_watcher()
         if self._lock is not None:
             self._lock.close()
@@ -162,15 +164,19 @@ class Child:
 
     def _dismiss_watcher(self) -> None:
         if self._watcher is not None:
-            self._watcher.communicate(b"done\n")  # A line, not the pipe's end: nothing is left to stop.
+            self._watcher.communicate(
+                b"done\n"
+            )  # A line instead of the end of the pipe: the watcher must stop nothing.
             self._watcher = None
 
 
 def _stop_leftovers(programs: tuple[str, ...], data: Path) -> None:
-    """Ends the servers at work in this data folder: its lock was free, so whoever started them is gone.
+    """Stop the servers that run in this data folder. Its lock was free, so the process that started them has ended.
 
-    Told from all others by their name and by the folder that they work in. Backends that lost their
-    postmaster end by themselves, and the memory they share with it must be free before the next may start.
+    They are identified by program name and working folder. Postgres backends without a postmaster end by themselves.
+    The shared memory of all of them must be free before the next Postgres can start.
+
+    Raises: EmbeddedServerError, if a server does not end.
     """
     import psutil
 
@@ -180,7 +186,7 @@ def _stop_leftovers(programs: tuple[str, ...], data: Path) -> None:
             if process.name() in programs and Path(process.cwd()).is_relative_to(data):
                 found.append(process)
         except (psutil.Error, OSError):
-            continue  # Gone meanwhile, or another user's.
+            continue  # It has ended meanwhile, or belongs to another user.
     numbers = {process.pid for process in found}
     for process in found:
         with suppress(psutil.NoSuchProcess):
@@ -191,11 +197,11 @@ def _stop_leftovers(programs: tuple[str, ...], data: Path) -> None:
             process.kill()
     if staying := _still_running(found):
         numbers = {process.pid for process in staying}
-        raise EmbeddedServerError(f"processes of an earlier start don't end: {sorted(numbers)}")
+        raise EmbeddedServerError(f"processes of an earlier start do not end: {sorted(numbers)}. End them by hand.")
 
 
 def _still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that did not end within LEFT_OVER_WAIT_S. A zombie has ended."""
+    """Return the processes that have not ended within `LEFT_OVER_WAIT_S`. A zombie has ended."""
     deadline = time.monotonic() + LEFT_OVER_WAIT_S
     while staying := [process for process in processes if _is_running(process)]:
         if time.monotonic() > deadline:
@@ -214,8 +220,8 @@ def _is_running(process: psutil.Process) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what would steer Postgres past its command line or translate its messages."""
+    """Return the environment without variables that change how Postgres runs, and without translated messages."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
 
 
-MISSING_EXTRA: Final = "{what} is not installed here: pip install 'referral-ledger[embedded]'"
+MISSING_EXTRA: Final = "{program} is not installed: pip install 'referral-ledger[embedded]'"

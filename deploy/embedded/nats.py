@@ -1,4 +1,4 @@
-"""nats-server from its wheel, over one data folder, alone or as a node of a cluster."""
+"""nats-server from its wheel, with one data folder, alone or as a node of a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deploy.embedded.ports import HOST
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
-    """Makes a nats-server one node of several. `routes`: the cluster ports of all nodes, on this machine."""
+    """Membership of a nats-server in a cluster. `routes` are the cluster ports of all nodes, on this machine."""
 
     name: str
     node: str
@@ -27,10 +27,10 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmbeddedNats:
-    """One nats-server with JetStream over `data`, every message fsynced before it is acknowledged.
+    """One nats-server with JetStream and its data in `data`. It syncs each message before it acknowledges it.
 
-    For a cluster, `launch` every node first and then `await_ready` each: a node is ready once it has met the
-    others.
+    For a cluster, `launch` every node first and then call `await_ready` for each. A node is ready when it has reached
+    the others.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class EmbeddedNats:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id; None when it is not running."""
+        """Process id of the server, or None if it does not run."""
         return self._child.pid
 
     @property
@@ -67,15 +67,15 @@ class EmbeddedNats:
         return self._child.alive
 
     def start(self, wait_s: float = 30) -> None:
-        """Returns when JetStream is up.
+        """Start the server, and wait until JetStream is ready.
 
-        Raises: EmbeddedServerError when it isn't within `wait_s`.
+        Raises: EmbeddedServerError, if that takes longer than `wait_s`. The server is stopped then.
         """
         self.launch()
         self.await_ready(wait_s)
 
     def launch(self) -> None:
-        """Starts the process and doesn't wait."""
+        """Start the process without waiting for it."""
         program = _nats_program()
         with self._child.starting():
             config = self._data / "nats.conf"
@@ -83,22 +83,22 @@ class EmbeddedNats:
             self._child.launch([str(program), "-c", str(config)], self._data)
 
     def await_ready(self, wait_s: float = 30) -> None:
-        """Waits for the server's own word that it is healthy.
+        """Wait until the server reports at `/healthz` that it is healthy.
 
-        Raises: EmbeddedServerError when it doesn't come within `wait_s`; the server is stopped then.
+        Raises: EmbeddedServerError, if that takes longer than `wait_s`. The server is stopped then.
         """
         self._child.await_ready(self._is_healthy, wait_s)
 
     def stop(self) -> None:
-        """An orderly shutdown; killed if that takes too long."""
+        """Stop the server. After 20 s, kill it."""
         self._child.stop()
 
     def kill(self) -> None:
-        """SIGKILL. What was acknowledged is there after the next `start`."""
+        """Kill the server with SIGKILL. The next `start` finds every acknowledged message."""
         self._child.kill()
 
     def _config(self) -> str:
-        """The server's configuration; JSON strings are strings of its language too."""
+        """Return the configuration of the server. JSON strings are valid strings of its language."""
         lines = [
             f"listen: {json.dumps(f'{HOST}:{self.port}')}",
             f"http: {json.dumps(f'{HOST}:{self.monitor_port}')}",
@@ -126,8 +126,8 @@ class EmbeddedNats:
 
 
 def _nats_program() -> Path:
-    beside = Path(sys.executable).parent  # Not resolved: a venv's Python is a link to another folder.
+    beside = Path(sys.executable).parent  # Not resolved: the Python of a venv is a link to another folder.
     found = shutil.which("nats-server", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None or importlib.util.find_spec("psutil") is None:
-        raise EmbeddedServerError(MISSING_EXTRA.format(what="nats-server"))
+        raise EmbeddedServerError(MISSING_EXTRA.format(program="nats-server"))
     return Path(found)

@@ -58,7 +58,7 @@ def free_port(preferred: int | None = None) -> int:
         offered = None if port is None else _listenable(port)
         if offered is not None and (_claims.claim(offered) or (offered == preferred and _claims.owns(offered))):
             return offered
-    raise EmbeddedServerError(f"no free port on {HOST}")
+    raise EmbeddedServerError(f"no free port found on {HOST} in {OFFERS_MAX} attempts")
 
 
 def is_free(port: int) -> bool:

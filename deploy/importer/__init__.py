@@ -1,1 +1,1 @@
-"""`import`: sends a file of favours, referrals, intros or commands through the API."""
+"""Import of a file of favours, referrals, intros or commands through the API."""

@@ -1,4 +1,4 @@
-"""The import's client: sends lines in batches, retries, and counts the results."""
+"""Client of the import: sends lines in batches, repeats failed requests, and counts the results."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from msgspec import Struct
 from deploy.importer.lines import Line, NoColumns
 
 BATCH_COMMANDS: Final = 1_000
-BATCH_BYTES_MAX: Final = 900_000  # The API takes 1 MiB.
+BATCH_BYTES_MAX: Final = 900_000  # The API accepts 1 MiB.
 RETRY_WAIT_S: Final = 0.5
 
 
@@ -24,9 +24,9 @@ class Refused(Struct, frozen=True):
 
 
 class Tally(Struct):
-    """What became of the lines. `position` is the highest in the log that they were given.
+    """Counts of the lines by result. `position` is the highest position of their events in the log.
 
-    `repeated_undated` are those of the repeated that may be another file's, which says the same.
+    `repeated_undated` counts the repeated lines without a time. The first such line may be in another file.
     """
 
     recorded: int = 0
@@ -40,31 +40,33 @@ class Tally(Struct):
         return self.recorded + self.repeated + len(self.refused)
 
 
-class Answer(Struct):
+class Result(Struct):
+    """The result of one command in a response of `POST /batch`."""
+
     status: str
     position: int = 0
     problem: dict[str, Any] | None = None
 
 
 class ServerGone(Exception):
-    """The API did not take all lines. Those that it took are recorded; run the import again."""
+    """The API became unavailable. The lines of all earlier batches are recorded; run the import again."""
 
 
 class NotTheApi(Exception):
-    """What answers is not the ledger's API."""
+    """The response is not from the API of the ledger. The lines of all earlier batches are recorded."""
 
 
 def batches_of(lines: Iterator[Line], tally: Tally) -> Iterator[list[Line]]:
-    """Lines in batches that the API takes; those that are no command are told apart at once."""
+    """Yield the lines in batches that the API accepts. Lines that are no command are refused in `tally` instead."""
     batch: list[Line] = []
     size = 0
     for line in lines:
-        if line.why is not None:
-            tally.refused.append(Refused(line.number, "malformed_line", line.why, line.text))
+        if line.error is not None:
+            tally.refused.append(Refused(line.number, "malformed_line", line.error, line.text))
             continue
         if len(line.command) > BATCH_BYTES_MAX:
-            why = f"is larger than {BATCH_BYTES_MAX:,} bytes"
-            tally.refused.append(Refused(line.number, "malformed_line", why, line.text))
+            error = f"is larger than {BATCH_BYTES_MAX:,} bytes"
+            tally.refused.append(Refused(line.number, "malformed_line", error, line.text))
             continue
         if batch and (len(batch) == BATCH_COMMANDS or size + len(line.command) > BATCH_BYTES_MAX):
             yield batch
@@ -76,7 +78,7 @@ def batches_of(lines: Iterator[Line], tally: Tally) -> Iterator[list[Line]]:
 
 
 class Importer:
-    """Sends lines in batches; waits up to `patience_s` for an API that went away."""
+    """Sends lines in batches. It waits up to `patience_s` for an API that is unavailable."""
 
     def __init__(self, client: httpx.AsyncClient, community: str, patience_s: float) -> None:
         self._client = client
@@ -85,12 +87,12 @@ class Importer:
         self.tally = Tally()
 
     async def send_all(self, lines: Iterator[Line], batches_in_flight: int = 1) -> None:
-        """Send all lines: in their order, where one batch is in flight at a time.
+        """Send all lines. With one batch in flight, the lines are sent in order.
 
-        Raises: NoColumns; OSError, when the file cannot be read; ServerGone; NotTheApi; and httpx.HTTPStatusError
-        when the API refuses the whole.
+        Raises: NoColumns; OSError, if the file cannot be read; ServerGone; NotTheApi; httpx.HTTPStatusError, if the
+        API refuses a whole request. `tally` counts the lines whose results are known.
         """
-        batches = batches_of(lines, self.tally)  # Shared: each sender takes the next one.
+        batches = batches_of(lines, self.tally)  # Shared by the senders: each takes the next batch.
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(batches_in_flight):
@@ -102,25 +104,25 @@ class Importer:
 
     async def _send_some(self, batches: Iterator[list[Line]]) -> None:
         for batch in batches:
-            answers = await self._send(b"[" + b",".join(line.command for line in batch) + b"]")
-            if len(answers) != len(batch):
-                raise NotTheApi(f"{len(answers)} answers to {len(batch)} commands")
-            for line, answer in zip(batch, answers, strict=True):
-                self._count(line, answer)
+            results = await self._send(b"[" + b",".join(line.command for line in batch) + b"]")
+            if len(results) != len(batch):
+                raise NotTheApi(f"{len(results)} results for {len(batch)} commands")
+            for line, result in zip(batch, results, strict=True):
+                self._count(line, result)
 
-    def _count(self, line: Line, answer: Answer) -> None:
-        self.tally.position = max(self.tally.position, answer.position)
-        if answer.status == "recorded":
+    def _count(self, line: Line, result: Result) -> None:
+        self.tally.position = max(self.tally.position, result.position)
+        if result.status == "recorded":
             self.tally.recorded += 1
-        elif answer.status == "refused":
-            problem = answer.problem or {}
+        elif result.status == "refused":
+            problem = result.problem or {}
             refused = Refused(line.number, str(problem.get("code")), str(problem.get("detail")), line.text)
             self.tally.refused.append(refused)
         else:
             self.tally.repeated += 1
-            self.tally.repeated_undated += line.undated and answer.status == "replayed"
+            self.tally.repeated_undated += line.undated and result.status == "replayed"
 
-    async def _send(self, body: bytes) -> list[Answer]:
+    async def _send(self, body: bytes) -> list[Result]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         while True:
@@ -130,16 +132,16 @@ class Importer:
                 )
                 if response.status_code not in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT):
                     response.raise_for_status()
-                    return answers_of(response)
-                why = response.text
+                    return results_of(response)
+                reason = response.text
             except httpx.TransportError as error:
-                why = repr(error)
+                reason = repr(error)
             if loop.time() > deadline:
-                raise ServerGone(why)
+                raise ServerGone(reason)
             await asyncio.sleep(RETRY_WAIT_S)
 
     async def until_readable(self) -> bool:
-        """Wait until the books show what was recorded; False when they did not within the patience."""
+        """Wait until the books contain every recorded line. Return False if they do not within `patience_s`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         while loop.time() < deadline:
@@ -155,14 +157,17 @@ class Importer:
         return False
 
 
-def answers_of(response: httpx.Response) -> list[Answer]:
-    """Raises: NotTheApi."""
+def results_of(response: httpx.Response) -> list[Result]:
+    """Decode a response of `POST /batch`.
+
+    Raises: NotTheApi.
+    """
     try:
-        return msgspec.json.decode(response.content, type=list[Answer])
+        return msgspec.json.decode(response.content, type=list[Result])
     except msgspec.DecodeError as error:
         raise NotTheApi(str(error)) from None
 
 
 def write_refused(refused: Sequence[Refused], path: Path) -> None:
-    """One JSON object a line: the line's number, the code, the reason, and the line."""
+    """Write one JSON object per refused line: its number, the code, the reason and its text."""
     path.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in refused))

@@ -1,4 +1,4 @@
-"""The lines of an import file, each as a command of `POST /batch` with a key."""
+"""Parser of import files: each line becomes a command of `POST /batch` with an idempotency key."""
 
 import csv
 import hashlib
@@ -13,27 +13,29 @@ from msgspec import Struct
 
 TABLE_BATCHES_IN_FLIGHT: Final = 2
 SOURCE_BYTES_MAX: Final = hashlib.blake2b.MAX_KEY_SIZE
-REPLACED: Final = "\ufffd"  # Stands for bytes that are not UTF-8; nothing that the ledger takes may have it.
+REPLACED: Final = "\ufffd"  # Replaces bytes that are not UTF-8. No valid value contains it.
 NOT_UTF_8: Final = "is not UTF-8"
 
 FileContents = Literal["favours", "referrals", "intros", "commands"]
 Times = Literal["iso", "unix"]
 OPERATION: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
-    {  # The operation a row stands for, and the column whose member acts unless `actor` says another.
+    {  # The operation of a row, and the column that names the actor of a row without `actor`.
         "favours": ("favour.record", "receiver"),
         "referrals": ("referral.give", "referrer"),
         "intros": ("intro.propose", "asker"),
     }
 )
 TIME_COLUMNS: Final = frozenset({"occurred_at", "respond_by"})
-DISTINCT_COLUMNS: Final = frozenset({"occurred_at", "id"})  # With one of them, equal lines say the same thing twice.
+DISTINCT_COLUMNS: Final = frozenset({"occurred_at", "id"})  # With one of them, equal lines are the same fact.
 NUMBER_COLUMNS: Final = frozenset({"level", "expects_percent"})
 
 
 class Layout(Struct, frozen=True, kw_only=True):
-    """How a file is written. `columns`: their names, when the first line does not say; `constants`: the same on all.
+    """Format of a file.
 
-    `source`, up to `SOURCE_BYTES_MAX`: what its lines come from, when equal lines of another source are others.
+    `columns` are the names of the columns of a table whose first line does not contain them. `constants` are fields
+    with the same value in every row. `source` names the origin of the lines, in up to `SOURCE_BYTES_MAX` bytes. Equal
+    lines of different sources are different facts.
     """
 
     what: FileContents
@@ -45,32 +47,33 @@ class Layout(Struct, frozen=True, kw_only=True):
 
     @property
     def batches_in_flight(self) -> int:
-        """The rows of a table need nothing of each other; a command may need what the one before it recorded."""
+        """Rows of a table are independent. A command may depend on the event of an earlier one, so it must wait."""
         return 1 if self.what == "commands" else TABLE_BATCHES_IN_FLIGHT
 
 
 class Line(Struct, frozen=True):
-    """One line as a command of `POST /batch`; `why` says what is wrong with one that is none.
+    """One line as a command of `POST /batch`. If it is no command, `error` is the reason.
 
-    `undated`: the key was made of what it says, and it says no time: an equal line of another file has the same.
+    `undated` is true if the key follows from the content alone and the content has no time. An equal line of another
+    file then has the same key.
     """
 
     number: int
     text: str
     command: bytes = b""
-    why: str | None = None
+    error: str | None = None
     undated: bool = False
 
 
 class NoColumns(Exception):
-    """The columns have no names, or not one each. Nothing was sent."""
+    """A column has no name, or two columns have the same name. Nothing was sent."""
 
 
 class Keys:
-    """A key for a line that brings none: of its source, its content, and how often that came before in the file.
+    """Idempotency keys for lines without one: a hash of source and content, and the number of equal lines so far.
 
-    So equal lines are different favours, a repeated import meets its own events, and lines may be added anywhere.
-    Steps get one too: a member may pause twice, and nothing but a key tells the second time from a repetition.
+    With them, equal lines of a file are different facts, a repeated import finds its own events, and lines can be added
+    anywhere. Steps get a key too. A member may pause twice, and only the key distinguishes that from a repeat.
     """
 
     def __init__(self, source: str) -> None:
@@ -84,7 +87,10 @@ class Keys:
 
 
 def lines_of(file: TextIO, layout: Layout) -> Iterator[Line]:
-    """The lines of a file, read as they are needed."""
+    """Yield the lines of a file, and read no more than needed.
+
+    Raises: NoColumns, before the first line.
+    """
     return json_lines(file, layout) if layout.what == "commands" else table_lines(file, layout)
 
 
@@ -95,12 +101,12 @@ def json_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
         if not stripped:
             continue
         if REPLACED in stripped:
-            yield Line(number, stripped, why=NOT_UTF_8)
+            yield Line(number, stripped, error=NOT_UTF_8)
             continue
         try:
             command = msgspec.json.decode(stripped, type=dict[str, Any])
         except (msgspec.DecodeError, RecursionError) as error:
-            yield Line(number, stripped, why=str(error))
+            yield Line(number, stripped, error=str(error))
             continue
         undated = False
         if command.get("idempotency_key") is None:
@@ -121,23 +127,23 @@ def table_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
             values = next(reader)
         except StopIteration:
             return
-        except csv.Error as error:  # An open quote takes in all lines up to the next one.
+        except csv.Error as error:  # An open quote includes all lines up to the next quote.
             lines = f", from line {before + 1} on" if reader.line_num > before + 1 else ""
-            yield Line(reader.line_num, "", why=f"{error}{lines}")
+            yield Line(reader.line_num, "", error=f"{error}{lines}")
             continue
         if not values:
             continue
         text = layout.delimiter.join(values)
         if REPLACED in text:
-            yield Line(reader.line_num, text, why=NOT_UTF_8)
+            yield Line(reader.line_num, text, error=NOT_UTF_8)
             continue
         if len(values) != len(columns):
-            yield Line(reader.line_num, text, why=f"has {len(values)} columns and not {len(columns)}")
+            yield Line(reader.line_num, text, error=f"expected {len(columns)} columns, found {len(values)}")
             continue
         try:
             body = body_of(dict(zip(columns, values, strict=True)), layout)
-        except (ValueError, OverflowError, OSError) as error:  # `fromtimestamp` raises any of them.
-            yield Line(reader.line_num, text, why=str(error))
+        except ValueError as error:
+            yield Line(reader.line_num, text, error=str(error))
             continue
         body.setdefault("actor", body.get(actor))
         key = keys.of("\x1f".join((layout.what, *values)))
@@ -146,7 +152,10 @@ def table_lines(file: TextIO, layout: Layout) -> Iterator[Line]:
 
 
 def columns_of(rows: Iterator[list[str]], layout: Layout) -> Sequence[str]:
-    """Raises: NoColumns."""
+    """Return the names of the columns, from the layout or else from the first row.
+
+    Raises: NoColumns.
+    """
     try:
         columns = layout.columns or tuple(next(filter(None, rows), ()))
     except csv.Error as error:
@@ -159,15 +168,34 @@ def columns_of(rows: Iterator[list[str]], layout: Layout) -> Sequence[str]:
 
 
 def body_of(row: Mapping[str, str], layout: Layout) -> dict[str, Any]:
-    """The fields of a row; empty ones are left out.
+    """Return the fields of a row without the empty ones.
 
-    Raises: ValueError, OverflowError or OSError, for a time or number that is none.
+    Raises: ValueError, if a time or a number is invalid.
     """
     body: dict[str, Any] = {name: value for name, value in {**layout.constants, **row}.items() if value != ""}
     for name in TIME_COLUMNS & body.keys() if layout.times == "unix" else ():
-        body[name] = datetime.fromtimestamp(float(body[name]), UTC).isoformat()
+        body[name] = time_of(name, body[name])
     for name in NUMBER_COLUMNS & body.keys():
-        body[name] = int(body[name])
+        body[name] = number_of(name, body[name])
     if "tags" in body:
         body["tags"] = body["tags"].split("|")
     return body
+
+
+def time_of(name: str, text: str) -> str:
+    """Return a time in seconds since 1970 as ISO 8601.
+
+    Raises: ValueError.
+    """
+    try:
+        return datetime.fromtimestamp(float(text), UTC).isoformat()
+    except (ValueError, OverflowError, OSError):  # `fromtimestamp` raises any of them.
+        raise ValueError(f"{name}: expected seconds since 1970") from None
+
+
+def number_of(name: str, text: str) -> int:
+    """Raises: ValueError."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name}: expected a whole number") from None

@@ -1,4 +1,4 @@
-"""The import's screen: a progress bar, the refused lines with their reasons, and the totals."""
+"""Output of the import on the console: a progress bar, the refused lines with their reasons, and the totals."""
 
 import asyncio
 import sys
@@ -20,14 +20,16 @@ from deploy.importer.lines import Layout, Line, lines_of
 
 STANDARD_INPUT: Final = Path("-")
 PRINTED_MAX: Final = 10
-PRINTED_MAX_CHARACTERS: Final = 200  # Of a line. What a line should be may be a whole file without breaks.
+PRINTED_MAX_CHARACTERS: Final = 200  # Per line. A file without line breaks is one line.
 REDRAW_S: Final = 0.2
 
 
 async def send_with_progress(importer: Importer, path: Path, layout: Layout, console: Console) -> str | None:
-    """Send the file under a bar over its bytes; answers why not every line was sent, if so.
+    """Send a file, and draw a progress bar over its bytes.
 
-    Raises: NoColumns.
+    Return None, or the reason why not every line was sent.
+
+    Raises: NoColumns. Nothing was sent.
     """
     bar = Progress(
         TextColumn("{task.description}"),
@@ -47,15 +49,15 @@ async def send_with_progress(importer: Importer, path: Path, layout: Layout, con
             rate = lines / max(bar.tasks[0].elapsed or 0.0, 0.001)
             bar.update(task, done=f"{lines:,} lines, {rate:,.0f}/s")
         if sending.exception() is None:
-            bar.update(task, completed=bar.tasks[0].total)  # Heads and quotes are no part of a line.
+            bar.update(task, completed=bar.tasks[0].total)  # The text of a line excludes the first line and quotes.
     try:
         sending.result()
     except ServerGone as error:
-        return f"the API went away: {error}. Run the same command again."
+        return f"the API is unavailable: {error}. Run the same command again."
     except NotTheApi as error:
-        return f"what answers is not the API: {error}"
+        return f"this is not the API of the ledger: {error}"
     except httpx.HTTPStatusError as error:
-        return f"the API refuses: {error.response.status_code} {detail_of(error.response)}"
+        return f"the API refused: {error.response.status_code} {detail_of(error.response)}"
     except OSError as error:
         return f"cannot read {name_of(path)}: {error.strerror}"
     return None
@@ -66,27 +68,27 @@ def name_of(path: Path) -> str:
 
 
 def size_bytes(path: Path) -> int | None:
-    """None, of what has no size beforehand; a pipe, for one."""
+    """Return the size of a file, or None if it is unknown, as that of a pipe."""
     return path.stat().st_size or None if path.is_file() else None
 
 
 def open_text(path: Path) -> TextIO:
-    """The text of a file or of standard input, with the line breaks that it has, and no mark at its beginning."""
-    # `replace`: what is not UTF-8 is told by its line.
+    """Open a file or standard input as text. Line breaks stay as they are, and a byte order mark is skipped."""
+    # `replace`: bytes that are not UTF-8 are reported with their line.
     if path == STANDARD_INPUT:
         return TextIOWrapper(sys.stdin.buffer, newline="", encoding="utf-8-sig", errors="replace")
     return path.open(newline="", encoding="utf-8-sig", errors="replace")
 
 
 def detail_of(response: httpx.Response) -> str:
-    """What the problem says for a person, if it is one."""
+    """Return the detail of a problem document, or the name of the status for another response."""
     with suppress(msgspec.DecodeError, KeyError):
         return str(msgspec.json.decode(response.content, type=dict[str, Any])["detail"])
     return response.reason_phrase
 
 
 def lines_with_progress(path: Path, layout: Layout, bar: Progress, task: TaskID) -> Iterator[Line]:
-    """The lines of a file; the bar moves as they are read."""
+    """Yield the lines of a file, and advance the progress bar."""
     with open_text(path) as file:
         for line in lines_of(file, layout):
             bar.advance(task, len(line.text.encode()) + 1)
@@ -94,7 +96,7 @@ def lines_with_progress(path: Path, layout: Layout, bar: Progress, task: TaskID)
 
 
 def print_refused(refused: Sequence[Refused], written_to: Path, console: Console) -> None:
-    """How many by code, the first of them, and where they all are."""
+    """Print the number of refused lines by code, the first lines, and the file that contains all of them."""
     for code, count in Counter(one.code for one in refused).most_common():
         console.print(f"  refused {count:,}: {code}")
     for one in refused[:PRINTED_MAX]:
@@ -102,24 +104,24 @@ def print_refused(refused: Sequence[Refused], written_to: Path, console: Console
         console.print(f"  line {one.line:,}: {escape(one.detail)}  [dim]{text}[/dim]", soft_wrap=True)
     if len(refused) > PRINTED_MAX:
         console.print("  …")
-    console.print(f"  All of them, with reasons: {escape(str(written_to))}", soft_wrap=True)
+    console.print(f"  All refused lines with reasons: {escape(str(written_to))}", soft_wrap=True)
 
 
 def printable(text: str) -> str:
-    """As much of a line as a person reads, and nothing in it that a terminal would obey."""
+    """Return the first characters of a line. Control characters become spaces, so that no terminal interprets them."""
     cut = text[:PRINTED_MAX_CHARACTERS] + ("…" if len(text) > PRINTED_MAX_CHARACTERS else "")
     return "".join(one if one.isprintable() else " " for one in cut)
 
 
 def print_tally(tally: Tally, layout: Layout, console: Console) -> None:
-    """What became of the lines, in one; and in another that some may have been taken for those of another file."""
+    """Print the counts, and a warning if repeated lines may be new facts of another file."""
     console.print(
         f"[bold]{tally.recorded:,}[/bold] recorded, [bold]{tally.repeated:,}[/bold] repeated, "
         f"[bold]{len(tally.refused):,}[/bold] refused."
     )
     if tally.repeated_undated and not layout.source:
         console.print(
-            f"  {tally.repeated_undated:,} of the repeated have no occurred_at. Equal lines without a time are taken "
-            "for the same; --source NAME, from a file's first import on, tells files apart.",
+            f"  {tally.repeated_undated:,} of the repeated lines have no occurred_at. Equal lines without a time count "
+            "as the same line. Use --source NAME from the first import of a file on to distinguish files.",
             soft_wrap=True,
         )

@@ -47,7 +47,7 @@ def read(text: str, layout: Layout) -> list[Line]:
 def commands(text: str, layout: Layout) -> list[dict[str, Any]]:
     """What the lines become; none of them is malformed."""
     lines = read(text, layout)
-    assert [line.why for line in lines] == [None] * len(lines)
+    assert [line.error for line in lines] == [None] * len(lines)
     return [json.loads(line.command) for line in lines]
 
 
@@ -61,7 +61,7 @@ def keys(text: str, layout: Layout) -> list[str]:
 
 def whys(text: str, layout: Layout) -> dict[int, str]:
     """What is wrong with which line."""
-    return {line.number: line.why for line in read(text, layout) if line.why is not None}
+    return {line.number: line.error for line in read(text, layout) if line.error is not None}
 
 
 # Keys
@@ -204,16 +204,16 @@ def test_a_time_that_is_none_is_told_by_its_line_and_the_next_goes_on(time: str)
 def test_rows_that_are_too_short_too_long_or_no_numbers_are_told_by_their_lines() -> None:
     text = "referrer,recipient,level\nann\nann,bob,3,4\nann,bob,high\nann,bob,3\n"
     assert whys(text, Layout(what="referrals")) == {
-        2: "has 1 columns and not 3",
-        3: "has 4 columns and not 3",
-        4: "invalid literal for int() with base 10: 'high'",
+        2: "expected 3 columns, found 1",
+        3: "expected 3 columns, found 4",
+        4: "level: expected a whole number",
     }
 
 
 def test_a_row_with_a_wrong_quote_is_told_by_its_line_and_the_next_goes_on() -> None:
     text = 'giver,receiver\n"ann"x,bob\ncyd,dee\n'
     lines = read(text, FAVOURS)
-    assert [(line.number, line.why is None) for line in lines] == [(2, False), (3, True)]
+    assert [(line.number, line.error is None) for line in lines] == [(2, False), (3, True)]
 
 
 def test_a_quote_that_is_not_closed_tells_all_the_lines_that_it_takes_in() -> None:
@@ -313,7 +313,7 @@ def test_a_batch_is_no_larger_than_the_api_takes() -> None:
 
 def test_malformed_and_oversized_lines_are_told_apart_and_in_no_batch() -> None:
     tally = Tally()
-    bad, large = Line(2, "x", why="no good"), line(3, BATCH_BYTES_MAX + 1)
+    bad, large = Line(2, "x", error="no good"), line(3, BATCH_BYTES_MAX + 1)
     (batch,) = batches_of(iter([line(1), bad, large, line(4)]), tally)
     assert [one.number for one in batch] == [1, 4]
     assert [(one.line, one.code) for one in tally.refused] == [(2, "malformed_line"), (3, "malformed_line")]
@@ -498,11 +498,17 @@ async def test_a_file_that_is_gone_before_it_is_read_is_told(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (httpx.Response(401, json={"title": "No", "detail": "Send a key."}), "the API refuses: 401 Send a key."),
-        (httpx.Response(502, text="<html>"), "the API refuses: 502 Bad Gateway"),
-        (httpx.Response(404, json=["no problem"]), "the API refuses: 404 Not Found"),
-        (httpx.Response(404, json={"no": "detail"}), "the API refuses: 404 Not Found"),
-        (httpx.Response(200, json={}), "what answers is not the API: Expected `array`, got `object`"),
+        (
+            httpx.Response(401, json={"title": "No", "detail": "Send a key."}),
+            "the API refused: 401 Send a key.",
+        ),
+        (httpx.Response(502, text="<html>"), "the API refused: 502 Bad Gateway"),
+        (httpx.Response(404, json=["no problem"]), "the API refused: 404 Not Found"),
+        (httpx.Response(404, json={"no": "detail"}), "the API refused: 404 Not Found"),
+        (
+            httpx.Response(200, json={}),
+            "this is not the API of the ledger: Expected `array`, got `object`",
+        ),
     ],
 )
 async def test_an_answer_that_ends_it_is_told_in_a_sentence(tmp_path: Path, answer: httpx.Response, told: str) -> None:

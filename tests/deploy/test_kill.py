@@ -125,7 +125,7 @@ def counts(said: str) -> tuple[int, int, int]:
 
 def position_of(said: str) -> int:
     """The position that the books were waited for."""
-    found = re.search(r"The books show it all \(position ([\d,]+)\)", said)
+    found = re.search(r"The books contain every recorded line \(position ([\d,]+)\)", said)
     assert found, said
     return int(found[1].replace(",", ""))
 

@@ -121,7 +121,7 @@ def test_a_second_one_over_the_same_folder_says_why_it_cannot_and_leaves_the_fir
     started, url = demo(command_line)
     second = command_line.run("up")
     assert second.returncode == 1
-    assert re.search(r"Error: another process is running (postgres|nats-server) over ", second.stdout)
+    assert re.search(r"Error: another process is running (postgres|nats-server) with ", second.stdout)
     assert started.popen.poll() is None
     assert answers(f"{url}/readyz")
     verified = command_line.run("verify")  # Finds the first one's servers by the file that it keeps.
@@ -174,7 +174,7 @@ def test_books_whose_log_was_lost_are_not_begun_anew_and_it_says_what_to_do(comm
     done = command_line.run("up")
     assert done.returncode == 1
     assert "were written from it, up to position 24. Restore the log." in done.stdout
-    assert "If it is lost for good, remove .ledger/: everything begins anew." in done.stdout
+    assert "If it is lost for good, remove .ledger/: the ledger starts again without events." in done.stdout
     shutil.rmtree(command_line.folder / ".ledger")
     again, url = demo(command_line)
     assert nets(url) == BALANCES
