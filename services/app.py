@@ -80,7 +80,7 @@ def application(
     `log` replaces the log that the settings name, and `now` the clock. The command service reads the books for the
     reciprocity guard, as long as they respond.
 
-    Raises: SettingsError, when everybody could write to it.
+    Raises: SettingsError, if it would serve other machines without an API key.
     """
     require_loopback_or_key(settings)
     parts = Parts()

@@ -1,1 +1,1 @@
-"""The command service: JSON in, one event in the log, the resource after it out."""
+"""The command service: it takes a command as JSON, records one event, and returns the resource after it."""

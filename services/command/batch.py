@@ -1,4 +1,4 @@
-"""`POST /batch`: up to 1,000 commands at once; each succeeds or fails alone, and says so in place."""
+"""`POST /batch`: up to 1,000 commands in one request. Each succeeds or fails alone, and has its own result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from services.http.parameters import (
     TRACEPARENT,
     Community,
     Now,
-    address_of,
+    aggregate_id_of,
     community_of,
     if_well_formed,
 )
@@ -44,7 +44,7 @@ DECODERS: Final = {name: msgspec.json.Decoder(operation.command).decode for name
 
 
 class Item(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One command. `body` is what the operation's own route takes; `id` is the aggregate that a step addresses."""
+    """One command. `body` is the body of the operation's own route. `id` is the resource, unless it is a creation."""
 
     op: Annotated[str, Meta(examples=["favour.record"])]
     body: msgspec.Raw
@@ -53,7 +53,11 @@ class Item(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of the item in the same place. `unchanged` is one that was already so."""
+    """The result of the item in the same place.
+
+    `replayed`: a request with the same identity was carried out before. `unchanged`: the resource already is in the
+    wanted state.
+    """
 
     status: Literal["recorded", "replayed", "unchanged", "refused"]
     kind: str | None = None
@@ -70,7 +74,7 @@ _item = msgspec.json.Decoder(Item).decode
 
 @dataclass
 class BatchOperation(Operation):
-    """The body is read item by item, so its documentation is written by hand."""
+    """The operation class of `POST /batch`. The handler decodes items one by one, so their schema stands here."""
 
     def __post_init__(self) -> None:
         item = Schema(
@@ -78,9 +82,12 @@ class BatchOperation(Operation):
             required=["op", "body"],
             properties={
                 "op": Schema(type=OpenAPIType.STRING, enum=sorted(OPERATIONS)),
-                "body": Schema(type=OpenAPIType.OBJECT, description="What the operation's own route takes."),
+                "body": Schema(type=OpenAPIType.OBJECT, description="The body of the operation's own route."),
                 "idempotency_key": Schema(type=OpenAPIType.STRING),
-                "id": Schema(type=OpenAPIType.STRING, description="What a step's own route has in its path."),
+                "id": Schema(
+                    type=OpenAPIType.STRING,
+                    description="The id in the path of the operation's own route. A creation has none.",
+                ),
             },
         )
         body = Schema(type=OpenAPIType.ARRAY, items=item, min_items=1, max_items=APPEND_MAX)
@@ -94,18 +101,18 @@ def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
         operation_class=BatchOperation,
         status_code=200,
         tags=["batch"],
-        summary="Up to 1,000 commands; each succeeds or fails alone.",
+        summary="Carry out up to 1,000 commands. Each succeeds or fails alone.",
         responses=problem_responses(
             MalformedJson, InvalidField, Unauthorized, TooLarge, NotJson, LogUnavailable, AppendUncertain
         ),
     )
     async def batch(request: Request[Any, Any, Any], community: Community) -> Response[list[Result]]:
-        """The answer has a result for every command, in the same place.
+        """The response has one result per command, in the same place.
 
-        A command knows what those before it have done: a referral may grow out of one that the same batch has won.
+        A command sees the effects of those before it: a referral can name a parent that the same batch has won.
 
-        When the log goes away in the middle, the whole is answered 503 or 504: some may be recorded, and
-        repeating all of it is harmless where every item has a key or an id.
+        If the log becomes unavailable during the batch, the response is 503 or 504, and some commands may be recorded.
+        Send the whole batch again: this is harmless if every item has a key or an id.
         """
         tenant = community_of(community)
         correlation_id = if_well_formed(REQUEST_ID, request.headers.get("x-request-id"))
@@ -119,12 +126,12 @@ def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
                 submissions.append(submission)
                 results.append(None)
             except Refusal as refusal:
-                results.append(refused(refusal))
+                results.append(refused_result(refusal))
         outcomes = await commands.execute_all(submissions)
-        carried_out = iter(zip(submissions, outcomes, strict=True))
-        answers = [result or result_of(*next(carried_out), now()) for result in results]
-        position = max((answer.position or 0 for answer in answers), default=0)
-        return Response(answers, headers={"Ledger-Position": str(position)} if position else {})
+        executed = iter(zip(submissions, outcomes, strict=True))
+        complete = [result or result_of(*next(executed), now()) for result in results]
+        position = max((result.position or 0 for result in complete), default=0)
+        return Response(complete, headers={"Ledger-Position": str(position)} if position else {})
 
     return batch
 
@@ -132,26 +139,31 @@ def batch_route(commands: Executor, now: Now) -> HTTPRouteHandler:
 def items_of(body: bytes) -> Sequence[msgspec.Raw]:
     items = decode_body(_items, body)
     if not 1 <= len(items) <= APPEND_MAX:
-        raise InvalidField(field="body", source="body", reason=f"1 to {APPEND_MAX} commands, not {len(items)}")
+        raise InvalidField(
+            field="body", source="body", reason=f"must have 1 to {APPEND_MAX} commands, not {len(items)}"
+        )
     return items
 
 
 def submission_of(raw: msgspec.Raw, community: str, correlation_id: str | None, traceparent: str | None) -> Submission:
-    """Raises: MalformedJson; InvalidField, naming the field of the item."""
+    """Decode an item of a batch.
+
+    Raises: MalformedJson; InvalidField, with the name of the field in the item.
+    """
     item = decode_body(_item, raw)
     operation = OPERATIONS.get(item.op)
     if operation is None:
-        raise InvalidField(field="op", source="body", reason=f"unknown; known are {', '.join(OPERATIONS)}")
+        raise InvalidField(field="op", source="body", reason=f"must be one of {', '.join(OPERATIONS)}")
     command = decode_body(DECODERS[item.op], item.body)
     if operation.creates == (item.id is not None):
-        reason = "a creation takes its id in the body" if operation.creates else "a step needs one"
+        reason = "must be in the body of a creation" if operation.creates else f"is required by {item.op}"
         raise InvalidField(field="id", source="body", reason=reason)
     return Submission(
         community=community,
         operation=item.op,
         kind=operation.kind.name,
         command=command,
-        id=address_of(operation.kind.name, community, item.id) if item.id is not None else None,
+        id=aggregate_id_of(operation.kind.name, community, item.id) if item.id is not None else None,
         key=item.idempotency_key,
         correlation_id=correlation_id,
         traceparent=traceparent,
@@ -160,7 +172,7 @@ def submission_of(raw: msgspec.Raw, community: str, correlation_id: str | None, 
 
 def result_of(submission: Submission, outcome: Outcome | Refusal, now: datetime) -> Result:
     if isinstance(outcome, Refusal):
-        return refused(outcome)
+        return refused_result(outcome)
     view: Any = view_for(outcome, submission.command, now)
     return Result(
         status=outcome.how,
@@ -172,5 +184,5 @@ def result_of(submission: Submission, outcome: Outcome | Refusal, now: datetime)
     )
 
 
-def refused(refusal: Refusal) -> Result:
+def refused_result(refusal: Refusal) -> Result:
     return Result(status="refused", problem=problem_of(refusal))

@@ -31,7 +31,7 @@ class LogAccess:
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
-        """Keep the connection open, and check the stream as soon as it exists."""
+        """Keep the connection open, and check the stream once it exists."""
         async with self._connection, self._monitor:
             checking = asyncio.create_task(self._check_until_found())
             try:
@@ -47,7 +47,9 @@ class LogAccess:
         await require_stream(self._connection, self._settings.log_replicas)
         self.log.unfit = None  # The stream was corrected.
         if not self._settings.unsafe_log and not await self._monitor.fsyncs():
-            raise NotDurable("sync_interval is not `always`; set LEDGER_UNSAFE_LOG=1 to serve on such a log")
+            raise NotDurable(
+                "the sync_interval of NATS is not `always`; set LEDGER_UNSAFE_LOG=1 to accept the loss of events"
+            )
 
     async def _check_until_found(self) -> None:
         """Check the stream once it exists; forbid appends if it is not as defined."""
@@ -66,9 +68,9 @@ class LogAccess:
 
 
 async def require_no_drift(settings: Settings) -> None:
-    """Check the stream before anything is served on it. A stream that does not exist yet is no reason not to start.
+    """Check the definition of the stream before the start. A missing stream or NATS does not prevent the start.
 
-    Raises: StreamDrift.
+    Raises: StreamDrift, if the stream is not as defined.
     """
     with suppress(LogUnavailable, StreamMissing, TimeoutError):
         async with connect_within(settings.nats_url, "check") as connection:

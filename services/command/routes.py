@@ -28,7 +28,7 @@ from services.http.parameters import (
     IfMatch,
     Key,
     Now,
-    address_of,
+    aggregate_id_of,
     community_of,
     etag,
     if_well_formed,
@@ -73,7 +73,7 @@ def command_routes(commands: Executor, now: Now) -> list[HTTPRouteHandler]:
 
 
 class OperationRoute:
-    """What the route of an operation needs: its decoder, the executor, and its documentation."""
+    """The decoder, the executor and the documentation for the route of an operation."""
 
     def __init__(self, name: str, operation: Operation, commands: Executor, now: Now) -> None:
         self.name = name
@@ -101,7 +101,7 @@ class OperationRoute:
         return outcome, view_for(outcome, submission.command, self._now())
 
     def documented(self, path: str, status: int, *own: type[Exception]) -> Any:
-        """Return the route's decorator, with what its documentation needs."""
+        """Return the decorator of the route. `own` are refusals beside those of all routes and of the operation."""
         kind, verb = self.operation.kind, self.name.partition(".")[2]
         scoped = (NotAModerator,) if self.operation.scope else ()
         command = self.operation.command
@@ -139,7 +139,7 @@ def step(route: OperationRoute) -> HTTPRouteHandler:
     """`POST /favours/{id}/confirm`: 200 and the resource after it, also if the command changed nothing."""
     kind = route.operation.kind
 
-    async def take(
+    async def take_step(
         request: AnyRequest,
         community: Community,
         id: AggregateId,  # noqa: A002  The name in the route.
@@ -148,13 +148,13 @@ def step(route: OperationRoute) -> HTTPRouteHandler:
     ) -> Response[Any]:
         tenant = community_of(community)
         outcome, view = await route.execute(
-            request, tenant, address_of(kind.name, tenant, id), idempotency_key, if_match
+            request, tenant, aggregate_id_of(kind.name, tenant, id), idempotency_key, if_match
         )
         return respond(outcome, view, 200, {})
 
     path = f"/{{id:str}}/{route.name.partition('.')[2]}"
     refused = (refusals.Unknown, refusals.WrongState, commands_refusals.VersionMismatch)
-    handler: HTTPRouteHandler = route.documented(path, 200, *refused)(take)
+    handler: HTTPRouteHandler = route.documented(path, 200, *refused)(take_step)
     return handler
 
 
@@ -166,17 +166,17 @@ def respond(outcome: Outcome, view: View, status: int, headers: dict[str, str]) 
 
 
 def view_for(outcome: Outcome, command: Command | Lapse, now: datetime) -> View:
-    """Return what the actor may read. A moderator is party to none of the dispute that they judge, and reads all."""
+    """Return the view for the actor. A moderator is no party of the dispute that they judge, and reads everything."""
     ref = outcome.ref
-    held = Resource(
+    resource = Resource(
         kind=ref.kind,
         id=UUID(ref.id),
         version=outcome.version,
-        began=outcome.position,  # If the state is hidden from the actor, they read their ask alone.
+        began=outcome.position,  # Only an asker reads it, after their own ask, which is the first event.
         position=outcome.position,
         state=outcome.state,
     )
-    return view_of(held, None if ref.kind == DISPUTE.name else command.actor, now)
+    return view_of(resource, None if ref.kind == DISPUTE.name else command.actor, now)
 
 
 def path_id_of(outcome: Outcome) -> str:

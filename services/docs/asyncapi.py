@@ -1,6 +1,6 @@
-"""`/asyncapi.json`: the events as a contract, a channel for each, made of the catalogue and the types that read them.
+"""`/asyncapi.json`: a channel and a message for every event, generated from the catalog and the types of the events.
 
-No schema is written here: the message of an event is the envelope, with the event in it and its type.
+The schema of a message is that of the envelope, narrowed to one event and its type.
 """
 
 from functools import cache
@@ -27,17 +27,17 @@ from services.docs.pages import VERSION
 SCHEMAS: Final = "#/components/schemas/{name}"
 MEDIA_TYPE: Final = "application/cloudevents+json"
 SERVER: Final = "nats"
-DESCRIPTION: Final = """Everything that happens, in the order in which it was recorded. Each event is one message, a
-CloudEvents 1.0 JSON object in structured mode, in one JetStream stream that nothing is ever removed from; its sequence
-there is its position. Read it with a durable pull consumer, and ignore fields that you do not know.
+DESCRIPTION: Final = """All events in the order of recording. Each event is one message: a CloudEvents 1.0 JSON object
+in structured mode, in one JetStream stream that keeps every message. Its sequence in the stream is its position. Read
+the stream with a durable pull consumer, and ignore fields that you do not know.
 
-The stream tells all, also who declined and what the guard advised: it is for services. What a member may know of it,
-the HTTP API tells with `?viewer=`."""
-BUCKET_DESCRIPTION: Final = f"CRC-32 of the community modulo {BUCKETS}, in two digits. Who subscribes puts `*`."
+The stream is confidential: it contains who declined, and the advice of the guard. Only services may read it. A member
+reads through the HTTP API, with `?viewer=`."""
+BUCKET_DESCRIPTION: Final = f"CRC-32 of the community modulo {BUCKETS}, in two digits. Use `*` to subscribe."
 
 
 def snapshot_example() -> str:
-    """What a confirmation carries: the favour after it, and the commands that it had seen before."""
+    """Return the snapshot in a confirmation: the favour after it, and the command before it."""
     claim = envelope_of(example_of(FavourClaimed))
     claimed = load_aggregate(RecordedEvent(24, 0, encode(claim), None, claim, claim.ref))
     kind = KIND_OF_EVENT[FavourClaimed]
@@ -45,14 +45,14 @@ def snapshot_example() -> str:
 
 
 class Headers(Struct, frozen=True, kw_only=True, rename={"ledger_snapshot": SNAPSHOT_HEADER}):
-    """Beside those that JetStream itself goes by."""
+    """Headers of a message, beside those of JetStream."""
 
     ledger_snapshot: (
         Annotated[
             str,
             Meta(
-                description="The version and state of the aggregate after this event, and the commands it had seen "
-                "before: one line of JSON. The first event of an aggregate has none. It all follows from the events.",
+                description="Version and state of the aggregate after this event, and its last commands before, as one "
+                "line of JSON. The first event of an aggregate has none. The content follows from the events.",
                 examples=[snapshot_example()],
                 extra_json_schema={"contentMediaType": "application/json"},
             ),
@@ -70,7 +70,7 @@ def asyncapi_json() -> dict[str, Any]:
 def document() -> dict[str, Any]:
     forms = [message_type(event) for event in EVENTS.values()]
     (headers, *payloads), schemas = msgspec.json.schema_components([Headers, *forms], ref_template=SCHEMAS)
-    for schema in schemas.values():  # A docstring's indentation is Python's.
+    for schema in schemas.values():  # Remove the indentation of the docstring.
         schema["description"] = cleandoc(schema.get("description", ""))
     stream = {name: value for name, value in stream_definition(replicas=1).items() if name != "num_replicas"}
     host = urlsplit(Settings().nats_url).netloc
@@ -89,7 +89,7 @@ def document() -> dict[str, Any]:
                 "host": "{host}",
                 "protocol": "nats",
                 "description": f"NATS with JetStream. All messages are in the stream `{STREAM}`.",
-                "variables": {"host": {"default": host, "description": "Where this ledger's NATS is."}},
+                "variables": {"host": {"default": host, "description": "Address of the NATS server."}},
                 "x-jetstream": {"stream": stream},
             }
         },
@@ -106,7 +106,7 @@ def document() -> dict[str, Any]:
 
 
 def message_type(event: type[Event]) -> type[Struct]:
-    """The envelope, as it is around this event."""
+    """Return the type of the envelope with this event."""
     hints = get_type_hints(Envelope, include_extras=True)
     hints |= {"type": Literal[TYPES[event]], "data": event}
     return defstruct(
@@ -133,8 +133,8 @@ def channel(event: type[Event]) -> dict[str, Any]:
         "servers": [{"$ref": f"#/servers/{SERVER}"}],
         "parameters": {
             "bucket": {"description": BUCKET_DESCRIPTION, "examples": [bucket(COMMUNITY)]},
-            "community": {"description": "The community.", "examples": [COMMUNITY]},
-            "id": {"description": f"The {kind.name}: a lower-case UUID.", "examples": [AGGREGATE]},
+            "community": {"description": "Id of the community.", "examples": [COMMUNITY]},
+            "id": {"description": f"Id of the {kind.name}: a UUID in lower case.", "examples": [AGGREGATE]},
         },
         "messages": {tag: {"$ref": f"#/components/messages/{tag}"}},
         "tags": [{"name": kind.name}],
@@ -162,7 +162,7 @@ def message(event: type[Event], headers: dict[str, Any], payload: dict[str, Any]
         "headers": headers,
         "payload": payload,
         "correlationId": {
-            "description": "The caller's `X-Request-Id`, when there was one.",
+            "description": "The `X-Request-Id` of the caller, if there was one.",
             "location": "$message.payload#/correlationid",
         },
         "tags": [{"name": KIND_OF_EVENT[event].name}],

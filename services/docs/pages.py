@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`. The pages work offline: their files come from a package."""
+"""`/openapi.json` and `/docs`. The pages work offline, because their files come from a package."""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -50,7 +50,7 @@ def openapi_config(title: str, document: ApiDocument) -> OpenAPIConfig:
     return OpenAPIConfig(
         title=title,
         version=VERSION,
-        summary="What members of a community have given and received, and how we know.",
+        summary="Favours, referrals and introductions in a community, and the balance of every member.",
         description=DESCRIPTION,
         license=License(name="Apache License 2.0", identifier="Apache-2.0"),
         use_handler_docstrings=True,

@@ -16,7 +16,7 @@ from services.feed.resettable_timer import ResettableTimer
 from services.feed.sse import Chunk, event_frame, to_chunks
 
 BATCH_MAX_EVENTS: Final = 500
-QUEUE_MAX_BYTES: Final = 256 * 1024  # Per subscriber. One that falls further behind reads on from the journal.
+QUEUE_MAX_BYTES: Final = 256 * 1024  # Per subscriber. One that falls further behind continues from the journal.
 RETRY_S: Final = 0.5  # Until the next query, after Postgres did not respond.
 
 _log = structlog.get_logger()
@@ -114,8 +114,8 @@ class Hub:
             subscriber.close()
 
     def add(self, subscriber: Subscriber, position: int) -> int:
-        """Deliver to this subscriber from now on; return the position from which."""
-        if not self._subscribers:  # The journal holds what was recorded while nobody waited.
+        """Start to deliver to this subscriber. Return the position after which events are delivered."""
+        if not self._subscribers:  # Events of the time without subscribers are read from the journal.
             self._position = max(self._position, position)
         self._subscribers.setdefault(subscriber.wanted, set()).add(subscriber)
         self._has_subscribers.set()
@@ -148,7 +148,7 @@ class Hub:
                     await self._deliver()
             except (Unavailable, SchemaMissing):
                 await asyncio.sleep(RETRY_S)
-            except Exception as bug:  # noqa: BLE001  Subscribers would wait without end: they read on from the journal.
+            except Exception as bug:  # noqa: BLE001  Otherwise subscribers wait without end. Now they read the journal.
                 _log.error("bug", task="hub", exc_info=bug)
                 self._unsubscribe_all()
                 await asyncio.sleep(RETRY_S)
@@ -172,7 +172,7 @@ class Hub:
             for subscriber in list(subscribers):
                 if wanted.community in communities:
                     subscriber.deliver(new, size_bytes, until)
-                else:  # It came during the query for the other communities.
+                else:  # It subscribed during the query, which did not cover its community.
                     subscriber.unsubscribe()
 
     def _unsubscribe_all(self) -> None:

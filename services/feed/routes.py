@@ -37,30 +37,33 @@ After = Annotated[
     QueryParameter(
         ge=0,
         le=JSON_POSITION_MAX,
-        description="`after` of the page before. Without it, a page begins at the beginning, and a stream at the end.",
+        description="`after` of the previous page. Without it, a page starts at the first event, and a stream after "
+        "the last.",
     ),
 ]
 Wait = Annotated[
-    int, QueryParameter(ge=0, le=LONG_POLL_MAX_S, description="Seconds to wait for an event, when there is none yet.")
+    int, QueryParameter(ge=0, le=LONG_POLL_MAX_S, description="Seconds to wait for an event if the page is empty.")
 ]
 OfKinds = Annotated[
     list[str] | None,
-    QueryParameter(name="kind", description=f"Of these kinds; may be repeated: {', '.join(KINDS)}."),
+    QueryParameter(name="kind", description=f"Only events of this kind. May be repeated. One of {', '.join(KINDS)}."),
 ]
-Named = Annotated[
+EventNames = Annotated[
     list[str] | None,
     QueryParameter(
-        name="event", description="These events, like `favour.thanked`, beside those of `kind`; may be repeated."
+        name="event", description="Only this event, such as `favour.thanked`, beside those of `kind`. May be repeated."
     ),
 ]
 LastEventId = Annotated[
     str | None,
-    HeaderParameter(name="Last-Event-ID", description="Of a stream: where it goes on. It wins over `after`."),
+    HeaderParameter(
+        name="Last-Event-ID", description="Position after which a stream continues. It takes precedence over `after`."
+    ),
 ]
 
 
 class EventView(Struct, frozen=True):
-    """`event` is the CloudEvent, to the byte as it is in the log."""
+    """`event` is the CloudEvent with the exact bytes of the log."""
 
     position: int
     recorded_at: datetime
@@ -68,7 +71,7 @@ class EventView(Struct, frozen=True):
 
 
 class EventsPage(Struct, frozen=True):
-    """Events in the order of the log. Go on with `after`, also when the page is empty; `more`: right now."""
+    """Events in the order of the log. Continue at `after`, also after an empty page. `more`: there are more already."""
 
     events: list[EventView]
     after: int
@@ -77,7 +80,7 @@ class EventsPage(Struct, frozen=True):
 
 @dataclass
 class FeedOperation(Operation):
-    """Says in the documentation that a stream may be asked for."""
+    """The operation class of the feed. It documents the event stream."""
 
     def __post_init__(self) -> None:
         stream = OpenAPIMediaType(
@@ -102,18 +105,18 @@ def feed_route(reader: Reader, feed: Feed, hub: Hub, slots: StreamSlots) -> HTTP
         limit: Limit = LIMIT_DEFAULT,
         wait: Wait = 0,
         of_kinds: OfKinds = None,
-        named: Named = None,
+        names: EventNames = None,
         last_event_id: LastEventId = None,
         min_position: MinPosition = 0,
     ) -> Response[EventsPage]:
-        """Everything that was recorded, in order and without gaps: for services.
+        """List all recorded events in order, without gaps. For services.
 
-        With `Accept: text/event-stream` it is a stream of Server-Sent Events that goes on for ever. Events that an
-        asker must not know of are shown to a key with the scope `confidential`.
+        With `Accept: text/event-stream`, the response is an endless stream of Server-Sent Events. Events that
+        distinguish a no from a silence need a key with the scope `confidential`.
         """
         confidential = has_scope(request, "confidential")
         wanted = FeedFilter(
-            community_of(community), event_names(of_kinds or (), named or (), confidential=confidential)
+            community_of(community), event_names(of_kinds or (), names or (), confidential=confidential)
         )
         await reader.reach(min_position)
         if not wants_stream(request.headers.get("accept", "")):
@@ -121,11 +124,11 @@ def feed_route(reader: Reader, feed: Feed, hub: Hub, slots: StreamSlots) -> HTTP
             if wait and not page.entries and not page.more:
                 page = await wait_for_page(feed, hub, slots, wanted, page, limit, wait)
             return page_response(page)
-        shown = await reader.position()
-        begin = position_of(last_event_id, after if after is not None else shown)
+        books_position = await reader.position()
+        begin = position_of(last_event_id, after if after is not None else books_position)
         slots.acquire()
         chunks = stream_events(feed, hub, wanted, begin, stream.HEARTBEAT_S)
-        return EventStream(chunks, slots, {"Ledger-Position": str(shown)}, event_stream.SEND_WITHIN_S)
+        return EventStream(chunks, slots, {"Ledger-Position": str(books_position)}, event_stream.SEND_WITHIN_S)
 
     return events
 
@@ -135,31 +138,37 @@ def wants_stream(accept: str) -> bool:
 
 
 def position_of(last_event_id: str | None, otherwise: int) -> int:
-    """Raises: InvalidField."""
+    """Return the position of a `Last-Event-ID`, or `otherwise` if there is none.
+
+    Raises: InvalidField, if it is not a position.
+    """
     if last_event_id is None:
         return otherwise
     digits = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= len(str(JSON_POSITION_MAX))
     if not digits or int(last_event_id) > JSON_POSITION_MAX:
-        raise InvalidField(field="Last-Event-ID", source="header", reason="must be a position, as a stream has sent it")
+        raise InvalidField(field="Last-Event-ID", source="header", reason="must be an `id` of the stream: a position")
     return int(last_event_id)
 
 
 def event_names(kinds: Sequence[str], events: Sequence[str], *, confidential: bool) -> frozenset[str]:
-    """The events that are asked for, and may be shown.
+    """Return the names of the events to read: those that the caller wants and may read.
 
-    Raises: InvalidField; Confidential, when one is asked for by its name that may not be shown.
+    Raises: InvalidField; Confidential, if the caller names an event that they may not read.
     """
     require_known("kind", kinds, KINDS)
     require_known("event", events, EVENTS)
     if not confidential and (hidden := sorted(CONFIDENTIAL.intersection(events))):
         raise Confidential(event=hidden[0])
     of_kinds = {tag_of(event) for kind in kinds for event in KINDS[kind].events}
-    asked = of_kinds.union(events) if kinds or events else EVENTS.keys()
-    return frozenset(asked if confidential else asked - CONFIDENTIAL)
+    wanted = of_kinds.union(events) if kinds or events else EVENTS.keys()
+    return frozenset(wanted if confidential else wanted - CONFIDENTIAL)
 
 
 def require_known(field: str, given: Sequence[str], known: Collection[str]) -> None:
-    """Raises: InvalidField."""
+    """Check that every word is known.
+
+    Raises: InvalidField, if one is not.
+    """
     for word in given:
         if word not in known:
             raise InvalidField(field=field, source="query", reason=f"must be one of {', '.join(known)}")
@@ -168,13 +177,13 @@ def require_known(field: str, given: Sequence[str], known: Collection[str]) -> N
 async def wait_for_page(
     feed: Feed, hub: Hub, slots: StreamSlots, wanted: FeedFilter, page: FeedPage, limit: int, wait_s: float
 ) -> FeedPage:
-    """The first page with something on it; an empty one when the time is over, or the process is told to stop."""
+    """Wait for the first page with an event. Return an empty page after `wait_s`, or when the process stops."""
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
     with slots.slot(), hub.subscriber(wanted) as subscriber:
         while not slots.stopping.is_set():
             subscriber.subscribe(page.after)
-            page = await feed.page(wanted, page.after, limit)  # What came before it joined.
+            page = await feed.page(wanted, page.after, limit)  # Events before the subscription.
             if page.entries or page.more:
                 break
             ends = {asyncio.create_task(subscriber.wait_woken()), asyncio.create_task(slots.stopping.wait())}

@@ -25,12 +25,12 @@ class Chunk(Struct, frozen=True, gc=False):
         """Return the frames beyond a position."""
         if position < self.ends[0][0]:
             return self.data
-        begin = max((end for passed, end in self.ends if passed <= position), default=0)
+        begin = max((end for sent, end in self.ends if sent <= position), default=0)
         return self.data[begin:]
 
 
 def event_frame(entry: FeedEvent) -> bytes:
-    """Return the frame of an event. Its JSON may hold line breaks only between tokens, where a space means the same."""
+    """Return the frame of an event. JSON has line breaks only between tokens, where a space means the same."""
     data = entry.event.replace("\r", " ").replace("\n", " ")
     return f"id: {entry.position}\nevent: {entry.name}\ndata: {data}\n\n".encode()
 
@@ -47,17 +47,17 @@ def opening_frame(position: int) -> bytes:
 
 def to_chunks(framed: Iterable[tuple[int, bytes]]) -> list[Chunk]:
     """Join frames, each with its position, into chunks. A frame larger than `CHUNK_MAX_BYTES` is a chunk of its own."""
-    made: list[Chunk] = []
+    chunks: list[Chunk] = []
     parts: list[bytes] = []
     ends: list[tuple[int, int]] = []
     size = 0
     for position, frame in framed:
         if parts and size + len(frame) > CHUNK_MAX_BYTES:
-            made.append(Chunk(b"".join(parts), tuple(ends)))
+            chunks.append(Chunk(b"".join(parts), tuple(ends)))
             parts, ends, size = [], [], 0
         parts.append(frame)
         size += len(frame)
         ends.append((position, size))
     if parts:
-        made.append(Chunk(b"".join(parts), tuple(ends)))
-    return made
+        chunks.append(Chunk(b"".join(parts), tuple(ends)))
+    return chunks

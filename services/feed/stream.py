@@ -11,7 +11,7 @@ from ledger.runtime.unavailable import Unavailable
 from services.feed.hub import RETRY_S, Hub
 from services.feed.sse import event_frame, opening_frame, position_frame, to_chunks
 
-PAGE_EVENTS: Final = 100  # Of the journal, in the memory of one stream.
+PAGE_EVENTS: Final = 100  # Events of the journal in the memory of one stream.
 HEARTBEAT_S: Final = 15.0
 
 
@@ -37,8 +37,8 @@ async def stream_events(
             elif (page := await read_page(feed, wanted, position)) is None:
                 await asyncio.sleep(min(RETRY_S, due_s))
             else:
-                for made in to_chunks((entry.position, event_frame(entry)) for entry in page.entries):
-                    yield made.data
+                for new_chunk in to_chunks((entry.position, event_frame(entry)) for entry in page.entries):
+                    yield new_chunk.data
                     sent_at = time.monotonic()
                 position = page.after
                 if page.more:
@@ -47,7 +47,7 @@ async def stream_events(
                         sent_at = time.monotonic()
                 elif not subscriber.live:
                     subscriber.subscribe(position)
-                elif position < subscriber.since:  # Rebuilt books have yet to reach that position.
+                elif position < subscriber.since:  # Rebuilt books have not reached that position yet.
                     await asyncio.sleep(min(RETRY_S, due_s))
             if time.monotonic() - sent_at >= heartbeat_s:
                 yield position_frame(position)

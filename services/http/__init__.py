@@ -1,1 +1,1 @@
-"""What both HTTP services share: problems, conventions, authorisation, views, documentation."""
+"""Parts that all HTTP routes share: problems, authentication, parameters, request bodies, resources and health."""

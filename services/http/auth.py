@@ -1,4 +1,4 @@
-"""A key lets in, and some may do more than others; without keys, nobody outside this machine is answered."""
+"""Authentication by API key, and the scopes of each key. Without keys, only loopback addresses are served."""
 
 import hmac
 import ipaddress
@@ -21,7 +21,7 @@ KEY_SCOPES: Final[Mapping[str, frozenset[Scope]]] = MappingProxyType(
         "confidential_key": frozenset[Scope]({"confidential"}),
     }
 )
-"""The keys, by the setting that holds them, and what each may do beyond what all of them may."""
+"""The scopes of each key, by the setting that holds the key. Every key may also read and record."""
 ALL_SCOPES: Final = frozenset[Scope](get_args(Scope))
 OPEN_PATHS: Final = (
     "/livez",
@@ -30,41 +30,47 @@ OPEN_PATHS: Final = (
     "/openapi.json",
     "/asyncapi.json",
     "/docs",
-)  # Nothing of a community.
+)  # These need no key, because they show nothing of a community.
 SCOPE: Final = "scope"
-"""The key of a route's `opt` that names the scope it needs."""
+"""The key in a route's `opt` for the scope that the route needs."""
 
 
 def authentication(settings: Settings) -> RouteGuard:
-    """Let in who knows a key, and remember in the request's state what it may do."""
+    """Return the guard that requires a valid key and stores its scopes in the request's state.
+
+    Without keys, it grants all scopes to everybody.
+    """
     keys = {key.encode(): scopes for name, scopes in KEY_SCOPES.items() if (key := getattr(settings, name)) is not None}
 
-    def guarded(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
+    def authenticate(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
         if connection.scope["path"].startswith(OPEN_PATHS):
             return
         connection.state.scopes = scopes_of(bearer_token(connection), keys) if keys else ALL_SCOPES
         require_scope(connection, route.opt.get(SCOPE))
 
-    return guarded
+    return authenticate
 
 
-def scopes_of(given: bytes, keys: Mapping[bytes, frozenset[Scope]]) -> frozenset[Scope]:
-    """What this key may do. Every key is compared, so that the time it takes tells nothing.
+def scopes_of(token: bytes, keys: Mapping[bytes, frozenset[Scope]]) -> frozenset[Scope]:
+    """Return the scopes of a key. The token is compared with every key, so that the time discloses nothing.
 
-    Raises: Unauthorized, when it is none.
+    Raises: Unauthorized, if the token is not a key.
     """
-    found = [scopes for key, scopes in keys.items() if hmac.compare_digest(given, key)]
+    found = [scopes for key, scopes in keys.items() if hmac.compare_digest(token, key)]
     if not found:
         raise Unauthorized
     return found[0]
 
 
 def bearer_token(connection: ASGIConnection[Any, Any, Any, Any]) -> bytes:
-    """Raises: Unauthorized, when there is none."""
-    scheme, given = [*connection.headers.get("authorization", "").split(None, 1), "", ""][:2]
+    """Return the token of the `Authorization` header.
+
+    Raises: Unauthorized, if the scheme is not Bearer.
+    """
+    scheme, token = [*connection.headers.get("authorization", "").split(None, 1), "", ""][:2]
     if scheme.lower() != "bearer":
         raise Unauthorized
-    return given.strip().encode()
+    return token.strip().encode()
 
 
 def has_scope(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope) -> bool:
@@ -74,14 +80,17 @@ def has_scope(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope) -> b
 def require_scope(connection: ASGIConnection[Any, Any, Any, Any], scope: Scope | None) -> None:
     """Check that the key of the request has the scope, if one is needed.
 
-    Raises: NotAModerator.
+    Raises: NotAModerator, if it has not.
     """
     if scope is not None and not has_scope(connection, scope):
         raise NotAModerator
 
 
 def require_loopback_or_key(settings: Settings) -> None:
-    """Raises: SettingsError, when everybody could write to the ledger."""
+    """Check that other machines can reach the ledger only with a key.
+
+    Raises: SettingsError, if there is no API key and the host is not a loopback address.
+    """
     if settings.api_key is None and not is_loopback(settings.host):
         raise SettingsError(
             f"LEDGER_API_KEY is not set, so only loopback addresses are served, and LEDGER_HOST is {settings.host}"

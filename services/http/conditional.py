@@ -1,4 +1,4 @@
-"""Conditional reads: an answer that is what the caller has already is not sent again (RFC 9110, `If-None-Match`)."""
+"""Conditional reads (RFC 9110, `If-None-Match`): a response that the caller already has is not sent again."""
 
 from hashlib import blake2b
 from typing import Any, Final
@@ -11,39 +11,39 @@ TAG_BYTES: Final = 12
 PREFIX: Final = "/v1/"
 HEADERS_OF_304: Final = frozenset(
     {b"ledger-position", b"etag", b"vary", b"link"}
-)  # What a 304 says of the answer it stands for.
+)  # A 304 repeats these headers of the 200 that it replaces.
 
 
 def conditional(app: ASGIApp) -> ASGIApp:
-    """ASGI middleware. A read that has no ETag of its own gets one of its bytes: it changes when they do.
+    """ASGI middleware. A response to a read gets an ETag, a hash of its bytes, if it has none.
 
-    An answer in several parts is a stream, and passes as it is.
+    A response in several parts is a stream, and passes unchanged.
     """
 
-    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET" or not scope["path"].startswith(PREFIX):
             await app(scope, receive, send)
             return
-        begun: list[Message] = []
+        pending_start: list[Message] = []  # The start waits for the body: the ETag depends on it.
 
-        async def sent(message: Message) -> None:
+        async def send_with_etag(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
-                begun.append(message)
+                pending_start.append(message)
                 return
-            if begun:
-                start: Any = begun.pop()
+            if pending_start:
+                start: Any = pending_start.pop()
                 if message["type"] == "http.response.body" and not message.get("more_body"):
                     start, message = with_etag(scope, start, message)
                 await send(start)
             await send(message)
 
-        await app(scope, receive, sent)
+        await app(scope, receive, send_with_etag)
 
-    return answered
+    return handle
 
 
 def with_etag(scope: Scope, start: Any, body: Any) -> tuple[Any, Any]:
-    """The answer with its ETag, or, when the caller has it already, that it is still the same."""
+    """Return start and body of the response with its ETag, or of a 304 if the caller has that ETag."""
     headers: list[tuple[bytes, bytes]] = list(start["headers"])
     tag = next((value.decode() for name, value in headers if name.lower() == b"etag"), None)
     if tag is None:
@@ -56,8 +56,8 @@ def with_etag(scope: Scope, start: Any, body: Any) -> tuple[Any, Any]:
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:
-    """By the weak comparison of RFC 9110, as it asks for here."""
+    """Return whether `If-None-Match` lists the tag, by the weak comparison of RFC 9110."""
     if if_none_match is None:
         return False
-    named = [name.strip().removeprefix("W/") for name in if_none_match.split(",")]
-    return "*" in named or tag in named
+    tags = [part.strip().removeprefix("W/") for part in if_none_match.split(",")]
+    return "*" in tags or tag in tags

@@ -1,4 +1,4 @@
-"""Cursors: opaque to the client, and valid only for the query and the community that made them."""
+"""Cursors: opaque to the client, and valid only for one query of one community."""
 
 import base64
 from typing import Final
@@ -9,13 +9,13 @@ from msgspec import Struct
 from ledger.domain.values.ids import MemberId
 from services.http.problems import InvalidField
 
-FORM: Final = 3
+FORMAT_VERSION: Final = 3
 
 
 class Cursor(Struct, frozen=True, array_like=True):
     """The content of a cursor. It grants nothing: the path and the key decide what may be read."""
 
-    form: int
+    version: int
     query: str
     community: str
     after: str
@@ -23,14 +23,16 @@ class Cursor(Struct, frozen=True, array_like=True):
 
 def cursor_after(query: str, community: str, after: str) -> str:
     """Return the cursor of the next page. All pages of a list share `query`; the next one begins after `after`."""
-    packed = msgspec.json.encode(Cursor(FORM, query, community, after))
+    packed = msgspec.json.encode(Cursor(FORMAT_VERSION, query, community, after))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
 def after_cursor(cursor: str | None, query: str, community: str) -> str:
-    """Return where the page begins; without a cursor, the empty string.
+    """Return the place after which the page begins; without a cursor, the empty string.
 
-    Raises: InvalidField, for a cursor of another list or a malformed one. A client may forge `after`: callers parse it.
+    Raises: InvalidField, if the cursor is malformed or of another list.
+
+    The caller must validate the result, because a client can forge a cursor.
     """
     if cursor is None:
         return ""
@@ -38,16 +40,16 @@ def after_cursor(cursor: str | None, query: str, community: str) -> str:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         read = msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=Cursor)
     except (ValueError, msgspec.DecodeError):
-        raise not_of_this_list() from None
-    if (read.form, read.query, read.community) != (FORM, query, community):
-        raise not_of_this_list()
+        raise invalid_cursor() from None
+    if (read.version, read.query, read.community) != (FORMAT_VERSION, query, community):
+        raise invalid_cursor()
     return read.after
 
 
 def member_after_cursor(cursor: str | None, query: str, community: str) -> str:
     """Return the member after whom the page begins; without a cursor, the empty string.
 
-    Raises: InvalidField.
+    Raises: InvalidField, if the cursor is malformed, of another list, or names no member.
     """
     after = after_cursor(cursor, query, community)
     if cursor is None:
@@ -55,8 +57,8 @@ def member_after_cursor(cursor: str | None, query: str, community: str) -> str:
     try:
         return msgspec.convert(after, MemberId)
     except msgspec.ValidationError:
-        raise not_of_this_list() from None
+        raise invalid_cursor() from None
 
 
-def not_of_this_list() -> InvalidField:
-    return InvalidField(field="cursor", source="query", reason="not a cursor of this list")
+def invalid_cursor() -> InvalidField:
+    return InvalidField(field="cursor", source="query", reason="must be the `next` of an earlier page of this list")

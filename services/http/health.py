@@ -1,4 +1,4 @@
-"""Is it alive, is it ready: `/livez` and `/readyz`."""
+"""Health of the process, `/livez`, and of the servers that it needs, `/readyz`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,13 +11,13 @@ from ledger.books.connection import SchemaMissing
 from ledger.log.stream import StreamDrift, StreamMissing
 from ledger.runtime.unavailable import Unavailable
 
-CHECK_WITHIN_S: Final = 3.0  # Of a server that hangs it is soon said that it is not there.
+CHECK_WITHIN_S: Final = 3.0  # A server that hangs is reported as not ready after this time.
 
 Check = Callable[[], Awaitable[None]]
 
 
 class NotDurable(Exception):
-    """The log acknowledges before it syncs to disk, and may lose what it acknowledged."""
+    """NATS acknowledges an event before it syncs it to disk, so an acknowledged event can be lost."""
 
 
 def health_routes(checks: Mapping[str, Check]) -> list[HTTPRouteHandler]:
@@ -35,6 +35,7 @@ def health_routes(checks: Mapping[str, Check]) -> list[HTTPRouteHandler]:
 
 
 async def verdict(check: Check) -> str:
+    """Return `ok`, or the name and the reason of the failure."""
     try:
         async with asyncio.timeout(CHECK_WITHIN_S):
             await check()

@@ -1,4 +1,4 @@
-"""The position that a response shows, and the viewer whom it is for."""
+"""The header `Ledger-Position` of reads, and the check of a viewer."""
 
 from typing import Any, Final
 
@@ -16,9 +16,9 @@ PERSONAL_PROBLEMS: Final = problem_responses(*READ_PROBLEMS, NotYours)
 
 
 def require_viewer(viewer: str | None, *members: str) -> None:
-    """A service sees all; a member sees what is theirs.
+    """Check that the viewer is one of the members. Without a viewer, a service reads, and may read everything.
 
-    Raises: NotYours; InvalidField.
+    Raises: NotYours, if the viewer is another member; InvalidField, if it is no member id.
     """
     if viewer is not None and viewer_of(viewer) not in members:
         raise NotYours(role="member")
@@ -29,14 +29,14 @@ def with_position(
     position: int,
     *,
     viewer: str | None = None,
-    asked: int = 0,
+    min_position: int = 0,
     headers: dict[str, str] | None = None,
     media_type: str = "application/json",
 ) -> Response[Any]:
-    """The answer, with the position that it shows.
+    """Return the response with the position that it shows.
 
-    To a member's eyes it is `asked`, which they named themselves: the real one moves with whatever happens, and in a
-    quiet community it would tell when somebody declined.
+    With a viewer, the header repeats `min_position`, which the viewer named. The real position moves with every event,
+    so in a quiet community it would disclose the time of a decline.
     """
-    position = position if viewer is None else asked
+    position = position if viewer is None else min_position
     return Response(view, headers={**(headers or {}), "Ledger-Position": str(position)}, media_type=media_type)

@@ -1,4 +1,4 @@
-"""Problems: the one catalogue from what can go wrong to an RFC 9457 `application/problem+json` answer."""
+"""Problems: the one table from errors to RFC 9457 `application/problem+json` responses."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -34,13 +34,13 @@ class MalformedJson(Refusal):
 
 
 class NotJson(Refusal):
-    """The body must be said to be JSON: `Content-Type: application/json`."""
+    """The body must have `Content-Type: application/json`."""
 
     code = "not_json"
 
 
 class InvalidField(Refusal):
-    """A field or parameter is missing, unknown, or not of its form."""
+    """A field or parameter is missing, unknown or invalid."""
 
     code = "invalid_field"
 
@@ -58,31 +58,31 @@ class NotAModerator(Refusal):
 
 
 class Confidential(Refusal):
-    """Only a key with the scope `confidential` is shown events of this name."""
+    """Only a key with the scope `confidential` may read events of this name."""
 
     code = "confidential"
 
 
 class TooManyStreams(Unavailable):
-    """As many readers wait for events here as this process takes. Try again, or ask without `wait`."""
+    """Too many clients wait for events. Try again, or send the request without `wait`."""
 
     code = "too_many_streams"
 
 
 class NoSuchRoute(Refusal):
-    """There is nothing at this address."""
+    """No route has this path."""
 
     code = "no_such_route"
 
 
 class NoSuchMethod(Refusal):
-    """The address does not take this method."""
+    """The route does not allow this method."""
 
     code = "no_such_method"
 
 
 class NotAcceptable(Refusal):
-    """None of the media types in `Accept` is offered here."""
+    """The route offers none of the media types in `Accept`."""
 
     code = "not_acceptable"
 
@@ -94,7 +94,7 @@ class TooLarge(Refusal):
 
 
 class Internal(Exception):
-    """The ledger made a mistake. It is in its log."""
+    """The ledger has a bug. Its logs have the details."""
 
     code: ClassVar[str] = "internal"
 
@@ -167,11 +167,11 @@ HEADERS: Final[Mapping[int, Mapping[str, str]]] = MappingProxyType(
         503: {"Retry-After": str(RETRY_AFTER_S)},
     }
 )
-"""What every problem of a status brings along."""
+"""Headers of every problem with a status."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """RFC 9457. Branch on `code`; the facts of the case stand beside it, under names of their own."""
+    """An RFC 9457 problem. Branch on `code`. The facts of the case are additional fields."""
 
     type: str
     title: str
@@ -182,16 +182,16 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 def problem_of(error: Exception) -> dict[str, Any]:
-    """The problem document of anything in the catalogue."""
-    kind = type(error)
-    title = (kind.__doc__ or "").partition("\n")[0].removesuffix(".")
+    """Return the problem document of an error, with the facts of a refusal as additional fields."""
+    error_type = type(error)
+    title = (error_type.__doc__ or "").partition("\n")[0].removesuffix(".")
     code: str = getattr(error, "code", Internal.code)
     problem = Problem(
         type=f"urn:referral-ledger:problem:{code}",
         title=title,
-        status=STATUS[kind],
+        status=STATUS[error_type],
         code=code,
-        retryable=kind in RETRYABLE,
+        retryable=error_type in RETRYABLE,
         detail=detail_of(error, title),
     )
     facts = error.facts if isinstance(error, Refusal) else {}
@@ -199,7 +199,7 @@ def problem_of(error: Exception) -> dict[str, Any]:
 
 
 def detail_of(error: Exception, title: str) -> str:
-    """One sentence for the person who reads it, with the facts in it."""
+    """Return one sentence for a person: the title and the facts."""
     if not isinstance(error, Refusal) or not error.facts:
         return f"{title}."
     facts = ", ".join(
@@ -216,7 +216,7 @@ def problem_response(error: Exception) -> Response[Any]:
     return Response(problem, status_code=problem["status"], media_type=MEDIA_TYPE, headers=headers)
 
 
-def on_known(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def on_refusal(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     return problem_response(error)
 
 
@@ -226,7 +226,7 @@ def on_unavailable(_: Request[Any, Any, Any], error: Exception) -> Response[Any]
 
 
 def on_http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """What Litestar itself found wrong."""
+    """Return the problem for an error that Litestar raised."""
     match error:
         case ValidationException(extra=[{"message": str(message), "key": str(key), "source": source}, *_]):
             return problem_response(
@@ -247,7 +247,10 @@ def on_http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
 def unrouted_response(
     request: Request[Any, Any, Any], error: Refusal, headers: dict[str, str] | None = None
 ) -> Response[Any]:
-    """What reaches no route passes no middleware either: it is counted here. Any method could be made up."""
+    """Return and count the response to a request without a route, which passes no middleware.
+
+    An unknown method counts as `other`, because clients can invent any number of them.
+    """
     response = problem_response(error)
     response.headers.update(headers or {})
     method = request.method if request.method in METHODS else "other"
@@ -261,7 +264,7 @@ def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
 
 
 HANDLERS: Final[dict[int | type[Exception], Any]] = {
-    Refusal: on_known,
+    Refusal: on_refusal,
     Unavailable: on_unavailable,
     SchemaMissing: on_unavailable,
     HTTPException: on_http,
@@ -270,7 +273,7 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
 
 
 def problem_responses(*errors: type[Exception]) -> dict[int, ResponseSpec]:
-    """For a handler's OpenAPI: the problems it may answer, by status. A mistake of ours may be met anywhere."""
+    """Return the documented problems of a handler, by status. Every handler can also return `internal`."""
     by_status: dict[int, list[str]] = {}
     for error in (*errors, Internal):
         by_status.setdefault(STATUS[error], []).append(getattr(error, "code", Internal.code))

@@ -1,4 +1,4 @@
-"""Resources: the view of each kind, and the part of it that a viewer may read."""
+"""Resources: the view of each kind of aggregate, and the part of it that a viewer may read."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,7 +24,7 @@ from ledger.domain.values.refusals import NotYours
 
 
 class View(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`version` counts its events and is its ETag; `position` is that of the last one in the log."""
+    """`version` is the number of events, and the ETag. `position` is the log position of the last event."""
 
     id: UUID
     version: int
@@ -57,7 +57,7 @@ class ReferralView(View, frozen=True, kw_only=True):
 
 
 class IntroView(View, frozen=True, kw_only=True):
-    """With the asker as its viewer an ask is `pending` until it is made, or `not_now` from `visible_until` on."""
+    """With the asker as viewer, an ask is `pending` until it is made, and `not_now` from `visible_until` on."""
 
     state: Literal[
         "asked",
@@ -95,7 +95,7 @@ class IntroView(View, frozen=True, kw_only=True):
 
 
 class DisputeView(View, frozen=True, kw_only=True):
-    """`transfers` are the disputed points; `owed` is what it costs the one at `fault`, if it is upheld."""
+    """`transfers` are the disputed points. `owed` is the cost for the member at `fault` if the dispute is upheld."""
 
     state: Literal["opened", "upheld", "rejected", "lapsed"]
     about: UUID
@@ -112,7 +112,7 @@ class DisputeView(View, frozen=True, kw_only=True):
 
 
 class MemberView(View, frozen=True, kw_only=True):
-    """`asks_in` and `welcome` are shown to the member alone."""
+    """Only the member reads `asks_in` and `welcome`."""
 
     state: Literal["active", "paused", "left"]
     member: str
@@ -145,7 +145,7 @@ class ContactView(View, frozen=True, kw_only=True):
 
 
 class OneToOneView(View, frozen=True, kw_only=True):
-    """`said` names the one of the two who says that it was held, if only one does."""
+    """`said` names the member who stated that it was held, if only one of the two has."""
 
     state: Literal["booked", "held", "cancelled"]
     member: str
@@ -154,7 +154,7 @@ class OneToOneView(View, frozen=True, kw_only=True):
 
 
 class PolicyView(View, frozen=True, kw_only=True):
-    """The newest versions, by when they start: the one in force and all that are scheduled."""
+    """The newest versions in the order of their start: the one in force, and all scheduled ones."""
 
     state: Literal["published"]
     versions: list[PolicyVersion]
@@ -177,7 +177,7 @@ VIEWS: Final[Mapping[str, type[View]]] = MappingProxyType(
 
 
 class Resource(Struct, frozen=True, kw_only=True):
-    """An aggregate to be shown. `began` and `position` are those of its first and its last event."""
+    """An aggregate to read. `began` and `position` are the log positions of its first and its last event."""
 
     kind: str
     id: UUID
@@ -187,33 +187,33 @@ class Resource(Struct, frozen=True, kw_only=True):
     state: State
 
 
-def view_of(held: Resource, viewer: str | None, now: datetime) -> View:
-    """What the viewer may see of it at `now`; everything, when it is nobody's eyes but a service's.
+def view_of(resource: Resource, viewer: str | None, now: datetime) -> View:
+    """Return what the viewer may read of a resource at `now`. Without a viewer, return everything.
 
-    Raises: NotYours, when it is private and the viewer is not in it.
+    Raises: NotYours, if the kind is private and the viewer is not a party.
     """
-    kind = KINDS[held.kind]
-    if viewer is not None and kind.private and viewer not in kind.concerned(held.state):
+    kind = KINDS[resource.kind]
+    if viewer is not None and kind.private and viewer not in kind.concerned(resource.state):
         raise NotYours(role="party")
-    facts: dict[str, Any] = {name: fact for name, fact in msgspec.structs.asdict(held.state).items() if fact != ()}
-    facts["state"] = tag_of(held.state)
-    version, position = held.version, held.position
-    match held.kind:
+    facts: dict[str, Any] = {name: fact for name, fact in msgspec.structs.asdict(resource.state).items() if fact != ()}
+    facts["state"] = tag_of(resource.state)
+    version, position = resource.version, resource.position
+    match resource.kind:
         case "intro" if viewer is not None:
-            intro: Any = held.state
-            version = version_read_by(viewer, intro, held.version, now)
-            if seen := asker_state(intro, now) if viewer == intro.asker else None:
-                facts = {name: facts[name] for name in FIELDS_OF_SILENCE if name in facts} | {"state": seen}
-                position = held.began
+            intro: Any = resource.state
+            version = version_read_by(viewer, intro, resource.version, now)
+            if visible_state := asker_state(intro, now) if viewer == intro.asker else None:
+                facts = {name: facts[name] for name in FIELDS_OF_AN_ASK if name in facts} | {"state": visible_state}
+                position = resource.began
             facts |= personal_fields(viewer, intro)
         case "member" if viewer not in (None, facts["member"]):
             facts |= {"asks_in": None, "welcome": []}
         case _:
             pass
-    return VIEWS[held.kind](id=held.id, version=version, position=position, **facts)
+    return VIEWS[resource.kind](id=resource.id, version=version, position=position, **facts)
 
 
-FIELDS_OF_SILENCE: Final = (
+FIELDS_OF_AN_ASK: Final = (
     "asker",
     "connector",
     "target",
@@ -224,11 +224,15 @@ FIELDS_OF_SILENCE: Final = (
     "invited",
     "advice",
 )
-"""What an ask said when it was asked: the same, whatever has become of it since."""
+"""The fields that an asker reads while the ask is `pending` or `not_now`. No later event changes them."""
 
 
 def personal_fields(viewer: str, intro: Intro) -> dict[str, Any]:
-    """What the asker hopes is theirs; the guard tells the connector facts, and the asker their own and ways to give."""
+    """Return the fields of an intro that depend on the role of the viewer.
+
+    Only the asker reads `expects_percent` and ways to give. The connector reads the facts of the guard, and the target
+    reads neither. See docs/domain.md#advice-and-expectation.
+    """
     match viewer:
         case intro.asker:
             return {"advice": advice_to_asker(intro.advice)}
@@ -239,7 +243,7 @@ def personal_fields(viewer: str, intro: Intro) -> dict[str, Any]:
 
 
 def advice_to_asker(advice: Advice | None) -> Advice | None:
-    """How often somebody else is asked is theirs."""
+    """Return the advice without the number of asks to the connector, which is the connector's own."""
     if advice is None:
         return None
     reasons = tuple(reason for reason in advice.reasons if reason != "inbound_asks")
@@ -247,5 +251,5 @@ def advice_to_asker(advice: Advice | None) -> Advice | None:
 
 
 def advice_to_connector(advice: Advice | None) -> Advice | None:
-    """Ways to give name others, and what they wait for: that is between them and the asker."""
+    """Return the advice without ways to give, because they name other members and their open requests."""
     return msgspec.structs.replace(advice, ways=()) if advice is not None else None

@@ -1,4 +1,4 @@
-"""Hanging up on a client. The server offers no way to: a connection that is not read from would stay open for good."""
+"""Disconnection of clients. The server cannot do it: a connection that the client does not read would stay open."""
 
 import os
 import socket
@@ -12,10 +12,10 @@ FILES: Final = Path("/dev/fd")  # This process's own open files, on Linux and ma
 
 
 def hang_up(port: int, peer: tuple[str, int] | None = None) -> int:
-    """Cut the connections to this port of ours, of one peer or of all; answers how many."""
+    """Shut down the connections to a port of this process, of one peer or of all. Return their number."""
     cut = 0
     for connection in own_sockets():
-        with connection, suppress(OSError):  # It listens, or was just closed.
+        with connection, suppress(OSError):  # A socket that listens, or was just closed, has no peer.
             if connection.family not in (socket.AF_INET, socket.AF_INET6):
                 continue
             host, from_port = connection.getpeername()[:2]
@@ -26,16 +26,16 @@ def hang_up(port: int, peer: tuple[str, int] | None = None) -> int:
 
 
 def own_sockets() -> Generator[socket.socket]:
-    """Every socket of this process, as a duplicate to be closed."""
+    """Yield a duplicate of every socket of this process. The caller closes it."""
     for file in FILES.iterdir():
         try:
             duplicate = os.dup(int(file.name))
-        except OSError:  # The folder itself was open while it was listed.
+        except OSError:  # The descriptor of the folder itself: it was open only during the listing.
             continue
         try:
             found = socket.socket(fileno=duplicate)
         except OSError:
-            os.close(duplicate)  # No socket.
+            os.close(duplicate)  # The descriptor is not a socket.
             continue
         yield found
 
@@ -45,6 +45,6 @@ def address_of(host: str, port: str | int) -> tuple[str, int]:
 
 
 def port_and_peer(scope: Any) -> tuple[int, tuple[str, int]]:
-    """Ours and theirs, of an ASGI connection. Granian says ports as text."""
+    """Return our port and the address of the peer of an ASGI connection. Granian passes ports as text."""
     (_, port), (host, from_port) = scope["server"], scope["client"]
     return int(port), address_of(host, from_port)

@@ -16,7 +16,7 @@ from services.http.parameters import (
     MinPosition,
     Now,
     Viewer,
-    address_of,
+    aggregate_id_of,
     community_of,
     etag,
     operation_id,
@@ -32,19 +32,19 @@ def aggregate_route(kind: Kind, reader: Reader, now: Now) -> HTTPRouteHandler:
         f"{PREFIX}/{kind.plural}/{{id:str}}",
         name=f"{kind.name}.show",
         operation_id=operation_id("get", kind.name),
-        summary=f"One {kind.name}, in its current state.",
+        summary=f"One {kind.name} in its current state.",
         tags=[kind.plural],
         responses=success_response(200, VIEWS[kind.name]) | problem_responses(*READ_PROBLEMS, NotYours, Unknown),
     )
-    async def show(
+    async def get_aggregate(
         community: Community,
         id: AggregateId,  # noqa: A002  The name in the route.
         viewer: Viewer = None,
         min_position: MinPosition = 0,
     ) -> Response[Any]:
         tenant = community_of(community)
-        aggregate_id = address_of(kind.name, tenant, id)
-        reader_member = viewer_of(viewer) if viewer is not None else None
+        aggregate_id = aggregate_id_of(kind.name, tenant, id)
+        viewer_id = viewer_of(viewer) if viewer is not None else None
         await reader.reach(min_position)
         position, found = await reader.aggregate(kind.name, tenant, aggregate_id)
         if found is None:
@@ -57,7 +57,9 @@ def aggregate_route(kind: Kind, reader: Reader, now: Now) -> HTTPRouteHandler:
             position=found.position,
             state=found.state,
         )
-        view = view_of(resource, reader_member, now())
-        return with_position(view, position, viewer=viewer, asked=min_position, headers={"ETag": etag(view.version)})
+        view = view_of(resource, viewer_id, now())
+        return with_position(
+            view, position, viewer=viewer, min_position=min_position, headers={"ETag": etag(view.version)}
+        )
 
-    return show
+    return get_aggregate

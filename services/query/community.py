@@ -1,4 +1,4 @@
-"""What can be read of a community as a whole: balances, totals, the policy, what came of a gathering."""
+"""Reads of a community as a whole: balances, totals, the policy and the yield of a gathering."""
 
 from typing import Final
 
@@ -41,13 +41,13 @@ NOT_NOW: Final = ("declined", "refused", "expired")
 
 
 def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
-    insight, history = People(reader), History(reader)
+    people, history = People(reader), History(reader)
 
     @get(f"{PREFIX}/balances", operation_id="listBalances", tags=["community"], responses=PROBLEMS)
     async def balances(
         community: Community, min_position: MinPosition = 0, limit: Limit = LIMIT_DEFAULT, cursor: Cursor = None
     ) -> Response[BalancesPage]:
-        """Every member's balance. For services: members see their own."""
+        """List the balances of all members. For services: a member reads their own balance only."""
         tenant = community_of(community)
         after = member_after_cursor(cursor, "balances", tenant)
         await reader.reach(min_position)
@@ -60,12 +60,12 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     async def summary(
         community: Community, as_of: AsOf = None, known_at: KnownAt = None, min_position: MinPosition = 0
     ) -> Response[SummaryView]:
-        """Totals, the zero-sum proof, and how many of each kind are in each state."""
-        tenant, clocks = community_of(community), time_axes_of(as_of, known_at)
+        """Totals, the zero-sum proof, and the number of aggregates of each kind in each state."""
+        tenant, axes = community_of(community), time_axes_of(as_of, known_at)
         await reader.reach(min_position)
-        if not clocks.are_now:
-            position = await history.known(clocks.known_at)
-            return with_position(summary_view(await history.totals(tenant, position, clocks.latest)), position)
+        if not axes.are_now:
+            position = await history.known(axes.known_at)
+            return with_position(summary_view(await history.totals(tenant, position, axes.latest)), position)
         position, found = await reader.summary(tenant)
         states = {f"{kind.replace('-', '_')}s": found.states.get(kind, {}) for kind in KINDS}
         states |= {"memberships": states.pop("members"), "policies": states.pop("policys")}
@@ -74,10 +74,10 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
 
     @get(f"{PREFIX}/policy", operation_id="getPolicyInForce", tags=["community"], responses=PROBLEMS)
     async def policy(community: Community, min_position: MinPosition = 0) -> Response[PolicyInForce]:
-        """The policy that decisions are made by now, and those that are to start."""
+        """The policy in force, and the scheduled policies."""
         tenant, at = community_of(community), now()
         await reader.reach(min_position)
-        position, published = await insight.policy(tenant)
+        position, published = await people.policy(tenant)
         versions = published.versions if published is not None else ()
         scheduled = [version for version in versions if version.starts_at > at]
         return with_position(PolicyInForce(policy=policy_in_force(published, at), scheduled=scheduled), position)
@@ -85,20 +85,20 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     @get(f"{PREFIX}/gatherings/{{id:str}}/yield", operation_id="getYield", tags=["gatherings"], responses=PROBLEMS)
     async def gathering_yield(
         community: Community,
-        id: AggregateId,  # noqa: A002  The route says so.
+        id: AggregateId,  # noqa: A002  The name in the route.
         min_position: MinPosition = 0,
     ) -> Response[YieldView]:
-        """What came of a gathering. Of one that nothing names, nothing did."""
+        """What a gathering led to. For a gathering that no record names, all numbers are 0."""
         tenant, gathering = community_of(community), id_of(id)
         await reader.reach(min_position)
-        position, found = await insight.gathering_yield(tenant, gathering)
+        position, found = await people.gathering_yield(tenant, gathering)
         return with_position(YieldView(gathering=gathering, **msgspec.structs.asdict(found)), position)
 
     return [balances, summary, policy, gathering_yield]
 
 
 def without_count_of_declines(intros: dict[str, int]) -> dict[str, int]:
-    """Of introductions that came to nothing, nobody counts who said no: they are all `not_now`."""
+    """Count declined, refused and expired intros together as `not_now`, so that no count of declines exists."""
     counted = {state: count for state, count in intros.items() if state not in NOT_NOW}
     not_now = sum(intros.get(state, 0) for state in NOT_NOW)
     return counted | ({"not_now": not_now} if not_now else {})

@@ -1,4 +1,4 @@
-"""One entry, explained: `GET /entries/{event id}`."""
+"""The explanation of an entry: `GET /entries/{event id}`."""
 
 from typing import Annotated, Any, Final, cast
 from uuid import UUID
@@ -28,11 +28,14 @@ from services.http.problems import problem_responses
 
 PROBLEMS: Final = problem_responses(*READ_PROBLEMS, NotYours, Unknown)
 
-EntryId = Annotated[str, PathParameter(description="The id of an event: a UUID.", format="uuid")]
+EntryId = Annotated[str, PathParameter(description="Id of an event: a UUID.", format="uuid")]
 
 
 class LegView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A leg of the entry in points; `balance_after` is of its account. No counterparty: between a member's accounts."""
+    """A leg of the entry, in points. `balance_after` is the balance of its account.
+
+    Without a counterparty, the points moved between two accounts of the member.
+    """
 
     member: str
     account: Account
@@ -44,7 +47,7 @@ class LegView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PastEventView(Struct, frozen=True, kw_only=True):
-    """An event of the aggregate's life."""
+    """An event in the history of the aggregate."""
 
     entry: UUID
     event: str
@@ -55,10 +58,10 @@ class PastEventView(Struct, frozen=True, kw_only=True):
 
 
 class EntryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why: the event, the rule it is posted by, and its numbers; the legs, which sum to zero; what else happened.
+    """An entry: its event, its posting rule with the numbers, its legs, and the history of the aggregate.
 
-    `reverses` and `reversed_by` name the entry on the other side of a correction, `disputed_by` the one that set its
-    points aside. `cloudevent` is the event as it was recorded, for services: a member reads what concerns them.
+    The legs sum to zero. `reverses` and `reversed_by` name the other entry of a correction. `disputed_by` names the
+    entry that set the points aside. `cloudevent` is the event as it was recorded; only a service reads it.
     """
 
     entry: UUID
@@ -84,29 +87,31 @@ def entry_route(reader: Reader) -> HTTPRouteHandler:
     entries = Entries(reader)
 
     @get(f"{PREFIX}/entries/{{id:str}}", operation_id="getEntry", tags=["entries"], responses=PROBLEMS)
-    async def show(
+    async def get_entry(
         request: Request[Any, Any, Any],
         community: Community,
-        id: EntryId,  # noqa: A002  The route says so.
+        id: EntryId,  # noqa: A002  The name in the route.
         viewer: Viewer = None,
         min_position: MinPosition = 0,
     ) -> Response[EntryView]:
-        """Why the books say so: the rule and its numbers, the event, who said it, and what else happened to it."""
+        """Explain an entry: its event and actor, its posting rule and numbers, and the history of the aggregate."""
         tenant, event_id = community_of(community), id_of(id)
-        reading = EventReader(viewer_of(viewer) if viewer is not None else None, has_scope(request, "confidential"))
+        event_reader = EventReader(
+            viewer_of(viewer) if viewer is not None else None, has_scope(request, "confidential")
+        )
         await reader.reach(min_position)
-        position, happened = await entries.entry(tenant, event_id)
-        if happened is None:
+        position, recorded = await entries.entry(tenant, event_id)
+        if recorded is None:
             raise Unknown(kind="entry", id=id)
-        ref, fact = happened.envelope.ref, happened.envelope.data
+        ref, fact = recorded.envelope.ref, recorded.envelope.data
         state = await entries.state(ref)
-        legs = await entries.legs(happened)
-        if not reading.may_read(state, tag_of(fact)):
+        legs = await entries.legs(recorded)
+        if not event_reader.may_read(state, tag_of(fact)):
             raise Unknown(kind="entry", id=id)
-        if is_party(reading.member, ref.kind, state):
-            life = await entries.life(ref, position)
-        elif reading.member in [leg.member for leg in legs]:
-            life = [happened]  # They are owed by it; the rest is not theirs.
+        if is_party(event_reader.member, ref.kind, state):
+            history = await entries.life(ref, position)
+        elif event_reader.member in [leg.member for leg in legs]:
+            history = [recorded]  # The viewer is paid by this entry, and is not a party of the aggregate.
         else:
             raise NotYours(role="party")
         disputed_by, reversed_by = corrections(await entries.life(dispute_ref(ref, fact), position))
@@ -115,37 +120,39 @@ def entry_route(reader: Reader) -> HTTPRouteHandler:
             event=tag_of(fact),
             kind=ref.kind,
             id=ref.id,
-            position=happened.position,
-            happened_at=happened.envelope.time,
-            recorded_at=happened.recorded_at,
-            actor=happened.envelope.actor,
-            policy_version=happened.envelope.policyversion,
+            position=recorded.position,
+            happened_at=recorded.envelope.time,
+            recorded_at=recorded.recorded_at,
+            actor=recorded.envelope.actor,
+            policy_version=recorded.envelope.policyversion,
             rule=rule_in_words(fact),
             numbers=numbers_of(fact),
             legs=[LegView(**structs.asdict(leg)) for leg in legs],
-            history=[past_event_view(event) for event in life if reading.may_read(state, tag_of(event.envelope.data))],
+            history=[
+                past_event_view(event) for event in history if event_reader.may_read(state, tag_of(event.envelope.data))
+            ],
             reverses=fact.entry_id if isinstance(fact, DisputeUpheld) and fact.remedy == "reversal" else None,
             disputed_by=disputed_by,
             reversed_by=reversed_by,
-            cloudevent=msgspec.json.decode(happened.body) if reading.member is None else None,
+            cloudevent=msgspec.json.decode(recorded.body) if event_reader.member is None else None,
         )
-        return with_position(view, position, viewer=viewer, asked=min_position)
+        return with_position(view, position, viewer=viewer, min_position=min_position)
 
-    return show
+    return get_entry
 
 
 def is_party(member: str | None, kind: str, state: State) -> bool:
-    """Return whether the reader may read the whole history: a service, a member whom it concerns, or a public kind."""
+    """Return whether the whole history may be read: by a service, by a party, or because the kind is public."""
     return member is None or not KINDS[kind].private or member in KINDS[kind].concerned(state)
 
 
 def dispute_ref(ref: AggregateRef, fact: Event) -> AggregateRef:
-    """The dispute of this entry, whether there is one or not."""
+    """Return the address that a dispute of this entry has, even if there is none."""
     return AggregateRef(ref.community, "dispute", str(dispute_id(UUID(ref.id), cast("DisputedEntry", tag_of(fact)))))
 
 
 def corrections(dispute: list[JournalEvent]) -> tuple[UUID | None, UUID | None]:
-    """The events that disputed the entry, and that reversed it, if any did."""
+    """Return the ids of the events that disputed and reversed the entry, each None if there is none."""
     disputed_by = reversed_by = None
     for event in dispute:
         match event.envelope.data:
@@ -159,7 +166,7 @@ def corrections(dispute: list[JournalEvent]) -> tuple[UUID | None, UUID | None]:
 
 
 def numbers_of(fact: Event) -> dict[str, int]:
-    """The numbers that its posting rule goes by; none of one that moves nothing."""
+    """Return the integers that the posting rule uses. An event that posts nothing has none."""
     if type(fact) not in RULES:
         return {}
     return {name: value for name, value in structs.asdict(fact).items() if type(value) is int}

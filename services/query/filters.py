@@ -1,4 +1,4 @@
-"""What a list can be narrowed to: the parameters of each kind, how they are read and how they are documented."""
+"""Filters of lists: the parameters of each kind, their parsing and their documentation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ledger.domain.values.ids import MemberId, Tag
 from services.http.parameters import instant_of, parser_of
 from services.http.problems import InvalidField
 
-LISTED_KINDS: Final = tuple(kind for kind in KINDS if kind != POLICY.name)  # Of policies a community has one.
+LISTED_KINDS: Final = tuple(kind for kind in KINDS if kind != POLICY.name)  # A community has one policy aggregate.
 ASKER_STATES: Final = get_args(AskerState)
 COMMON_PARAMETERS: Final = ("viewer", "order", "limit", "cursor", "min_position")
 
@@ -26,7 +26,7 @@ STATES: Final = MappingProxyType({kind: tuple(map(tag_of, union_members(KINDS[ki
 
 
 def filter_names(kind: str) -> tuple[str, ...]:
-    """The filters that a kind has."""
+    """Return the names of the filters of a kind."""
     known = {name for state in union_members(KINDS[kind].states) for name in state.__struct_fields__}
     tagged = "tags" in known or kind == MEMBER.name
     return (
@@ -39,36 +39,38 @@ def filter_names(kind: str) -> tuple[str, ...]:
 FILTER_NAMES: Final = MappingProxyType({kind: filter_names(kind) for kind in LISTED_KINDS})
 
 
-def filters_of(kind: str, said: "MultiDict[Any]", eyes: str | None) -> Filters:
-    """What a query asks for; `eyes` are the viewer's.
+def filters_of(kind: str, query: "MultiDict[Any]", viewer: str | None) -> Filters:
+    """Parse the filters of a query.
 
-    Raises: InvalidField, naming what this list does not have, what is said twice, or what is not of its form.
+    Raises: InvalidField, with the name of a parameter that is unknown, repeated or invalid.
     """
-    taken = (*FILTER_NAMES[kind], *COMMON_PARAMETERS)
-    for name in said:
-        if name not in taken:
+    known = (*FILTER_NAMES[kind], *COMMON_PARAMETERS)
+    for name in query:
+        if name not in known:
             reason = f"{KINDS[kind].plural} can be listed by {', '.join(FILTER_NAMES[kind])}"
             raise InvalidField(field=name, source="query", reason=reason)
-        if len(said.getall(name)) > 1:
-            raise InvalidField(field=name, source="query", reason="is said more than once")
-    states = (*STATES[kind], *ASKER_STATES) if kind == INTRO.name and eyes is not None else STATES[kind]
-    read: Mapping[str, Callable[[str], Any]] = PARSERS | {
+        if len(query.getall(name)) > 1:
+            raise InvalidField(field=name, source="query", reason="must not be repeated")
+    states = (*STATES[kind], *ASKER_STATES) if kind == INTRO.name and viewer is not None else STATES[kind]
+    parsers: Mapping[str, Callable[[str], Any]] = PARSERS | {
         "role": choice_of("role", KINDS[kind].parties),
         "state": choice_of("state", states),
     }
-    filters = Filters(**{name: read[name](said[name]) for name in FILTER_NAMES[kind] if name in said})
+    filters = Filters(**{name: parsers[name](query[name]) for name in FILTER_NAMES[kind] if name in query})
     if filters.role is not None and filters.member is None:
-        raise InvalidField(field="role", source="query", reason="whose? It needs `member`")
+        raise InvalidField(field="role", source="query", reason="needs `member`, the member in this role")
     return filters
 
 
 def choice_of(field: str, words: Sequence[str]) -> Callable[[str], str]:
-    def read(value: str) -> str:
+    """Return a parser that accepts only these words."""
+
+    def parse(value: str) -> str:
         if value not in words:
             raise InvalidField(field=field, source="query", reason=f"must be one of {', '.join(words)}")
         return value
 
-    return read
+    return parse
 
 
 PARSERS: Final[dict[str, Callable[[str], Any]]] = {
@@ -81,14 +83,14 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
 
 @cache
 def operation_with_filters(kind: str) -> type[Operation]:
-    """The operation class of a list: its filters are read from the query as a whole, and described here."""
+    """Return the operation class of a list. It documents the filters, which the handler reads from the whole query."""
 
     @dataclass
     class WithFilters(Operation):
         def __post_init__(self) -> None:
-            described = filter_schemas(kind)
+            schemas = filter_schemas(kind)
             filters = [
-                Parameter(name=name, param_in="query", description=described[name][0], schema=described[name][1])
+                Parameter(name=name, param_in="query", description=schemas[name][0], schema=schemas[name][1])
                 for name in FILTER_NAMES[kind]
             ]
             self.parameters = [*(self.parameters or ()), *filters]
@@ -97,21 +99,21 @@ def operation_with_filters(kind: str) -> type[Operation]:
 
 
 def filter_schemas(kind: str) -> dict[str, tuple[str, Schema]]:
-    """What each filter asks for, and its form."""
-    seen = ASKER_STATES if kind == INTRO.name else ()
-    wanted = "What they want or offer now." if kind == MEMBER.name else "One of its tags."
+    """Return the description and the schema of each filter."""
+    asker_states = ASKER_STATES if kind == INTRO.name else ()
+    tag = "A tag that the member wants or offers now." if kind == MEMBER.name else "One of its tags."
     return {
-        "member": ("Whom it concerns, in any role.", string_schema()),
-        "role": ("The role of `member` in it.", string_schema(enum=list(KINDS[kind].parties))),
-        "state": ("Its state now.", string_schema(enum=[*STATES[kind], *seen])),
+        "member": ("A member who is a party, in any role.", string_schema()),
+        "role": ("The role of `member`.", string_schema(enum=list(KINDS[kind].parties))),
+        "state": ("Its current state.", string_schema(enum=[*STATES[kind], *asker_states])),
         "since": (
-            "Recorded at or after this time: RFC 3339, with its offset from UTC.",
+            "Began at or after this time, by recording time. RFC 3339 with an offset from UTC.",
             string_schema(OpenAPIFormat.DATE_TIME),
         ),
-        "gathering": ("The gathering that it names.", string_schema(OpenAPIFormat.UUID)),
-        "tag": (wanted, string_schema()),
+        "gathering": ("Id of the gathering that it names.", string_schema(OpenAPIFormat.UUID)),
+        "tag": (tag, string_schema()),
     }
 
 
-def string_schema(format: OpenAPIFormat | None = None, enum: list[str] | None = None) -> Schema:  # noqa: A002  As it is called there.
+def string_schema(format: OpenAPIFormat | None = None, enum: list[str] | None = None) -> Schema:  # noqa: A002  The name in JSON Schema.
     return Schema(type=OpenAPIType.STRING, format=format, enum=enum)

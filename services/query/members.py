@@ -1,4 +1,4 @@
-"""What a member has, how they stand, whom they know, and what would help them."""
+"""Reads of a member: balance, pairs, standing, coach and matches."""
 
 from typing import Annotated
 
@@ -47,7 +47,7 @@ from services.query.views import (
 )
 
 Explain = Annotated[
-    bool, QueryParameter(description="Also as a sum by rule, and as a sum by counterparty: each adds up to it.")
+    bool, QueryParameter(description="Explain the balance as a sum by rule, and as a sum by counterparty.")
 ]
 
 
@@ -73,18 +73,18 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         viewer: Viewer = None,
         min_position: MinPosition = 0,
     ) -> Response[BalanceView]:
-        """A member's accounts, gross tallies and reciprocity. One who is in no entry has zeros."""
-        tenant, whose, clocks = community_of(community), member_of(member), time_axes_of(as_of, known_at)
-        require_viewer(viewer, whose)
+        """A member's accounts, gross tallies and reciprocity index. A member without entries has zeros."""
+        tenant, member_id, axes = community_of(community), member_of(member), time_axes_of(as_of, known_at)
+        require_viewer(viewer, member_id)
         await reader.reach(min_position)
-        if clocks.are_now and not explain:
-            position, found = await reader.balance(tenant, whose)
-            return with_position(balance_view(found), position, viewer=viewer, asked=min_position)
-        holder, position = HistoryKey(tenant, whose), await history.known(clocks.known_at)
-        (sums,) = await history.sums(holder, position, [clocks.end])
-        parts = await history.parts(holder, position, clocks.latest) if explain else None
-        view = past_balance_view(whose, sums, explanation_view(*parts) if parts else None)
-        return with_position(view, position, viewer=viewer, asked=min_position)
+        if axes.are_now and not explain:
+            position, found = await reader.balance(tenant, member_id)
+            return with_position(balance_view(found), position, viewer=viewer, min_position=min_position)
+        key, position = HistoryKey(tenant, member_id), await history.known(axes.known_at)
+        (sums,) = await history.sums(key, position, [axes.end])
+        parts = await history.parts(key, position, axes.latest) if explain else None
+        view = past_balance_view(member_id, sums, explanation_view(*parts) if parts else None)
+        return with_position(view, position, viewer=viewer, min_position=min_position)
 
     @get(
         f"{PREFIX}/members/{{member:str}}/pairs",
@@ -100,16 +100,16 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         limit: Limit = LIMIT_DEFAULT,
         cursor: Cursor = None,
     ) -> Response[PairsPage]:
-        """Everybody the member knows or has exchanged something with."""
-        tenant, whose = community_of(community), member_of(member)
-        require_viewer(viewer, whose)
-        query = f"pairs {whose}"
+        """List the members whom the member knows or exchanged points with."""
+        tenant, member_id = community_of(community), member_of(member)
+        require_viewer(viewer, member_id)
+        query = f"pairs {member_id}"
         after = member_after_cursor(cursor, query, tenant)
         await reader.reach(min_position)
-        position, found = await reader.pairs(tenant, whose, after, limit + 1)
-        page = [pair_view(whose, tally) for tally in found[:limit]]
+        position, found = await reader.pairs(tenant, member_id, after, limit + 1)
+        page = [pair_view(member_id, tally) for tally in found[:limit]]
         more = cursor_after(query, tenant, page[-1].other) if len(found) > limit else None
-        return with_position(PairsPage(pairs=page, next=more), position, viewer=viewer, asked=min_position)
+        return with_position(PairsPage(pairs=page, next=more), position, viewer=viewer, min_position=min_position)
 
     @get(
         f"{PREFIX}/members/{{member:str}}/pairs/{{other:str}}",
@@ -126,24 +126,24 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         viewer: Viewer = None,
         min_position: MinPosition = 0,
     ) -> Response[PairView]:
-        """What two members have done for each other, as the first one sees it."""
-        tenant, whose, others = community_of(community), member_of(member), other_of(other)
-        clocks = time_axes_of(as_of, known_at)
-        require_viewer(viewer, whose, others)
+        """What two members have given each other, as the first one reads it."""
+        tenant, member_id, other_id = community_of(community), member_of(member), other_of(other)
+        axes = time_axes_of(as_of, known_at)
+        require_viewer(viewer, member_id, other_id)
         await reader.reach(min_position)
-        if not clocks.are_now:
-            position = await history.known(clocks.known_at)
-            (sums,) = await history.sums(HistoryKey(tenant, whose, others), position, [clocks.end])
-            view = PairView(member=whose, other=others, given=sums.given, received=sums.received)
-            return with_position(view, position, viewer=viewer, asked=min_position)
-        position, tally = await reader.pair(tenant, whose, others)
-        return with_position(pair_view(whose, tally), position, viewer=viewer, asked=min_position)
+        if not axes.are_now:
+            position = await history.known(axes.known_at)
+            (sums,) = await history.sums(HistoryKey(tenant, member_id, other_id), position, [axes.end])
+            view = PairView(member=member_id, other=other_id, given=sums.given, received=sums.received)
+            return with_position(view, position, viewer=viewer, min_position=min_position)
+        position, tally = await reader.pair(tenant, member_id, other_id)
+        return with_position(pair_view(member_id, tally), position, viewer=viewer, min_position=min_position)
 
     return [balance, pairs, pair]
 
 
 def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
-    insight = People(reader)
+    people = People(reader)
 
     @get(
         f"{PREFIX}/members/{{member:str}}/standing",
@@ -154,15 +154,15 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     async def standing(
         community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
     ) -> Response[StandingView]:
-        """How a member stands: index, recent standing, reliability, band and credit limit."""
-        tenant, whose, at = community_of(community), member_of(member), now()
-        require_viewer(viewer, whose)
+        """A member's standing: reciprocity index, recent standing, reliability, band and credit limit."""
+        tenant, member_id, at = community_of(community), member_of(member), now()
+        require_viewer(viewer, member_id)
         await reader.reach(min_position)
-        _, published = await insight.policy(tenant)
+        _, published = await people.policy(tenant)
         policy = policy_in_force(published, at)
-        position, found = await insight.standing(tenant, whose, at, policy)
+        position, found = await people.standing(tenant, member_id, at, policy)
         recent = recent_permille(found.recent_given, found.recent_received, at)
-        word = standing_band(
+        band = standing_band(
             recent_permille=recent,
             settled_items=found.settled,
             since=found.since,
@@ -170,8 +170,8 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
             now=at,
             policy=policy,
         )
-        view = standing_view(found, word, recent, reliability_permille(found.kept, found.broken))
-        return with_position(view, position, viewer=viewer, asked=min_position)
+        view = standing_view(found, band, recent, reliability_permille(found.kept, found.broken))
+        return with_position(view, position, viewer=viewer, min_position=min_position)
 
     @get(
         f"{PREFIX}/members/{{member:str}}/coach", operation_id="getCoach", tags=["members"], responses=PERSONAL_PROBLEMS
@@ -179,16 +179,18 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     async def coaching(
         community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
     ) -> Response[Coaching]:
-        """What a member's own asks tell them: for nobody else's eyes, so `viewer` must be the member."""
-        tenant, whose, at = community_of(community), member_of(member), now()
+        """Figures about a member's own asks. Only the member may read them, so `viewer` must be the member."""
+        tenant, member_id, at = community_of(community), member_of(member), now()
         if viewer is None:
-            raise InvalidField(field="viewer", source="query", reason="the coach speaks to the member alone")
-        require_viewer(viewer, whose)
+            raise InvalidField(
+                field="viewer", source="query", reason="must be the member: only they may read their coach"
+            )
+        require_viewer(viewer, member_id)
         await reader.reach(min_position)
-        _, published = await insight.policy(tenant)
-        position, asks = await insight.asks(tenant, whose)
+        _, published = await people.policy(tenant)
+        position, asks = await people.asks(tenant, member_id)
         view = coach(asks, at, policy_in_force(published, at))
-        return with_position(view, position, viewer=viewer, asked=min_position)
+        return with_position(view, position, viewer=viewer, min_position=min_position)
 
     @get(
         f"{PREFIX}/members/{{member:str}}/matches",
@@ -199,11 +201,13 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     async def matches(
         community: Community, member: Member, viewer: Viewer = None, min_position: MinPosition = 0
     ) -> Response[MatchesView]:
-        """Who offers what the member wants, nearest first; whoever could introduce them is named."""
-        tenant, whose = community_of(community), member_of(member)
-        require_viewer(viewer, whose)
+        """List members who offer what the member wants, nearest first, with a possible connector."""
+        tenant, member_id = community_of(community), member_of(member)
+        require_viewer(viewer, member_id)
         await reader.reach(min_position)
-        position, found = await insight.matches(tenant, whose)
-        return with_position(MatchesView(member=whose, matches=found), position, viewer=viewer, asked=min_position)
+        position, found = await people.matches(tenant, member_id)
+        return with_position(
+            MatchesView(member=member_id, matches=found), position, viewer=viewer, min_position=min_position
+        )
 
     return [standing, coaching, matches]

@@ -1,4 +1,4 @@
-"""A statement as JSON, CSV or NDJSON, whichever is accepted. In a table, opening and closing are rows as well."""
+"""Representations of a statement: JSON, CSV or NDJSON. In CSV and NDJSON, opening and closing balance are rows."""
 
 import csv
 import io
@@ -43,28 +43,31 @@ COLUMNS: Final[tuple[str, ...]] = (
 
 
 def accepted_media_type(request: Request[Any, Any, Any]) -> str:
-    """Raises: NotAcceptable."""
-    form = request.accept.best_match(list(MEDIA_TYPES))
-    if form is None:
+    """Return the media type that the request prefers.
+
+    Raises: NotAcceptable, if it accepts none of `MEDIA_TYPES`.
+    """
+    media_type = request.accept.best_match(list(MEDIA_TYPES))
+    if media_type is None:
         raise NotAcceptable(accept=request.headers.get("accept"), offered=list(MEDIA_TYPES))
-    return form
+    return media_type
 
 
 def represent(
-    form: str, view: StatementView, order: SortOrder, url: URL, *, is_first: bool
+    media_type: str, view: StatementView, order: SortOrder, url: URL, *, is_first: bool
 ) -> tuple[Any, dict[str, str]]:
-    """Return the page in one of `MEDIA_TYPES`, and its headers. `Link` (RFC 8288) leads to the next page."""
+    """Return the page in the media type, and its headers. `Link` (RFC 8288) is the address of the next page."""
     headers = {"Vary": "Accept"}
     if view.next is not None:
         query = urlencode(dict(parse_qsl(url.query)) | {"cursor": view.next})
         headers["Link"] = f'<{url.path}?{query}>; rel="next"'
-    if form == JSON:
+    if media_type == JSON:
         return view, headers
-    return WRITERS[form](rows_of(view, order, is_first=is_first)), headers
+    return WRITERS[media_type](rows_of(view, order, is_first=is_first)), headers
 
 
 def rows_of(view: StatementView, order: SortOrder, *, is_first: bool) -> Iterator[Row]:
-    """Before the first line of all pages stands the balance they begin with, after the last the one they end with."""
+    """Yield the rows of a page: the lines, on the first page the balance before them, on the last the one after."""
     opening = {"row": "opening", "balance_after": view.opening.net}
     closing = {"row": "closing", "balance_after": view.closing.net}
     first, last = (opening, closing) if order == "oldest" else (closing, opening)
@@ -77,7 +80,7 @@ def rows_of(view: StatementView, order: SortOrder, *, is_first: bool) -> Iterato
 
 
 def as_csv(rows: Iterator[Row]) -> bytes:
-    """RFC 4180, with a header. No field can begin like a formula: ids begin with a letter or a digit."""
+    """Return the rows as CSV (RFC 4180) with a header. No field is a formula: ids begin with a letter or a digit."""
     text = io.StringIO(newline="")
     writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, restval="")
     writer.writeheader()
@@ -93,14 +96,11 @@ WRITERS: Final[Mapping[str, Callable[[Iterator[Row]], bytes]]] = MappingProxyTyp
 
 
 @dataclass
-class OperationInAllForms(Operation):
-    """The operation class of a route that answers in all of `MEDIA_TYPES`."""
+class OperationInAllMediaTypes(Operation):
+    """The operation class of a route that returns all of `MEDIA_TYPES`."""
 
     def __post_init__(self) -> None:
-        answer: Any = (self.responses or {})["200"]
-        answer.content |= {
-            form: OpenAPIMediaType(
-                schema=Schema(type=OpenAPIType.STRING),
-            )
-            for form in WRITERS
+        response: Any = (self.responses or {})["200"]
+        response.content |= {
+            media_type: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING)) for media_type in WRITERS
         }

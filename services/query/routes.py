@@ -1,4 +1,4 @@
-"""Routes of the query service. The header `Ledger-Position` of every response names the position that it shows."""
+"""Routes of the query service. In every response, `Ledger-Position` is the position that it shows."""
 
 from litestar.handlers import HTTPRouteHandler
 

@@ -1,4 +1,4 @@
-"""Time axes: what had happened by one time, as it was known at another."""
+"""Time axes: what had happened by one time, as far as it was recorded by another."""
 
 from datetime import datetime
 
@@ -9,27 +9,30 @@ from services.http.parameters import instant_of
 
 
 class TimeAxes(Struct, frozen=True):
-    """`as_of`: what had happened by then; `known_at`: what had been recorded by then. None: no such limit."""
+    """`as_of` limits the time of happening, `known_at` the time of recording. Both are inclusive; None is no limit."""
 
     as_of: datetime | None
     known_at: datetime | None
 
     @property
     def are_now(self) -> bool:
-        """Whether neither was named: what is asked for is everything there is."""
+        """Whether there is no limit on either axis."""
         return self.as_of is None and self.known_at is None
 
     @property
     def end(self) -> Place:
-        """The place before which it happened."""
+        """The place after the last posting within `as_of`."""
         return LAST if self.as_of is None else place_by(self.as_of)
 
     @property
     def latest(self) -> datetime:
-        """When it happened at the latest."""
+        """The latest time of happening."""
         return self.end.happened_at
 
 
 def time_axes_of(as_of: str | None, known_at: str | None) -> TimeAxes:
-    """Raises: InvalidField, naming the one that is no time."""
+    """Parse both parameters.
+
+    Raises: InvalidField, with the name of the invalid one.
+    """
     return TimeAxes(instant_of(as_of, "as_of"), instant_of(known_at, "known_at"))

@@ -1,4 +1,4 @@
-"""How the answers about members and the community look."""
+"""Views of members and of the community: the bodies of responses of the query service."""
 
 from typing import Final
 from uuid import UUID
@@ -18,7 +18,7 @@ COUNTERPARTIES_MAX: Final = 500
 
 
 class AccountsView(Struct, frozen=True, kw_only=True):
-    """Points. `net` = `main` + `stake` + `disputed`; `given` and `received` are gross."""
+    """Points. `net` = `main` + `stake` + `disputed`. `given` and `received` are the gross tallies."""
 
     main: int
     stake: int
@@ -29,9 +29,10 @@ class AccountsView(Struct, frozen=True, kw_only=True):
 
 
 class PartView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one rule, or one counterparty, adds to a balance, by so many postings.
+    """The share of one rule, or of one counterparty, in a balance, and its number of postings.
 
-    Without a counterparty, the points went between the member's own accounts. `others` stands for so many more of them.
+    Without a counterparty, the points moved between the member's own accounts. A part with `others` sums up that many
+    further counterparties.
     """
 
     rule: str | None = None
@@ -47,17 +48,17 @@ class PartView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ExplanationView(Struct, frozen=True, kw_only=True):
-    """The same balance twice, as a sum by rule and as a sum by counterparty, those with the most points first."""
+    """The balance as a sum by rule, and as a sum by counterparty. The largest `net` of a counterparty comes first."""
 
     by_rule: list[PartView]
     by_counterparty: list[PartView]
 
 
 class StatementLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A posting. `balance_after` is the net after it, in the order in which things happened.
+    """A posting. `balance_after` is the net after it, in the order of happening.
 
-    `event` posted it; `entry` is that event's id, and `link` leads to its explanation. Without a counterparty, the
-    points went between two accounts of the member.
+    `event` is the event that posted it, `entry` is the id of that event, and `link` the address of its explanation.
+    Without a counterparty, the points moved between two accounts of the member.
     """
 
     happened_at: Instant
@@ -74,7 +75,7 @@ class StatementLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StatementView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`opening` is what it came to before the period, `closing` after it. `next` is the next page's cursor, if any."""
+    """`opening` is the balance before the period, `closing` after it. `next` is the cursor of the next page, if any."""
 
     member: str
     other: str | None = None
@@ -85,9 +86,10 @@ class StatementView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BalanceView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Points. `net` = `main` + `stake` + `disputed`, positive: has given more than received; `given`, `received` gross.
+    """Points. `net` = `main` + `stake` + `disputed`; it is positive if the member has given more than received.
 
-    `reciprocity_permille` is the reciprocity index in thousandths: 500 is new or even, towards 1,000 gives.
+    `given` and `received` are the gross tallies. `reciprocity_permille` is the reciprocity index in thousandths: 500
+    for a new or even member, towards 1,000 for a member who gives, towards 0 for one who receives.
     """
 
     member: str
@@ -102,10 +104,10 @@ class BalanceView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PairView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `member` has given `other`, and received from them, gross, in points, and how far they have come.
+    """The gross points that `member` has given `other` and received from them, and the stage of their relationship.
 
-    `stage`: `none`, `contact`, `one_to_one`, or `trusted`: a settled favour or introduction both ways. It is of now,
-    and left out when a clock is named.
+    `stage` is `none`, `contact`, `one_to_one` or `trusted` (a settled favour or introduction in both directions). It
+    is the current stage, and is omitted with `as_of` or `known_at`.
     """
 
     member: str
@@ -116,10 +118,11 @@ class PairView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StandingView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Shares are in thousandths. `recent_permille` is the reciprocity index of what halves every 180 days.
+    """A member's standing. Names in `permille` are in thousandths.
 
-    `reliability_permille`: of introductions that they could have been at fault in, those that were not. `limit` is
-    how far `net` may go below zero before asking is advised against; see the guard.
+    `recent_permille` is the reciprocity index of amounts that halve every 180 days. `reliability_permille` is the
+    share of closed introductions without a fault of the member, among those in which they could be at fault. `limit`
+    is the credit limit: how far `net` can go below zero before the reciprocity guard counts it.
     """
 
     member: str
@@ -134,28 +137,28 @@ class StandingView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BalancesPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """By member id. `next` is the cursor of the next page, absent on the last."""
+    """Balances in the order of member ids. `next` is the cursor of the next page; the last page has none."""
 
     balances: list[BalanceView]
     next: str | None = None
 
 
 class PairsPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """By the other's id. `next` is the cursor of the next page, absent on the last."""
+    """Pairs in the order of the other's id. `next` is the cursor of the next page; the last page has none."""
 
     pairs: list[PairView]
     next: str | None = None
 
 
 class MatchesView(Struct, frozen=True, kw_only=True):
-    """Who offers what the member wants: those they know, then those whom somebody they know knows, then others."""
+    """Members who offer what the member wants: acquaintances, then acquaintances of acquaintances, then others."""
 
     member: str
     matches: list[Match]
 
 
 class YieldView(Struct, frozen=True, kw_only=True):
-    """What came of a gathering: leads, won business, and the points that were given for it."""
+    """The results of a gathering: attendances, leads, won business, and the points given for them."""
 
     gathering: UUID
     attended: int
@@ -169,14 +172,14 @@ class YieldView(Struct, frozen=True, kw_only=True):
 
 
 class PolicyInForce(Struct, frozen=True, kw_only=True):
-    """The policy that decisions are made by now, and those that are to start."""
+    """The policy in force, and the scheduled policies."""
 
     policy: Policy
     scheduled: list[PolicyVersion]
 
 
 class ZeroSum(Struct, frozen=True, kw_only=True):
-    """The proof: all accounts of the community, summed. `sum` is 0, always."""
+    """The sums of all accounts of the community. `holds` states that their `sum` is 0, as it must be."""
 
     main: int
     stake: int
@@ -186,9 +189,9 @@ class ZeroSum(Struct, frozen=True, kw_only=True):
 
 
 class SummaryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Totals of the community. `given` equals `received`: every favour has two sides. The rest: how many, by state.
+    """Totals of the community, and the number of aggregates by kind and state. `given` equals `received`.
 
-    States are of now, and left out when a clock is named.
+    The numbers by state are current, and are omitted with `as_of` or `known_at`.
     """
 
     members: int
@@ -252,7 +255,7 @@ def standing_view(
 
 
 def past_balance_view(member: str, sums: Sums, explanation: ExplanationView | None) -> BalanceView:
-    """What a balance was. A reversal may have happened before what it takes back: no tally counts below zero."""
+    """Return a past balance. A reversal can lie before its original, so the index takes negative tallies as zero."""
     return BalanceView(
         member=member,
         main=sums.main,
@@ -267,7 +270,7 @@ def past_balance_view(member: str, sums: Sums, explanation: ExplanationView | No
 
 
 def explanation_view(by_rule: list[BalancePart], by_counterparty: list[BalancePart]) -> ExplanationView:
-    """Both sums; of counterparties, those beyond `COUNTERPARTIES_MAX` as one."""
+    """Return both sums. Counterparties beyond `COUNTERPARTIES_MAX` are one part."""
     by_rule.sort(key=lambda part: part.rule or "")
     by_counterparty.sort(key=lambda part: (-abs(part.sums.net), part.counterparty or ""))
     named, rest = by_counterparty[:COUNTERPARTIES_MAX], by_counterparty[COUNTERPARTIES_MAX:]

@@ -74,5 +74,5 @@ def test_a_preferred_port_that_another_process_was_given_is_not_taken() -> None:
 
 def test_where_no_port_is_free_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.embedded.ports.OFFERS_MAX", 0)
-    with pytest.raises(EmbeddedServerError, match=f"no free port on {HOST}"):
+    with pytest.raises(EmbeddedServerError, match=f"no free port found on {HOST}"):
         free_port()

@@ -407,7 +407,7 @@ def given_in(view: dict[str, Any]) -> int:
 async def test_a_plus_that_an_address_turned_into_a_blank_is_told_of(past: Past) -> None:
     answer = await past.caller.client.get(past.caller.path("/members/bob/balance?as_of=2026-01-01T00:00:00+00:00"))
     refused(answer, 400, "invalid_field", field="as_of")
-    assert answer.json()["reason"].endswith("; in an address, a plus is written %2B")
+    assert answer.json()["reason"].endswith("; in a URL, write %2B for a plus")
 
 
 async def test_a_cursor_of_a_list_is_none_of_a_statement(past: Past) -> None:

@@ -608,7 +608,7 @@ def lists() -> list[Wrong]:
         ),
         narrowed("/favours?role=referrer&member=ada", "role", "must be one of giver, receiver"),
         narrowed("/disputes?role=parties&member=ada", "role", "must be one of opener"),
-        narrowed("/favours?role=giver", "role", "whose? It needs `member`"),
+        narrowed("/favours?role=giver", "role", "needs `member`, the member in this role"),
         narrowed("/favours?state=given", "state", states),
         narrowed("/favours?state=", "state", states),
         narrowed("/favours?state=posted%00", "state", states),
@@ -627,8 +627,8 @@ def lists() -> list[Wrong]:
         narrowed("/favours?order=best", "order"),
         narrowed("/favours?min_position=-1", "min_position"),
         narrowed("/favours?limit=0", "limit"),
-        narrowed("/favours?state=posted&state=claimed", "state", "is said more than once"),
-        narrowed("/favours?limit=1&limit=2", "limit", "is said more than once"),
+        narrowed("/favours?state=posted&state=claimed", "state", "must not be repeated"),
+        narrowed("/favours?limit=1&limit=2", "limit", "must not be repeated"),
         *(
             narrowed(f"/favours?since={since}", "since")
             for since in (
