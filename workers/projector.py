@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
+from ledger.books.changes import Changes
 from ledger.books.connection import BooksUnavailable, SchemaMissing
-from ledger.books.fold import Changes
 from ledger.books.writer import Displaced, Writer, writer_lock
 from ledger.envelope import Poison, RecordedEvent
 from ledger.log.event_log import EventLog, ForeignLog, LogUnavailable

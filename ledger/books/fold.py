@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 from uuid import UUID
 
 from msgspec import Struct
 
-from ledger.books.rows import AccountKey, AggregateRow, Balance, FolioKey, PairChange, PairKey
+from ledger.books.changes import Changes
+from ledger.books.rows import AccountKey, AggregateRow, Balance, PairChange
 from ledger.domain.catalog.kinds import deadline_of
 from ledger.domain.posting.rules import entry_of
 from ledger.domain.standing.effects import acquaintance, is_help, reliability_changes, weighting_time
@@ -45,20 +46,6 @@ class Batch(Struct, frozen=True):
     def refs(self) -> set[AggregateRef]:
         """The aggregates that change."""
         return {event.ref for event in self.events}
-
-
-class Changes(Struct):
-    """What a batch amounts to: the rows to write, and what the books will hold of everything that it touches."""
-
-    first: int
-    last: int
-    last_event_id: str
-    journal: list[tuple[Any, ...]]
-    postings: list[tuple[Any, ...]]
-    balances: dict[AccountKey, Balance]
-    pairs: dict[PairKey, PairChange]
-    held: dict[AggregateRef, AggregateRow]
-    folios: list[FolioKey]
 
 
 def batch_of(events: Sequence[RecordedEvent]) -> Batch:

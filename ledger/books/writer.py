@@ -13,31 +13,11 @@ import asyncpg
 from msgspec import Struct
 
 from ledger.books.cache import RecentCache
+from ledger.books.changes import POSTING_COLUMNS, Changes, Copy, Query
 from ledger.books.connection import connect, translating_errors
-from ledger.books.fold import Changes, batch_of, changes_from, fold
+from ledger.books.fold import batch_of, changes_from, fold
 from ledger.books.queries import named
-from ledger.books.rows import (
-    DEADLINE_COLUMNS,
-    JOURNAL_COLUMNS,
-    MOVED_AGGREGATE_COLUMNS,
-    NEW_AGGREGATE_COLUMNS,
-    POSTING_COLUMNS,
-    TAG_COLUMNS,
-    TOPIC_COLUMNS,
-    AccountKey,
-    AggregateRow,
-    Balance,
-    balance_row,
-    deadline_rows,
-    members_of,
-    moved_aggregate_row,
-    new_aggregate_row,
-    pair_row,
-    read_aggregate_row,
-    tag_rows,
-    to_columns,
-    topic_rows,
-)
+from ledger.books.rows import AccountKey, AggregateRow, Balance, read_aggregate_row, to_columns
 from ledger.books.schema import require_schema
 from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, RecordedEvent
@@ -149,13 +129,14 @@ class Writer:
                 )
                 if moved is None:
                     raise Displaced(f"the checkpoint is not at {changes.first - 1}")
-                await self._write(changes)
+                for statement in changes.statements():
+                    await self._execute(statement)
         self._written = changes.last
 
     async def _balances_of(self, holders: set[AccountKey]) -> dict[AccountKey, Balance]:
         found, missing = split_cached(self._balances, holders)
         if missing:
-            rows = await self._reading.fetch(QUERIES["balances_of"], *to_columns(missing, 2))
+            rows = await self._reading.fetch(QUERIES["balances_of"], *to_columns(missing))
             for community, member, *values in rows:
                 found[community, member] = Balance(*map(int, values))
         return found
@@ -164,38 +145,17 @@ class Writer:
         found, missing = split_cached(self._held, refs)
         if missing:
             wanted = [(ref.community, ref.kind, ref.id) for ref in missing]
-            rows = await self._reading.fetch(QUERIES["aggregates_of"], *to_columns(wanted, 3))
+            rows = await self._reading.fetch(QUERIES["aggregates_of"], *to_columns(wanted))
             found.update(read_aggregate_row(row) for row in rows)
         return found
 
-    async def _write(self, changes: Changes) -> None:
-        await self._copy("journal", JOURNAL_COLUMNS, changes.journal)
-        await self._copy("posting", POSTING_COLUMNS, changes.postings)
-        if changes.folios:
-            await self._connection.execute(QUERIES["fill_folios"], *to_columns(changes.folios, 4))
-        if await self._copy("staged_balance", None, [balance_row(*item) for item in changes.balances.items()]):
-            await self._connection.execute(QUERIES["write_balances"], changes.first)
-        if await self._copy("staged_pair", None, [pair_row(*item) for item in changes.pairs.items()]):
-            await self._connection.execute(QUERIES["add_to_pairs"])
-        new = {ref: held for ref, held in changes.held.items() if held.is_new}
-        moved = {ref: held for ref, held in changes.held.items() if not held.is_new}
-        await self._copy("aggregate", NEW_AGGREGATE_COLUMNS, [new_aggregate_row(*item) for item in new.items()])
-        if await self._copy(
-            "staged_aggregate", MOVED_AGGREGATE_COLUMNS, [moved_aggregate_row(*item) for item in moved.items()]
-        ):
-            await self._connection.execute(QUERIES["update_aggregates"])
-        await self._copy("topic", TOPIC_COLUMNS, topic_rows(new))
-        await self._copy("deadline", DEADLINE_COLUMNS, deadline_rows(changes.held))
-        if members := members_of(changes.held):
-            gone = [(community, member.member) for community, member in members]
-            await self._connection.execute(QUERIES["delete_tags"], *to_columns(gone, 2))
-            await self._copy("tag", TAG_COLUMNS, tag_rows(members))
-
-    async def _copy(self, table: str, names: Sequence[str] | None, rows: Sequence[tuple[Any, ...]]) -> bool:
-        """Copy the rows in; answers whether there were any."""
-        if rows:
-            await self._connection.copy_records_to_table(table, records=rows, columns=names)
-        return bool(rows)
+    async def _execute(self, statement: Copy | Query) -> None:
+        match statement:
+            case Copy(table, columns, rows):
+                if rows:
+                    await self._connection.copy_records_to_table(table, records=rows, columns=columns)
+            case Query(name, arguments):
+                await self._connection.execute(QUERIES[name], *arguments)
 
 
 def split_cached(recent: RecentCache[Any, Any], wanted: set[Any]) -> tuple[dict[Any, Any], list[Any]]:

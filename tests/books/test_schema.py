@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from deploy.embedded.ports import free_port
+from ledger.books.changes import POSTING_COLUMNS
 from ledger.books.connection import BooksUnavailable, close, connect, connection_options
 from ledger.books.queries import named
-from ledger.books.rows import POSTING_COLUMNS
 from ledger.domain.kinds.intro.commands import ProposeIntro
 from ledger.domain.kinds.referral import GiveReferral
 from ledger.domain.values.points import Account

@@ -14,9 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 from deploy.embedded.postgres import EmbeddedPostgres
+from ledger.books.changes import Changes, new_aggregate_row
 from ledger.books.connection import BooksUnavailable, SchemaMissing
-from ledger.books.fold import Changes
-from ledger.books.rows import AggregateRow, new_aggregate_row
+from ledger.books.rows import AggregateRow
 from ledger.books.schema import migrate, require_schema
 from ledger.books.writer import CACHED_MAX, QUERIES, Checkpoint, Displaced, Writer
 from ledger.commands.executor import Executor
@@ -724,7 +724,7 @@ async def test_a_writer_that_stood_still_for_too_long_is_unavailable_and_writes_
 
     await chronicle.thanks(3)
     before = await books.everything()
-    monkeypatch.setattr("ledger.books.writer.new_aggregate_row", slow)
+    monkeypatch.setattr("ledger.books.changes.new_aggregate_row", slow)
     async with books.writer() as writer:
         await writer._connection.execute("SET idle_in_transaction_session_timeout = '20ms'")
         with pytest.raises(BooksUnavailable):

@@ -15,8 +15,8 @@ from prometheus_client import REGISTRY
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
+from ledger.books.changes import Changes
 from ledger.books.connection import UNAVAILABLE_ERRORS, BooksUnavailable
-from ledger.books.fold import Changes
 from ledger.books.schema import migrate
 from ledger.books.writer import Checkpoint, Writer, writer_lock
 from ledger.domain.catalog.kinds import AnyEvent
