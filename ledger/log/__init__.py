@@ -1,1 +1,1 @@
-"""The log, the only truth: what is written to JetStream, and how it is written and read."""
+"""The log: the messages in JetStream, and how they are written and read. It is the only source of truth."""

@@ -1,4 +1,4 @@
-"""One connection to NATS that comes back by itself, and the requests made over it."""
+"""A connection to NATS that reconnects by itself, and the requests over it."""
 
 import asyncio
 import re
@@ -25,18 +25,18 @@ CONNECT_WITHIN_S: Final = 5.0
 _log = structlog.get_logger()
 
 
-# HMSG <subject> <sid> <reply> <length of the headers> <length of headers and body>
+# HMSG <subject> <subscription id> <reply> <length of headers> <length of headers and body>
 HMSG_LINE: Final = re.compile(rb"HMSG (\S+) (\d+) (\S+) (\d+) (\d+)\r\n")
 CRLF: Final = b"\r\n"
 
 MessageHandler = Callable[[str, str, bytes, bytes], None]
-"""Takes a message as it came: its subject, its reply subject (or ""), its body, and its headers as bytes (or b"")."""
+"""Handles a message: its subject, its reply subject or "", its body, and its raw headers or b""."""
 
 
 class TappedParser(Parser):
-    """nats-py's parser, but for messages of a tap that lie whole in what has come: one expression each.
+    """The parser of nats-py, with a fast path: one regular expression for each complete message of a tap.
 
-    Whatever else the server says, and a tap's messages behind it, is left to the parser of nats-py.
+    The fast path ends at the first other input. The parser of nats-py handles the rest of the data.
     """
 
     def __init__(self, client: "TappedClient") -> None:
@@ -45,35 +45,37 @@ class TappedParser(Parser):
 
     async def parse(self, data: bytes = b"") -> None:
         if self._client.taps and self.state == AWAITING_CONTROL_LINE:
-            come = bytes(self.buf) + data if self.buf else data
+            received = bytes(self.buf) + data if self.buf else data
             self.buf.clear()
-            begin, cut = await self._take(come)
-            data = come[begin:]
-            if cut:
+            begin, is_partial = await self._handle_complete(received)
+            data = received[begin:]
+            if is_partial:
                 self.buf.extend(data)
                 return
         await super().parse(data)
 
-    async def _take(self, come: bytes) -> tuple[int, bool]:
-        """Answers where that begins which was not taken, and whether it is the beginning of a tap's message."""
+    async def _handle_complete(self, data: bytes) -> tuple[int, bool]:
+        """Handle the complete messages of taps that `data` begins with.
+
+        Return the offset of the rest, and whether the rest is an incomplete message of a tap.
+        """
         begin, taps, match = 0, self._client.taps, HMSG_LINE.match
-        while (head := match(come, begin)) is not None and (take := taps.get(int(head[2]))) is not None:
+        while (head := match(data, begin)) is not None and (handler := taps.get(int(head[2]))) is not None:
             body = head.end() + int(head[4])
             end = head.end() + int(head[5])
-            if len(come) < end + len(CRLF):
+            if len(data) < end + len(CRLF):
                 return begin, True
-            headers = come[head.end() : body]
+            headers = data[head.end() : body]
             begin = end + len(CRLF)
-            await self._client.give(take, head[1], head[3], come[body:end], headers)
+            await self._client.handle(handler, head[1], head[3], data[body:end], headers)
         return begin, False
 
 
 class TappedClient(Client):
-    """nats-py's client, but for what it does for every message and the reader of a whole log cannot afford.
+    """The client of nats-py, with taps: subscriptions whose messages are handled inside the parser.
 
-    Its own parser looks at every character of every header's name, and moves what it has not parsed yet from one
-    buffer to the next. And it hands every message to a queue and a task of the subscription: a subscription that is
-    tapped has its messages taken where they are parsed.
+    The reader of a whole log cannot afford the usual path of nats-py. There, the parser examines every character of
+    every header name, and copies unparsed data from buffer to buffer. Each message also passes a queue and a task.
     """
 
     def __init__(self) -> None:
@@ -81,23 +83,23 @@ class TappedClient(Client):
         self.taps: Final[dict[int, MessageHandler]] = {}
         self._ps = TappedParser(self)
 
-    async def tap(self, subject: str, take: MessageHandler) -> Subscription:
-        """A subscription whose messages go to `take`, which must not wait."""
+    async def tap(self, subject: str, handler: MessageHandler) -> Subscription:
+        """Subscribe, and pass each message to `handler` inside the parser. `handler` must not block."""
         subscription = await self.subscribe(subject, cb=unreachable_callback)
-        self.taps[subscription._id] = take  # noqa: SLF001  There is no other name for it.
+        self.taps[subscription._id] = handler  # noqa: SLF001  nats-py has no public name for it.
         return subscription
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        take = self.taps.get(sid)
-        if take is None:
+        handler = self.taps.get(sid)
+        if handler is None:
             await super()._process_msg(sid, subject, reply, data, headers)
         elif sid in self._subs:
-            await self.give(take, subject, reply, data, headers or b"")
+            await self.handle(handler, subject, reply, data, headers or b"")
 
-    async def give(self, take: MessageHandler, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+    async def handle(self, handler: MessageHandler, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         try:
-            take(subject.decode(), reply.decode(), data, headers)
-        except Exception as error:  # noqa: BLE001  As with any callback: the connection goes on.
+            handler(subject.decode(), reply.decode(), data, headers)
+        except Exception as error:  # noqa: BLE001  As nats-py does with a callback: the connection survives.
             await self._error_cb(error)
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
@@ -111,14 +113,14 @@ class TappedClient(Client):
 
 
 async def unreachable_callback(_message: Msg) -> None:
-    """What nobody calls: the messages of a tap are taken before."""
+    """Callback that a subscription requires. The parser handles the messages of a tap before it could be called."""
 
 
 @asynccontextmanager
 async def connect_within(url: str, name: str) -> AsyncGenerator["Connection", None]:
-    """A connection that stands, for whoever has something to ask at once.
+    """Open a connection, and return it once it is established.
 
-    Raises: TimeoutError, when NATS does not answer in time.
+    Raises: TimeoutError, if that takes longer than `CONNECT_WITHIN_S`.
     """
     async with Connection(url, name) as connection:
         async with asyncio.timeout(CONNECT_WITHIN_S):
@@ -127,10 +129,10 @@ async def connect_within(url: str, name: str) -> AsyncGenerator["Connection", No
 
 
 class Connection:
-    """Opens in the background and for ever: a process may start before its log does.
+    """A connection that opens in the background and retries without limit. A process may start before NATS does.
 
-    A server that ends a connection with an error makes nats-py close its client for good, as when it is told of other
-    logins. Another client takes its place, as soon as somebody needs one.
+    nats-py closes its client permanently if the server ends the connection with an error, for example after its
+    logins changed. Then the next call of `require` opens another client.
     """
 
     def __init__(self, url: str, name: str) -> None:
@@ -151,13 +153,13 @@ class Connection:
         while not opening.done():  # A connection attempt may swallow one cancellation.
             opening.cancel()
             await asyncio.wait([opening], timeout=RECONNECT_WAIT_S)
-        if opened and not self.client.is_closed:  # One that never stood cannot be closed.
+        if opened and not self.client.is_closed:  # nats-py cannot close a client that never connected.
             await self.client.close()
 
     async def ready(self) -> None:
-        """Wait until the connection stands for the first time, or stands again after a client was closed."""
+        """Wait until the connection is established: for the first time, or again after a client was closed."""
         if self._opening is None:
-            raise LogUnavailable("the connection was not entered")
+            raise LogUnavailable("the connection was not entered: use `async with`")
         await asyncio.shield(self._opening)
 
     async def _open(self, client: TappedClient) -> None:
@@ -165,7 +167,7 @@ class Connection:
             self._url,
             name=self._name,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Seconds; the annotation says int.
+            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Annotated as int.
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
@@ -178,7 +180,7 @@ class Connection:
             try:
                 await self._open(client)
             except (nats.errors.Error, OSError, TimeoutError) as error:
-                _log.warning("nats lets nobody in", url=without_password(self._url), reason=repr(error))
+                _log.warning("nats refuses the connection", url=without_password(self._url), reason=repr(error))
                 await asyncio.sleep(RECONNECT_WAIT_S)
             else:
                 self.client = client
@@ -197,9 +199,9 @@ class Connection:
         _log.info("nats reconnected", url=without_password(self._url))
 
     def require(self) -> TappedClient:
-        """The client, when it stands.
+        """Return the client, if it is connected.
 
-        Raises: LogUnavailable, instead of queueing what would be sent after the caller has given up.
+        Raises: LogUnavailable. Otherwise nats-py would queue messages, and send them after the caller has given up.
         """
         if self.client.is_closed and self._opening is not None and self._opening.done():
             _log.warning(
@@ -211,7 +213,7 @@ class Connection:
         return self.client
 
     async def request(self, subject: str, body: bytes) -> Msg:
-        """Ask something that records nothing.
+        """Send a request that records nothing, and return the reply.
 
         Raises: LogUnavailable.
         """
@@ -222,15 +224,15 @@ class Connection:
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise LogUnavailable(f"{subject}: {error!r}") from error
         if task and task.cancelling() > cancelled_before:
-            # nats-py waits by `asyncio.wait_for`, which on 3.11 loses a cancellation that comes with the answer.
+            # nats-py uses `asyncio.wait_for`. On Python 3.11 it loses a cancellation that coincides with the reply.
             raise asyncio.CancelledError
         return reply
 
     async def api(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Ask the JetStream API; an answer may carry an `error`, which is the caller's to read.
+        """Send a request to the JetStream API, and return the decoded reply. The caller checks the reply for `error`.
 
         Raises: LogUnavailable.
         """
         reply = await self.request(f"$JS.API.{subject}", msgspec.json.encode(body) if body else b"")
-        answer: dict[str, Any] = msgspec.json.decode(reply.data)
-        return answer
+        decoded: dict[str, Any] = msgspec.json.decode(reply.data)
+        return decoded

@@ -1,4 +1,4 @@
-"""What the log promises to the rest, whoever keeps it: JetStream, or memory in tests."""
+"""The contract of the log. JetStream implements it, and so does a log in memory for tests."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final, Protocol
@@ -8,7 +8,7 @@ from msgspec import Struct
 from ledger.envelope import AggregateRef, RecordedEvent
 from ledger.runtime.unavailable import Unavailable
 
-APPEND_MAX: Final = 1_000  # JetStream's own limit for an atomic batch.
+APPEND_MAX: Final = 1_000  # JetStream's limit for an atomic batch.
 
 
 class LogUnavailable(Unavailable):
@@ -18,21 +18,21 @@ class LogUnavailable(Unavailable):
 
 
 class AppendUncertain(Unavailable):
-    """The log did not answer in time: it may be recorded or not. Repeating it is harmless."""
+    """The log did not respond in time: it may be recorded or not. Repeating it is harmless."""
 
     code = "append_uncertain"
 
 
 class Conflict(Exception):
-    """Somebody appended to one of these aggregates first; nothing was recorded. Load and decide again."""
+    """Another append to one of these aggregates came first. Nothing was recorded; load and decide again."""
 
 
 class ForeignLog(Exception):
-    """The log is not the one that was read before: it was wiped, or restored from an older copy."""
+    """The log is not the one that was read before. It was wiped, or restored from an older copy."""
 
 
 class Append(Struct, frozen=True):
-    """One event for one aggregate, whose last event must still be at `expected` (0: it has none)."""
+    """One event for one aggregate. The aggregate's last event must be at `expected`; 0 means that it has no event."""
 
     ref: AggregateRef
     subject: str
@@ -42,39 +42,41 @@ class Append(Struct, frozen=True):
 
 
 class EventLog(Protocol):
-    """Positions begin at 1, rise by one, and are never reused."""
+    """Loads, appends and reads events. Positions begin at 1, rise by one, and are never reused."""
 
     async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[RecordedEvent | None]:
-        """The last event of each, or None where there is none. May be stale, unless `fresh`: `append` finds out.
+        """Return the last event of each aggregate, or None if it has none.
+
+        Unless `fresh`, the result may be stale; then `append` raises Conflict.
 
         Raises: LogUnavailable, Poison.
         """
         ...
 
     async def last_named(self, ref: AggregateRef, event: str) -> RecordedEvent | None:
-        """The last event of this name, like `won`, that happened to the aggregate. Never stale.
+        """Return the last event of the aggregate with this name, such as `won`, or None. It is never stale.
 
         Raises: LogUnavailable, Poison.
         """
         ...
 
     async def at(self, position: int) -> RecordedEvent | None:
-        """The event at a position, or None when the log does not hold it.
+        """Return the event at a position, or None if the log does not contain it.
 
         Raises: LogUnavailable, Poison.
         """
         ...
 
     async def append(self, events: Sequence[Append]) -> list[int]:
-        """Record all of them, or none, durably; answers their positions.
+        """Record all events durably, or none, and return their positions.
 
-        At most `APPEND_MAX`, and one an aggregate.
-        Raises: Conflict or LogUnavailable, with nothing recorded; AppendUncertain, with either.
+        `events` has at most `APPEND_MAX` events, and at most one for each aggregate.
+        Raises: Conflict or LogUnavailable, with nothing recorded; AppendUncertain, with all or nothing recorded.
         """
         ...
 
     async def end(self) -> int:
-        """The position of the last event, 0 when there is none.
+        """Return the position of the last event, or 0 if there is none.
 
         Raises: LogUnavailable.
         """
@@ -83,11 +85,11 @@ class EventLog(Protocol):
     def read_from(
         self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
     ) -> AsyncGenerator[list[RecordedEvent], None]:
-        """Everything from `position` on, in order and without gaps, for ever; waits at the end.
+        """Yield batches of all events from `position` on, in order and without gaps. Wait for new ones at the end.
 
-        `after` is the id of the event before `position`, from one who has read it: the log must hold that one there.
-        Once there is something, a batch waits at most `linger_ms` to fill up. Lost connections are its own business.
-        Raises: Poison, after everything before it was given, also for an event that the log has lost; ForeignLog, when
-        it does not hold what was read of it.
+        `after` is the id of the event before `position`, if the caller has read it. The log must contain it there.
+        A batch waits at most `linger_ms` after its first event. The reader reconnects by itself.
+        Raises: Poison, after everything before it was yielded, also for an event that the log has lost; ForeignLog, if
+        the log does not contain the event `after`.
         """
         ...

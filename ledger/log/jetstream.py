@@ -1,4 +1,4 @@
-"""The log on JetStream: load, append one or many, and where reading begins."""
+"""The log on JetStream: loads aggregates and appends events, one or many at a time."""
 
 import asyncio
 import uuid
@@ -22,26 +22,26 @@ from ledger.log.reader import read_from
 from ledger.log.stream import NO_MESSAGE, STREAM
 
 DIRECT_GET: Final = f"$JS.API.DIRECT.GET.{STREAM}"
-LAST_MAX: Final = 1_000
-CONFLICTS: Final = frozenset({10071, 10164})  # Wrong last sequence, with and without saying which.
+LAST_MAX: Final = 1_000  # Aggregates in one direct get.
+CONFLICTS: Final = frozenset({10071, 10164})  # Error codes: wrong last sequence, with and without the sequence.
 
 
 class JetStreamLog:
-    """Keeps the promises of `EventLog`, as durably as the server fsyncs."""
+    """Implements `EventLog`. An event is durable if the server fsyncs before it acknowledges."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.unfit: str | None = None  # Why nothing must be appended: the stream is not as it must be.
+        self.unfit: str | None = None  # The reason to refuse every append, if the stream differs from its definition.
 
     async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[RecordedEvent | None]:
         if fresh:
             return [await self._get_from_leader(aggregate_filter(ref)) for ref in refs]
         if len(refs) == 1:
             return [await self._get({"last_by_subj": aggregate_filter(refs[0])})]
-        found: dict[AggregateRef, RecordedEvent] = {}
+        events: dict[AggregateRef, RecordedEvent] = {}
         for start in range(0, len(refs), LAST_MAX):
-            await self._get_many(refs[start : start + LAST_MAX], found)
-        return [found.get(ref) for ref in refs]
+            await self._get_many(refs[start : start + LAST_MAX], events)
+        return [events.get(ref) for ref in refs]
 
     async def last_named(self, ref: AggregateRef, event: str) -> RecordedEvent | None:
         return await self._get_from_leader(event_subject(ref, event))
@@ -50,10 +50,10 @@ class JetStreamLog:
         return await self._get({"seq": position}) if position >= 1 else None
 
     async def end(self) -> int:
-        answer = await self._connection.api(f"STREAM.INFO.{STREAM}")
-        if "error" in answer:
-            raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
-        return int(answer["state"]["last_seq"])
+        info = await self._connection.api(f"STREAM.INFO.{STREAM}")
+        if "error" in info:
+            raise LogUnavailable(f"stream {STREAM}: {info['error']['description']}")
+        return int(info["state"]["last_seq"])
 
     def read_from(
         self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
@@ -66,17 +66,17 @@ class JetStreamLog:
         if status == "404":
             return None
         if status:
-            raise LogUnavailable(f"direct get answered {status}")
+            raise LogUnavailable(f"direct get returned status {status}")
         return from_direct_get(reply)
 
     async def _get_from_leader(self, subject: str) -> RecordedEvent | None:
-        """Never stale: the leader has applied whatever it acknowledged."""
-        answer = await self._connection.api(f"STREAM.MSG.GET.{STREAM}", {"last_by_subj": subject})
-        if "error" in answer:
-            if answer["error"].get("err_code") == NO_MESSAGE:
+        """Return the last message of a subject. It is never stale: the leader has applied every acknowledged append."""
+        reply = await self._connection.api(f"STREAM.MSG.GET.{STREAM}", {"last_by_subj": subject})
+        if "error" in reply:
+            if reply["error"].get("err_code") == NO_MESSAGE:
                 return None
-            raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
-        message = answer["message"]
+            raise LogUnavailable(f"stream {STREAM}: {reply['error']['description']}")
+        message = reply["message"]
         headers = BytesParser().parsebytes(b64decode(message.get("hdrs", "")).partition(b"\r\n")[2])
         recorded_at = datetime.fromisoformat(message["time"])
         return parse_message(
@@ -87,59 +87,58 @@ class JetStreamLog:
             headers.get(SNAPSHOT_HEADER),
         )
 
-    async def _get_many(self, refs: Sequence[AggregateRef], found: dict[AggregateRef, RecordedEvent]) -> None:
-        """Adds the last event of each to `found`, by one read; by two of half the size if it answers too much."""
+    async def _get_many(self, refs: Sequence[AggregateRef], events: dict[AggregateRef, RecordedEvent]) -> None:
+        """Add the last event of each aggregate to `events` by one read. If the server refuses its size, halve it."""
         client = self._connection.require()
         inbox = client.new_inbox()
-        answers: asyncio.Queue[Msg] = asyncio.Queue()
-        subscription = await client.subscribe(inbox, cb=answers.put)
+        replies: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await client.subscribe(inbox, cb=replies.put)
         request = {"multi_last": [aggregate_filter(ref) for ref in refs], "batch": 1024}
         try:
             await client.publish(DIRECT_GET, msgspec.json.encode(request), reply=inbox)
             while True:
-                reply = await asyncio.wait_for(answers.get(), REQUEST_TIMEOUT_S)
+                reply = await asyncio.wait_for(replies.get(), REQUEST_TIMEOUT_S)
                 status = (reply.headers or {}).get("Status")
                 if status:
                     break
-                message = from_direct_get(reply)
-                # One answer a subject, that is an event's name: the last of them is the aggregate's.
-                previous = found.get(message.ref)
-                if previous is None or previous.position < message.position:
-                    found[message.ref] = message
+                event = from_direct_get(reply)
+                # There is one reply for each subject, that is for each name of an event. The highest position counts.
+                previous = events.get(event.ref)
+                if previous is None or previous.position < event.position:
+                    events[event.ref] = event
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise LogUnavailable(f"multi_last: {error!r}") from error
         finally:
-            with suppress(nats.errors.Error, OSError):  # While disconnected too, or it comes back with the connection.
+            with suppress(nats.errors.Error, OSError):  # Also while disconnected; otherwise nats-py subscribes again.
                 await subscription.unsubscribe()
         if status == "413" and len(refs) > 1:
             middle = len(refs) // 2
-            await self._get_many(refs[:middle], found)
-            await self._get_many(refs[middle:], found)
+            await self._get_many(refs[:middle], events)
+            await self._get_many(refs[middle:], events)
         elif status not in ("204", "404"):
-            raise LogUnavailable(f"multi_last answered {status}")
+            raise LogUnavailable(f"multi_last returned status {status}")
 
     async def append(self, events: Sequence[Append]) -> list[int]:
         if len(events) > APPEND_MAX or len({event.ref for event in events}) < len(events):
-            raise Bug(f"an append of {len(events)} events must be smaller, and of different aggregates")
+            raise Bug(f"{len(events)} events in one append: at most {APPEND_MAX}, and one per aggregate, are allowed")
         if not events:
             return []
         if self.unfit is not None:
             raise LogUnavailable(self.unfit)
         client = self._connection.require()
-        *before, commit = [(event, headers_of(event)) for event in events]
-        if before:
+        messages = [(event, headers_of(event)) for event in events]
+        *others, (last, last_headers) = messages
+        if others:
             batch = uuid.uuid4().hex
-            for number, (_, headers) in enumerate([*before, commit], start=1):
+            for number, (_, headers) in enumerate(messages, start=1):
                 headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
-            commit[1]["Nats-Batch-Commit"] = "1"
+            last_headers["Nats-Batch-Commit"] = "1"
         try:
-            for event, headers in before:
+            for event, headers in others:
                 await client.publish(event.subject, event.body, headers=headers)
-            reply = await client.request(
-                commit[0].subject, commit[0].body, headers=commit[1], timeout=REQUEST_TIMEOUT_S
-            )
+            reply = await client.request(last.subject, last.body, headers=last_headers, timeout=REQUEST_TIMEOUT_S)
         except (nats.errors.NoRespondersError, nats.errors.MaxPayloadError) as error:
-            raise LogUnavailable(f"no stream takes {commit[0].subject}: {error}") from error
+            raise LogUnavailable(f"no stream accepts {last.subject}: {error}") from error
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise AppendUncertain(repr(error)) from error
         return positions_of(msgspec.json.decode(reply.data), len(events))
@@ -155,14 +154,14 @@ def headers_of(event: Append) -> dict[str, str]:
     return headers
 
 
-def positions_of(acknowledged: dict[str, Any], count: int) -> list[int]:
-    """The positions that an acknowledgement stands for: an atomic batch is stored in one piece.
+def positions_of(reply: dict[str, Any], count: int) -> list[int]:
+    """Return the positions that a reply acknowledges. The events of an atomic batch have successive positions.
 
-    Raises: Conflict or LogUnavailable, when it is a refusal: then nothing was stored.
+    Raises: Conflict or LogUnavailable, if the reply is an error. Nothing was stored.
     """
-    error = acknowledged.get("error")
+    error = reply.get("error")
     if error is None:
-        last = int(acknowledged["seq"])
+        last = int(reply["seq"])
         return list(range(last - count + 1, last + 1))
     if error.get("err_code") in CONFLICTS:
         raise Conflict

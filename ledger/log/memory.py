@@ -1,4 +1,4 @@
-"""A log in memory, for tests: held to the same contract as JetStream."""
+"""A log in memory, for tests. It passes the same contract tests as the log on JetStream."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from ledger.log.message import event_subject, parse_message
 
 
 class MemoryLog:
-    """Keeps the promises of `EventLog` but durability."""
+    """Implements `EventLog`, except that nothing is durable."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[int, str, bytes, str | None]] = []
@@ -31,7 +31,7 @@ class MemoryLog:
 
     async def append(self, events: Sequence[Append]) -> list[int]:
         if len(events) > APPEND_MAX or len({event.ref for event in events}) < len(events):
-            raise Bug(f"an append of {len(events)} events must be smaller, and of different aggregates")
+            raise Bug(f"{len(events)} events in one append: at most {APPEND_MAX}, and one per aggregate, are allowed")
         if any(self._last.get(event.ref, 0) != event.expected for event in events):
             raise Conflict
         for event in events:
@@ -49,9 +49,9 @@ class MemoryLog:
     async def read_from(
         self, position: int, *, after: str | None = None, batch_max: int = 1_000, linger_ms: int = 10
     ) -> AsyncGenerator[list[RecordedEvent], None]:
-        before = await self.at(position - 1)
-        if after is not None and (before is None or before.envelope.id != after):
-            raise ForeignLog(f"position {position - 1} was event {after}, but the log holds {before} there")
+        previous = await self.at(position - 1)
+        if after is not None and (previous is None or previous.envelope.id != after):
+            raise ForeignLog(f"position {position - 1} was event {after}, but the log now contains {previous} there")
         while True:
             async with self._grown:
                 while len(self._messages) < position:

@@ -1,6 +1,6 @@
-"""Messages of the stream: their subjects, and events understood from them.
+"""Messages of the stream: their subjects, and the events that they contain.
 
-Subjects are `ledger.<bucket>.<community>.<kind>.<aggregate id>.<event>`. Nothing personal stands in one.
+A subject is `ledger.<bucket>.<community>.<kind>.<aggregate id>.<event>`. It contains no personal data.
 """
 
 from functools import lru_cache
@@ -20,40 +20,40 @@ BUCKETS: Final = 64
 
 @lru_cache(maxsize=4096)
 def bucket(community: str) -> str:
-    """Two digits, CRC-32 of the community modulo 64: by this the log can be spread over streams later."""
+    """Return two digits: CRC-32 of the community modulo 64. The log can be split into several streams by it later."""
     return f"{crc32(community.encode()) % BUCKETS:02d}"
 
 
 def aggregate_filter(ref: AggregateRef) -> str:
-    """The filter that all events of the aggregate match, and nothing else."""
+    """Return the subject filter that the events of the aggregate match, and no other message."""
     return f"ledger.{bucket(ref.community)}.{ref.community}.{ref.kind}.{ref.id}.*"
 
 
 def event_subject(ref: AggregateRef, name: str) -> str:
-    """The subject of the aggregate's events of this name, like `won`."""
+    """Return the subject of the aggregate's events with this name, such as `won`."""
     return aggregate_filter(ref)[:-1] + name
 
 
 def subject_of(ref: AggregateRef, event: Event) -> str:
-    """The subject an event is published to."""
+    """Return the subject to which an event is published."""
     return event_subject(ref, tag_of(event).partition(".")[2])
 
 
 def parse_message(position: int, recorded_at_us: int, subject: str, body: bytes, snapshot: str | None) -> RecordedEvent:
-    """The event that a message holds.
+    """Return the event of a message.
 
-    Raises: Poison, when the body is no envelope of ours, or says another thing than its subject.
+    Raises: Poison, if the body is not a valid envelope, or if the envelope and the subject disagree.
     """
     try:
-        body.decode()  # All of it is text, also what nobody reads.
+        body.decode()  # The whole body must be UTF-8, also the parts that `decode` skips.
         envelope = decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Poison(position, str(error)) from error
     event, ref = envelope.data, envelope.ref
     if envelope.type != TYPES[type(event)] or ref.kind != KIND_OF_EVENT[type(event)].name:
-        raise Poison(position, f"{envelope.type!r} of {envelope.subject!r} holds a {tag_of(event)!r}")
+        raise Poison(position, f"{envelope.type!r} of {envelope.subject!r} contains a {tag_of(event)!r}")
     if subject != subject_of(ref, event):
-        raise Poison(position, f"subject {subject!r} holds an event of {envelope.subject!r}")
+        raise Poison(position, f"subject {subject!r} carries an event of {envelope.subject!r}")
     return RecordedEvent(
         position, recorded_at_us, body, snapshot.encode() if snapshot is not None else None, envelope, ref
     )

@@ -1,4 +1,4 @@
-"""Snapshots: an aggregate loaded from its last event alone, whose header carries the state after it."""
+"""Snapshots: the header of an event carries the state after it, so one read loads an aggregate."""
 
 from typing import Final
 
@@ -9,11 +9,11 @@ from ledger.domain.values.aggregate_types import State
 from ledger.domain.values.refusals import Bug
 from ledger.envelope import Poison, RecordedEvent, decode_state, encode_state
 
-REMEMBERED_COMMANDS: Final = 8
+REMEMBERED_COMMANDS: Final = 8  # Marks in a snapshot: the last commands before its event.
 
 
 class CommandMark(Struct, frozen=True, array_like=True):
-    """A command that the aggregate has seen, and the position of its event."""
+    """A command that is recorded in the aggregate, and the position of its event."""
 
     id: str
     fingerprint: str
@@ -21,7 +21,7 @@ class CommandMark(Struct, frozen=True, array_like=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """The aggregate after the event that carries it. `commands` are the ones before that event."""
+    """The aggregate after the event that carries the snapshot. `commands` are the last ones before that event."""
 
     version: int
     state: msgspec.Raw
@@ -29,7 +29,7 @@ class Snapshot(Struct, frozen=True):
 
 
 class LoadedAggregate(Struct, frozen=True):
-    """One aggregate as of its last event. `version` counts its events, `position` is the last one's."""
+    """An aggregate after its last event. `version` is the number of its events, `position` that of the last one."""
 
     state: State
     version: int
@@ -43,9 +43,9 @@ _decode = msgspec.json.Decoder(Snapshot).decode
 
 
 def load_aggregate(last: RecordedEvent) -> LoadedAggregate:
-    """The aggregate that `last` leaves behind: by its snapshot, or, when it is the first event, by itself.
+    """Return the aggregate after its last event: from the snapshot, or from the event if it is the first one.
 
-    Raises: Poison, when neither says.
+    Raises: Poison, if the snapshot cannot be decoded, or if the event cannot begin an aggregate.
     """
     envelope = last.envelope
     mark = CommandMark(envelope.commandid, envelope.fingerprint, last.position)
@@ -62,14 +62,14 @@ def load_aggregate(last: RecordedEvent) -> LoadedAggregate:
 
 
 def snapshot_after(before: LoadedAggregate, state: State) -> bytes:
-    """The header of the event that takes `before` to `state`: one line of JSON."""
+    """Return the snapshot header of the event that changes `before` to `state`: one line of JSON."""
     return _encode(Snapshot(before.version + 1, msgspec.Raw(encode_state(state)), before.commands))
 
 
 def parse_snapshot(recorded: RecordedEvent) -> tuple[int, State, tuple[CommandMark, ...]] | None:
-    """The version and state that an event says it leaves behind, and the commands that it remembers from before it.
+    """Return the version and state after an event and the commands before it, according to its snapshot.
 
-    None for one without a snapshot. Raises: Poison.
+    Return None for an event without a snapshot. Raises: Poison.
     """
     if recorded.snapshot is None:
         return None

@@ -1,4 +1,4 @@
-"""The definition of the stream `LEDGER`, held against what the server has."""
+"""The definition of the stream `LEDGER`, and its comparison with the stream on the server."""
 
 from typing import Any, Final
 
@@ -7,20 +7,20 @@ from ledger.log.event_log import LogUnavailable
 from ledger.log.message import ALL_SUBJECTS
 
 STREAM: Final = "LEDGER"
-NOT_FOUND: Final = 10059
-NO_MESSAGE: Final = 10037
+NOT_FOUND: Final = 10059  # JetStream's error code if a stream does not exist,
+NO_MESSAGE: Final = 10037  # and if a message does not exist.
 
 
 class StreamMissing(Exception):
-    """There is no stream. Nobody makes one but `referral-ledger provision`: it may have been lost."""
+    """The stream does not exist. It may be lost, so only `referral-ledger provision` creates one."""
 
 
 class StreamDrift(Exception):
-    """The stream is not as defined. Nothing was changed, and nothing is served on it."""
+    """The stream differs from its definition. Nothing was changed, and no service uses it."""
 
 
 def stream_definition(replicas: int) -> dict[str, Any]:
-    """What the ledger relies on. Events are kept for ever: nothing ages, and when it is full it says no."""
+    """Return the configuration that the ledger relies on. No event expires, and a full stream refuses new events."""
     return {
         "name": STREAM,
         "subjects": [ALL_SUBJECTS],
@@ -42,35 +42,34 @@ def stream_definition(replicas: int) -> dict[str, Any]:
     }
 
 
-def find_drift(found: dict[str, Any], replicas: int) -> list[str]:
-    """What the server has otherwise than defined, one sentence each."""
-    wanted = stream_definition(replicas)
-    sentences = [
-        f"{field} is {found.get(field, type(want)())!r} and must be {want!r}"
-        for field, want in wanted.items()
-        if found.get(field, type(want)()) != want
+def find_drift(config: dict[str, Any], replicas: int) -> list[str]:
+    """Return the differences between the stream on the server and its definition, one sentence each."""
+    differences = [
+        f"{field} is {config.get(field, type(expected)())!r} and must be {expected!r}"
+        for field, expected in stream_definition(replicas).items()
+        if config.get(field, type(expected)()) != expected
     ]
-    if found.get("persist_mode", "default") != "default":
-        sentences.append(f"persist_mode is {found['persist_mode']!r}: it acknowledges what it may lose")
-    return sentences + [
-        f"{field} is set: the stream must hold what is published to it, and only that"
+    if (mode := config.get("persist_mode", "default")) != "default":
+        differences.append(f"persist_mode is {mode!r} and must be 'default': acknowledged events could be lost")
+    return differences + [
+        f"{field} is set and must not be: the stream must contain exactly the messages published to it"
         for field in ("mirror", "sources", "subject_transform", "republish", "sealed")
-        if found.get(field)
+        if config.get(field)
     ]
 
 
 async def require_stream(connection: Connection, replicas: int) -> None:
-    """Raises: StreamMissing; StreamDrift, saying what differs; LogUnavailable."""
+    """Raises: StreamMissing; StreamDrift, with every difference; LogUnavailable."""
     answer = await connection.api(f"STREAM.INFO.{STREAM}")
     if answer.get("error", {}).get("err_code") == NOT_FOUND:
-        raise StreamMissing(f"the stream {STREAM} is not there: run `referral-ledger provision`")
+        raise StreamMissing(f"the stream {STREAM} does not exist: run `referral-ledger provision`")
     require_as_defined(answer, replicas)
 
 
 async def provision(connection: Connection, replicas: int) -> bool:
-    """Create the stream when it is missing; answers whether it was.
+    """Create the stream if it does not exist, and return whether it was created.
 
-    Raises: StreamDrift, saying what differs; LogUnavailable.
+    Raises: StreamDrift, with every difference; LogUnavailable.
     """
     try:
         await require_stream(connection, replicas)
@@ -82,8 +81,8 @@ async def provision(connection: Connection, replicas: int) -> bool:
 
 
 def require_as_defined(answer: dict[str, Any], replicas: int) -> None:
-    """Raises: StreamDrift or LogUnavailable, by what the server answers of the stream."""
+    """Raises: StreamDrift or LogUnavailable, according to the server's reply about the stream."""
     if "error" in answer:
         raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
     if differences := find_drift(answer["config"], replicas):
-        raise StreamDrift(f"stream {STREAM} is not as the ledger needs it: " + "; ".join(differences))
+        raise StreamDrift(f"stream {STREAM} differs from its definition: " + "; ".join(differences))

@@ -359,5 +359,5 @@ async def test_a_batch_that_waits_for_more_is_given_when_its_time_is_up(log: Jet
 async def test_a_consumer_that_was_not_opened_asks_for_nothing(nats_connection: Connection) -> None:
     pull = reader._Pull(nats_connection, 1)
     with pytest.raises(Interrupted):
-        await pull._ask()
+        await pull._request_pulls()
     await pull.close()
