@@ -1,1 +1,1 @@
-"""The books, in Postgres: derived from the log, and derivable again at any time."""
+"""The books: tables in Postgres. They are derived from the log, and can be derived again at any time."""

@@ -1,4 +1,4 @@
-"""A cache of recent rows, so that the writer need not read them again."""
+"""A cache of recent rows, so that the writer does not read them again."""
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -8,9 +8,9 @@ Value = TypeVar("Value")
 
 
 class RecentCache(Generic[Key, Value]):
-    """Remembers the last two updates for certain, and `count_max` more for as long as there is room.
+    """A cache with two generations of about `count_max` values each. It always contains the last two updates.
 
-    Two generations: when the young one is full it becomes the old one, and the old one is forgotten.
+    When the young generation is full, it becomes the old one, and the old one is dropped.
     """
 
     def __init__(self, count_max: int) -> None:
@@ -19,8 +19,8 @@ class RecentCache(Generic[Key, Value]):
         self._old: dict[Key, Value] = {}
 
     def get(self, key: Key) -> Value | None:
-        found = self._young.get(key)
-        return self._old.get(key) if found is None else found
+        value = self._young.get(key)
+        return self._old.get(key) if value is None else value
 
     def update(self, values: Mapping[Key, Value]) -> None:
         if len(self._young) + len(values) > self._count_max:

@@ -1,4 +1,4 @@
-"""Connections to the books, and the errors of Postgres in the terms of the books."""
+"""Connections to the books. Errors of Postgres become errors of the books."""
 
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -14,21 +14,21 @@ COMMAND_TIMEOUT_S: Final = 30.0
 NO_PLANNER_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
 CONNECT_TIMEOUT_S: Final = 5.0
 
-# Whole classes of errors where Postgres has them: what ails a server or a transaction passes, and a right may be given,
-# while we wait. What no waiting mends is none of these, but a bug.
+# Errors that can pass while a caller waits: of the server, of a transaction, or of a missing right. Whole classes of
+# Postgres errors are listed where they exist. An error that cannot pass is not listed, because it is a bug.
 UNAVAILABLE_ERRORS: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # How a connection ends that was cut in the middle of an answer.
+    asyncpg.InternalClientError,  # A connection was cut in the middle of a reply.
     asyncpg.PostgresConnectionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InvalidAuthorizationSpecificationError,  # A login, a database or a right may be given.
+    asyncpg.InvalidAuthorizationSpecificationError,  # An operator may yet create the login or grant the right.
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
     asyncpg.TransactionRollbackError,  # A deadlock, or a conflict of two transactions.
     asyncpg.InsufficientResourcesError,  # No disk, memory or connection is left.
-    asyncpg.OperatorInterventionError,  # It shuts down, starts up, or a query is called off.
+    asyncpg.OperatorInterventionError,  # The server shuts down or starts up, or a query was cancelled.
     asyncpg.PostgresSystemError,  # The disk fails.
 )
 
@@ -48,7 +48,7 @@ class SchemaMissing(Exception):
 def connection_options(
     schema: str, name: str, timeout_s: float = COMMAND_TIMEOUT_S, planner: Mapping[str, str] = NO_PLANNER_SETTINGS
 ) -> dict[str, Any]:
-    """How every connection to the books is made. A dead peer is noticed within about a minute."""
+    """Return the options of a connection to the books. A dead peer is noticed within about a minute."""
     return {
         "timeout": CONNECT_TIMEOUT_S,
         "command_timeout": timeout_s,
@@ -56,7 +56,7 @@ def connection_options(
             "search_path": schema,
             "application_name": f"referral-ledger {name}",
             "idle_in_transaction_session_timeout": "60s",
-            "jit": "off",  # Our queries are short, and would be compiled anew each time they are thought to be long.
+            "jit": "off",  # The queries are short. Postgres would compile one again whenever it expects a long run.
             "tcp_keepalives_idle": "30",
             "tcp_keepalives_interval": "10",
             "tcp_keepalives_count": "3",
@@ -67,11 +67,11 @@ def connection_options(
 
 @contextmanager
 def translating_errors() -> Generator[None, None, None]:
-    """Around whatever talks to Postgres: what goes wrong there is said in the words of the books."""
+    """Translate errors of Postgres into BooksUnavailable or SchemaMissing."""
     try:
         yield
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError) as error:
-        raise SchemaMissing(f"the books are not what they must be: {error}: run `referral-ledger migrate`") from error
+        raise SchemaMissing(f"the schema does not fit this version: {error}; run `referral-ledger migrate`") from error
     except UNAVAILABLE_ERRORS as error:
         raise BooksUnavailable(repr(error)) from error
 
@@ -83,7 +83,7 @@ async def connect(
     timeout_s: float = COMMAND_TIMEOUT_S,
     planner: Mapping[str, str] = NO_PLANNER_SETTINGS,
 ) -> AsyncGenerator["asyncpg.Connection[Any]", None]:
-    """One connection of one's own.
+    """Open a connection for one caller.
 
     Raises: BooksUnavailable.
     """
@@ -96,7 +96,7 @@ async def connect(
 
 
 async def close(connection: "asyncpg.Connection[Any]") -> None:
-    """Close politely, and without waiting for a server that no longer answers."""
+    """Close the connection. Terminate it if the server does not respond within a second."""
     try:
         await connection.close(timeout=1.0)
     except UNAVAILABLE_ERRORS:

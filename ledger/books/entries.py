@@ -1,4 +1,4 @@
-"""Entries: what was posted on account of one event, and the life of the aggregate that it happened to."""
+"""Entries: the legs that one event posted, and the history of its aggregate."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -14,11 +14,11 @@ from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, Envelope, decode
 
 QUERIES: Final = named("entries")
-LIFE_MAX: Final = 500  # Events of one aggregate that are told: of more, the last.
+LIFE_MAX_EVENTS: Final = 500  # Events of one aggregate that are returned: the last ones.
 
 
 class JournalEvent(Struct, frozen=True):
-    """An event as the journal holds it."""
+    """An event from the journal."""
 
     position: int
     recorded_at: datetime
@@ -27,7 +27,7 @@ class JournalEvent(Struct, frozen=True):
 
 
 class PostedLeg(Struct, frozen=True):
-    """A leg of an entry, as it was posted; `balance_after` is of its account, in the order of the log."""
+    """A posted leg of an entry. `balance_after` is the balance of its account after it, in the order of the log."""
 
     member: str
     account: str
@@ -39,37 +39,37 @@ class PostedLeg(Struct, frozen=True):
 
 
 class Entries:
-    """Answers about single events. What it raises, `Reader` says."""
+    """Reads single events from the books. Every method raises the same errors as `Reader`."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def entry(self, community: str, event_id: UUID) -> tuple[int, JournalEvent | None]:
-        """The event of this id, and the position that is shown."""
-        shown, rows = await self._reader.rows("entry", community, event_id, queries=QUERIES)
-        return shown, journal_event(rows[0]) if rows else None
+        """Return the position of the books, and the event with this id or None."""
+        position, rows = await self._reader.rows("entry", community, event_id, queries=QUERIES)
+        return position, journal_event(rows[0]) if rows else None
 
-    async def legs(self, happened: JournalEvent) -> list[PostedLeg]:
-        """What was posted on account of it, leg by leg."""
-        members = [leg.member for leg in entry_of(happened.envelope.data).legs]
+    async def legs(self, event: JournalEvent) -> list[PostedLeg]:
+        """Return the legs that the event posted."""
+        members = [leg.member for leg in entry_of(event.envelope.data).legs]
         if not members:
             return []
-        rows = await self._reader.fetch(QUERIES["legs"], happened.envelope.ref.community, members, happened.position)
+        rows = await self._reader.fetch(QUERIES["legs"], event.envelope.ref.community, members, event.position)
         return [PostedLeg(*row) for row in rows]
 
-    async def life(self, ref: AggregateRef, shown: int) -> list[JournalEvent]:
-        """What has happened to an aggregate up to a position, the oldest first; of a long life, the last of it."""
+    async def life(self, ref: AggregateRef, position: int) -> list[JournalEvent]:
+        """Return the last `LIFE_MAX_EVENTS` events of an aggregate up to a position, the oldest first."""
         rows = await self._reader.fetch(
-            QUERIES["aggregate_events"], ref.community, ref.kind, UUID(ref.id), shown, LIFE_MAX
+            QUERIES["aggregate_events"], ref.community, ref.kind, UUID(ref.id), position, LIFE_MAX_EVENTS
         )
         return [journal_event(row) for row in reversed(rows)]
 
     async def state(self, ref: AggregateRef) -> State:
-        """How the aggregate of an event stands now. It is there: the event is."""
-        _, held = await self._reader.aggregate(ref.kind, ref.community, UUID(ref.id))
-        if held is None:
-            raise Bug(f"the journal holds an event of {ref}, which is not there")
-        return held.state
+        """Return the current state of an aggregate that has an event in the journal."""
+        _, aggregate = await self._reader.aggregate(ref.kind, ref.community, UUID(ref.id))
+        if aggregate is None:
+            raise Bug(f"the journal contains an event of {ref}, but the books do not contain the aggregate")
+        return aggregate.state
 
 
 def journal_event(row: Any) -> JournalEvent:

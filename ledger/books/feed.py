@@ -1,4 +1,4 @@
-"""The feed: the journal, read in the order in which it was committed, from any position, without gaps."""
+"""The feed: reads the journal in the order of commits, from any position, without gaps."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -12,15 +12,15 @@ from ledger.books.queries import named
 from ledger.runtime.settings import BooksAddress
 
 QUERIES: Final = named("feed")
-SCAN_MAX_ROWS: Final = 10_000  # In one query. A filter that fits one event in a million must not read a million rows.
-CONNECTIONS_MAX: Final = 2  # Of its own: a thousand readers who come back at once keep no other query waiting.
-# Rows come in the order of an index, and few of them. Without statistics, as of a table that was just filled, Postgres
-# would rather fetch all that are left and sort them.
+SCAN_MAX_ROWS: Final = 10_000  # Per query. A filter that matches one event in a million must not read a million rows.
+CONNECTIONS_MAX: Final = 2  # Of a separate pool: a thousand subscribers that reconnect at once delay no other query.
+# The queries read few rows in the order of an index. Without statistics, for example after a table was just filled,
+# Postgres would fetch and sort all remaining rows instead.
 ORDERED_PLANNER: Final = MappingProxyType({"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"})
 
 
 class FeedEvent(Struct, frozen=True, gc=False):
-    """An event as the journal holds it. `event` is its exact text; `name` its tag, like `favour.thanked`."""
+    """An event from the journal. `event` is its exact text, `name` its tag, such as `favour.thanked`."""
 
     position: int
     recorded_at: datetime
@@ -33,16 +33,16 @@ ENTRY: Final = slice(1, 1 + len(FeedEvent.__struct_fields__))  # The columns of 
 
 
 class FeedFilter(Struct, frozen=True):
-    """Which events a reader is shown: those of a community that have these names."""
+    """Selects the events of a community that have one of these names."""
 
     community: str
     names: frozenset[str]
 
 
 class FeedPage(Struct, frozen=True):
-    """Events in order. Everything up to `after` was looked at; `more` may follow it right now.
+    """Events in the order of the log. The next page begins after position `after`.
 
-    `shown` is how far the books had come.
+    `more`: the next page may contain events now. `shown` is the position of the books.
     """
 
     entries: list[FeedEvent]
@@ -52,16 +52,16 @@ class FeedPage(Struct, frozen=True):
 
 
 class ScannedRow(NamedTuple):
-    """A row that a query looked at, and whether it was the last one that it may look at."""
+    """A row that a query returned. `was_last`: it was the last row that the query was allowed to scan."""
 
     was_last: bool
     entry: FeedEvent
 
 
 class Feed:
-    """Reads the journal on connections of its own.
+    """Reads the journal through a separate connection pool.
 
-    Every method raises BooksUnavailable when Postgres does not answer, and SchemaMissing before it is set up.
+    Every method raises BooksUnavailable if Postgres does not respond, and SchemaMissing before the schema exists.
     """
 
     def __init__(self, books: BooksAddress) -> None:
@@ -75,23 +75,23 @@ class Feed:
         self._pool.terminate()
 
     async def page(self, wanted: FeedFilter, after: int, limit: int, scan_max_rows: int = SCAN_MAX_ROWS) -> FeedPage:
-        """The next events after this position. A page may be empty and yet not the last: see `more`."""
+        """Return the next events after this position. A page can be empty although more follow, see `more`."""
         names = sorted(wanted.names)
-        shown, rows = await self._rows("page", wanted.community, after, names, limit + 1, scan_max_rows)
+        position, rows = await self._rows("page", wanted.community, after, names, limit + 1, scan_max_rows)
         entries = [entry for _, entry in rows if entry.name in wanted.names]
         if len(entries) > limit:
-            return FeedPage(entries[:limit], entries[limit - 1].position, more=True, shown=shown)
+            return FeedPage(entries[:limit], entries[limit - 1].position, more=True, shown=position)
         if rows and rows[-1].was_last:
-            return FeedPage(entries, rows[-1].entry.position, more=True, shown=shown)
-        return FeedPage(entries, max(after, shown), more=False, shown=shown)
+            return FeedPage(entries, rows[-1].entry.position, more=True, shown=position)
+        return FeedPage(entries, max(after, position), more=False, shown=position)
 
     async def since(self, after: int, communities: Collection[str], limit: int) -> tuple[int, list[FeedEvent]]:
-        """What these communities recorded after this position, and up to where that is all of it."""
+        """Return events of these communities after this position, and the position up to which they are complete."""
         until = after + SCAN_MAX_ROWS
-        shown, rows = await self._rows("since", after, list(communities), limit, until)
+        position, rows = await self._rows("since", after, list(communities), limit, until)
         entries = [entry for _, entry in rows]
-        return (entries[-1].position if len(entries) == limit else min(shown, until)), entries
+        return (entries[-1].position if len(entries) == limit else min(position, until)), entries
 
     async def _rows(self, query: str, *arguments: Any) -> tuple[int, list[ScannedRow]]:
-        shown, rows = await fetch_with_position(self._pool, QUERIES[query], *arguments)
-        return shown, [ScannedRow(row["was_last"], FeedEvent(*row[ENTRY])) for row in rows]
+        position, rows = await fetch_with_position(self._pool, QUERIES[query], *arguments)
+        return position, [ScannedRow(row["was_last"], FeedEvent(*row[ENTRY])) for row in rows]

@@ -1,4 +1,4 @@
-"""The fold: a batch of events and the rows before it become the rows to write. Pure."""
+"""The fold: turns a batch of events, and the rows before it, into changes. It is pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
@@ -19,28 +19,28 @@ from ledger.domain.values.entries import Entry
 from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, Poison, RecordedEvent
 
-FOLIO_LINES: Final = 2_048  # A member's postings that fill a folio. Other books than these need another rebuild.
-EARLIEST_HOUR: Final = hours_begun(datetime(1970, 1, 1, tzinfo=UTC))  # Between these, a weight is exact.
+FOLIO_LINES: Final = 2_048  # Postings of a member that fill a folio. Another number requires a rebuild of the books.
+EARLIEST_HOUR: Final = hours_begun(datetime(1970, 1, 1, tzinfo=UTC))  # A weight is exact between these hours.
 LATEST_HOUR: Final = hours_begun(datetime(2100, 1, 1, tzinfo=UTC))
 
 
 class Batch(Struct, frozen=True):
-    """Events with the entries they post, in order and without gaps."""
+    """Successive events, and the entry that each of them posts."""
 
     events: Sequence[RecordedEvent]
     entries: Sequence[Entry]
 
     @property
-    def holders(self) -> set[AccountKey]:
+    def account_keys(self) -> set[AccountKey]:
         """The members whose balances change."""
-        found: set[AccountKey] = set()
+        keys: set[AccountKey] = set()
         for event, entry in zip(self.events, self.entries, strict=True):
             community = event.ref.community
             for leg in entry.legs:
-                found.add((community, leg.member))
-            for trial in reliability_changes(event.envelope.data):
-                found.add((community, trial.member))
-        return found
+                keys.add((community, leg.member))
+            for change in reliability_changes(event.envelope.data):
+                keys.add((community, change.member))
+        return keys
 
     @property
     def refs(self) -> set[AggregateRef]:
@@ -49,9 +49,12 @@ class Batch(Struct, frozen=True):
 
 
 def batch_of(events: Sequence[RecordedEvent]) -> Batch:
-    """Raises: Poison, at an event that no rule can post; Bug, when there is a gap between them."""
+    """Return a batch of successive events.
+
+    Raises: Poison, at an event whose posting rule fails; Bug, if there is a gap between the events.
+    """
     if events[-1].position - events[0].position + 1 != len(events):
-        raise Bug(f"{len(events)} events from {events[0].position} to {events[-1].position}")
+        raise Bug(f"a batch with a gap: {len(events)} events from {events[0].position} to {events[-1].position}")
     return Batch(events, [entry_for(event) for event in events])
 
 
@@ -63,9 +66,9 @@ def entry_for(event: RecordedEvent) -> Entry:
 
 
 def changes_from(
-    batch: Batch, balances: Mapping[AccountKey, Balance], held: Mapping[AggregateRef, AggregateRow]
+    batch: Batch, balances: Mapping[AccountKey, Balance], aggregates: Mapping[AggregateRef, AggregateRow]
 ) -> Changes:
-    """A batch before any of it is folded; `balances` and `held` are what the books hold, and stay as they are."""
+    """Return the changes before the first event is folded. The rows before the batch are copied, not modified."""
     first, last = batch.events[0], batch.events[-1]
     return Changes(
         first.position,
@@ -73,17 +76,17 @@ def changes_from(
         last.envelope.id,
         journal=[],
         postings=[],
-        balances={holder: copy(balance) for holder, balance in balances.items()},
+        balances={key: copy(balance) for key, balance in balances.items()},
         pairs={},
-        held={ref: AggregateRow(known.version, known.state, known.position) for ref, known in held.items()},
+        held={ref: AggregateRow(row.version, row.state, row.position) for ref, row in aggregates.items()},
         folios=[],
     )
 
 
 def fold(part: Iterable[tuple[RecordedEvent, Entry]], changes: Changes) -> None:
-    """Add what the next events of the batch amount to.
+    """Fold the next events of the batch into the changes.
 
-    Raises: Poison, at the first event that cannot follow what came before it.
+    Raises: Poison, at the first event that cannot follow the events before it.
     """
     for event, entry in part:
         try:
@@ -93,7 +96,10 @@ def fold(part: Iterable[tuple[RecordedEvent, Entry]], changes: Changes) -> None:
 
 
 def apply_event(event: RecordedEvent, entry: Entry, changes: Changes) -> None:
-    """Raises: Bug, when the event cannot follow what came before it, or breaks what always holds."""
+    """Fold one event.
+
+    Raises: Bug, if the event cannot follow the events before it, or violates an invariant.
+    """
     recorded_at = datetime.fromtimestamp(event.recorded_at_us / 1_000_000, UTC)
     before = changes.held.get(event.ref)
     changes.journal.append(
@@ -114,22 +120,23 @@ def apply_event(event: RecordedEvent, entry: Entry, changes: Changes) -> None:
     apply_acquaintance(event, state, changes)
 
 
-def evolve_row(event: RecordedEvent, recorded_at: datetime, held: dict[AggregateRef, AggregateRow]) -> State:
-    before = held.get(event.ref)
+def evolve_row(event: RecordedEvent, recorded_at: datetime, aggregates: dict[AggregateRef, AggregateRow]) -> State:
+    """Update the row of the event's aggregate, or add one, and return the new state."""
+    before = aggregates.get(event.ref)
     state: State = event.kind.evolve(before.state if before else None, event.envelope.data)
     if (due_at := deadline_of(state)) is not None:
         require_hours(due_at)
     if before:
         before.version, before.state, before.position = before.version + 1, state, event.position
     else:
-        held[event.ref] = AggregateRow(
+        aggregates[event.ref] = AggregateRow(
             1, state, event.position, is_new=True, began=event.position, began_at=recorded_at
         )
     return state
 
 
 def post(event: RecordedEvent, entry: Entry, gathering: UUID | None, changes: Changes) -> None:
-    """The entry's legs, each with the balance it leaves, and what they add to the tallies of members and pairs."""
+    """Add a posting for each leg, with the balance after it, and update the tallies of members and pairs."""
     community, position, happened_at = event.ref.community, event.position, event.envelope.time
     fact = event.envelope.data
     rule = tag_of(fact)
@@ -151,7 +158,7 @@ def post(event: RecordedEvent, entry: Entry, gathering: UUID | None, changes: Ch
             case "stake":
                 after = balance.stake = balance.stake + points
                 if after < 0:
-                    raise Bug(f"takes {-points} from a stake of {after - points}")
+                    raise Bug(f"takes {-points} points from a stake of {after - points}")
             case _:
                 assert_never(leg.account)
         if given:
@@ -165,7 +172,7 @@ def post(event: RecordedEvent, entry: Entry, gathering: UUID | None, changes: Ch
             balance.recent_received += weight_in(received, hours)
             balance.settled += 1 if received > 0 else -1
         if balance.given < 0 or balance.received < 0:
-            raise Bug(f"takes back more than {leg.member} has given or received")
+            raise Bug(f"reverses more than {leg.member} has given or received")
         changes.postings.append(
             (
                 position,
@@ -185,27 +192,32 @@ def post(event: RecordedEvent, entry: Entry, gathering: UUID | None, changes: Ch
         )
 
 
-def balance_of(holder: AccountKey, position: int, changes: Changes) -> Balance:
-    balance = changes.balances.get(holder)
+def balance_of(key: AccountKey, position: int, changes: Changes) -> Balance:
+    """Return the balance of a member. The first event of a member creates it."""
+    balance = changes.balances.get(key)
     if balance is None:
-        balance = changes.balances[holder] = Balance(first=position)
+        balance = changes.balances[key] = Balance(first=position)
     return balance
 
 
 def require_hours(at: datetime) -> int:
-    """The hour in which it lies.
+    """Return the hour of a time, counted from the landmark of the weights.
 
-    Raises: Bug, for a time that weighs nothing or more than can be counted, or that Postgres cannot keep.
+    Raises: Bug, for a time whose weight is zero or too large, or that Postgres cannot store.
     """
     hours = hours_begun(at)
     if not EARLIEST_HOUR <= hours < LATEST_HOUR:
-        raise Bug(f"{at} is not a time that the books know")
+        raise Bug(f"{at} is outside the range of the books: 1970 to 2099")
     return hours
 
 
 def pair_of(community: str, one: str, other: str, changes: Changes) -> PairChange:
+    """Return the change of a pair of members, in any order.
+
+    Raises: Bug, if both are the same member.
+    """
     if one == other:
-        raise Bug(f"{one} cannot be the other side too")
+        raise Bug(f"{one} is on both sides of a pair")
     key = (community, one, other) if one < other else (community, other, one)
     pair = changes.pairs.get(key)
     if pair is None:
@@ -225,15 +237,15 @@ def add_to_pair(community: str, giver: str, receiver: str, points: int, helps: b
 
 
 def apply_reliability(event: RecordedEvent, changes: Changes) -> None:
-    """Those who could have been at fault in an introduction: did they keep their word?"""
-    for trial in reliability_changes(event.envelope.data):
-        balance = balance_of((event.ref.community, trial.member), event.position, changes)
-        balance.kept += trial.kept
-        balance.broken += trial.broken
+    """Count if the members who could be at fault in an introduction kept their word."""
+    for change in reliability_changes(event.envelope.data):
+        balance = balance_of((event.ref.community, change.member), event.position, changes)
+        balance.kept += change.kept
+        balance.broken += change.broken
 
 
 def apply_acquaintance(event: RecordedEvent, state: State, changes: Changes) -> None:
-    """Two members who have met, or sat down together."""
+    """Count a contact or a one-to-one of two members."""
     met = acquaintance(event.envelope.data, state)
     if met is None:
         return

@@ -1,6 +1,7 @@
-"""What had happened by a time, as it was known at another: sums by two clocks, and the lines of statements.
+"""History: sums and statement lines along two time axes, the time of happening and the time of recording.
 
-A position of the log stands for what was known: every answer here is of one, and the same for ever.
+A position of the log stands for a time of recording. Rows up to a position never change, so the same arguments always
+return the same result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,28 +28,28 @@ POSTGRES_POSITION_MAX: Final = 2**63 - 1
 
 
 class Place(Struct, frozen=True, order=True):
-    """A place in the order in which things happened. No posting stands at position 0."""
+    """A place in the order of happening: time, then position, then leg. No posting has position 0."""
 
     happened_at: datetime
     position: int = 0
     leg: int = 0
 
     def after(self) -> "Place":
-        """The place right after it."""
+        """Return the next place."""
         return Place(self.happened_at, self.position, self.leg + 1)
 
 
-FIRST: Final = Place(datetime(1970, 1, 1, tzinfo=UTC))  # The books keep no time before it, and none from 2100 on.
+FIRST: Final = Place(datetime(1970, 1, 1, tzinfo=UTC))  # The books contain no earlier time, and none from 2100 on.
 LAST: Final = Place(datetime(2100, 1, 1, tzinfo=UTC))
 
 
 def place_by(time: datetime) -> Place:
-    """The place after all that had happened by a time, that moment included."""
+    """Return the place after everything that had happened by this time, inclusive."""
     return Place(time, POSTGRES_POSITION_MAX)
 
 
 class Sums(Struct, frozen=True):
-    """Accounts and gross tallies in points. What a reversal took back may have happened before what it reverses."""
+    """Accounts and gross tallies in points. A reversal may happen before its entry, so a tally can be negative."""
 
     main: int
     stake: int
@@ -65,13 +66,13 @@ ZERO_SUMS: Final = Sums(0, 0, 0, 0, 0)
 
 
 class Totals(Sums, frozen=True):
-    """The same over a community, and how many members were in an entry."""
+    """Sums over a community, and the number of members with a posting."""
 
     members: int
 
 
 class PostingLine(Struct, frozen=True, kw_only=True):
-    """A posting, as a statement tells it. `rule` is the event that posted it, and `event_id` its id."""
+    """A posting as a line of a statement. `rule` is the name of the event that posted it, `event_id` the event's id."""
 
     happened_at: datetime
     position: int
@@ -91,7 +92,7 @@ class PostingLine(Struct, frozen=True, kw_only=True):
 
 
 class BalancePart(Struct, frozen=True, kw_only=True):
-    """What one rule, or one counterparty, adds to a balance; neither: what went between the member's own accounts."""
+    """The part of a balance from one rule or one counterparty. Neither: points between the member's own accounts."""
 
     rule: str | None
     counterparty: str | None
@@ -100,7 +101,7 @@ class BalancePart(Struct, frozen=True, kw_only=True):
 
 
 class HistoryKey(Struct, frozen=True):
-    """Whose history it is: a member's, or, with `other`, what a member has with another."""
+    """The owner of a history: a member, or, with `other`, a member with one counterparty."""
 
     community: str
     member: str
@@ -108,58 +109,62 @@ class HistoryKey(Struct, frozen=True):
 
 
 class History:
-    """Answers about the past. What it raises, `Reader` says."""
+    """Reads the past from the books. Every method raises the same errors as `Reader`."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def known(self, at: datetime | None) -> int:
-        """The last position that was recorded by a time, never less by a later one. Without a time: the last shown."""
+        """Return the last position recorded by a time, or the current position of the books without a time.
+
+        A later time never returns a lower position.
+        """
         if at is None:
             return await self._reader.position()
-        shown, (row,) = await self._reader.rows("position_at", at, SKEW_MAX, queries=QUERIES)
-        return min(int(row["position"]), shown)
+        position, (row,) = await self._reader.rows("position_at", at, SKEW_MAX, queries=QUERIES)
+        return min(int(row["position"]), position)
 
-    async def sums(self, holder: HistoryKey, known: int, places: Sequence[Place]) -> list[Sums]:
-        """What it came to before each of these places, as far as it was known."""
-        found = {FIRST: ZERO_SUMS}
-        asked = [place for place in dict.fromkeys(places) if place not in found]
-        columns = [[place.happened_at for place in asked], [place.position for place in asked]]
-        arguments = (holder.community, holder.member, known, *columns, [place.leg for place in asked])
-        if not asked:
+    async def sums(self, key: HistoryKey, position: int, places: Sequence[Place]) -> list[Sums]:
+        """Return the sums before each of these places, of the postings up to a position."""
+        sums = {FIRST: ZERO_SUMS}
+        unread = [place for place in dict.fromkeys(places) if place not in sums]
+        columns = [[place.happened_at for place in unread], [place.position for place in unread]]
+        arguments = (key.community, key.member, position, *columns, [place.leg for place in unread])
+        if not unread:
             rows: Any = []
-        elif holder.other is None:
+        elif key.other is None:
             rows = await self._fetch("member_sums", *arguments)
         else:
-            rows = await self._fetch("pair_sums", *arguments, holder.other)
-        found |= {place: Sums(*row) for place, row in zip(asked, rows, strict=True)}
-        return [found[place] for place in places]
+            rows = await self._fetch("pair_sums", *arguments, key.other)
+        sums |= {place: Sums(*row) for place, row in zip(unread, rows, strict=True)}
+        return [sums[place] for place in places]
 
-    async def totals(self, community: str, known: int, by_time: datetime) -> Totals:
-        (row,) = await self._fetch("community_sums", community, known, by_time)
+    async def totals(self, community: str, position: int, by_time: datetime) -> Totals:
+        """Return the totals of the postings up to a position that had happened by a time."""
+        (row,) = await self._fetch("community_sums", community, position, by_time)
         return Totals(**dict(row))
 
     async def lines(
-        self, holder: HistoryKey, known: int, start: Place, end: Place, order: SortOrder, limit: int
+        self, key: HistoryKey, position: int, start: Place, end: Place, order: SortOrder, limit: int
     ) -> list[PostingLine]:
-        """The postings from `start` on and before `end`, as far as they were known."""
-        arguments = (holder.community, holder.member, known, *place_columns(start), *place_columns(end), limit)
-        if holder.other is None:
+        """Return postings up to a position, from the place `start` on and before the place `end`."""
+        arguments = (key.community, key.member, position, *place_columns(start), *place_columns(end), limit)
+        if key.other is None:
             rows = await self._reader.fetch(QUERIES_BY_ORDER[order]["member_lines"], *arguments)
         else:
-            rows = await self._reader.fetch(QUERIES_BY_ORDER[order]["pair_lines"], *arguments, holder.other)
+            rows = await self._reader.fetch(QUERIES_BY_ORDER[order]["pair_lines"], *arguments, key.other)
         return [PostingLine(**dict(row)) for row in rows]
 
-    async def last(self, holder: HistoryKey, known: int) -> int:
-        """The position of the member's last posting that was known; 0, when there was none."""
-        rows = await self._fetch("last_position_of_member", holder.community, holder.member, known)
+    async def last(self, key: HistoryKey, position: int) -> int:
+        """Return the position of the member's last posting up to a position, or 0 if there is none."""
+        rows = await self._fetch("last_position_of_member", key.community, key.member, position)
         return int(rows[0]["position"]) if rows else 0
 
     async def parts(
-        self, holder: HistoryKey, known: int, by_time: datetime
+        self, key: HistoryKey, position: int, by_time: datetime
     ) -> tuple[list[BalancePart], list[BalancePart]]:
-        """What a member's balance consists of: by rule, and by counterparty. Either adds up to the balance."""
-        rows = await self._fetch("balance_parts", holder.community, holder.member, known, by_time)
+        """Return the parts of a member's balance by rule, and by counterparty. Each list adds up to the balance."""
+        rows = await self._fetch("balance_parts", key.community, key.member, position, by_time)
         by_rule, by_counterparty = list[BalancePart](), list[BalancePart]()
         for row in rows:
             part = BalancePart(

@@ -1,4 +1,4 @@
-"""Lists of the aggregates of a kind, in the order in which they began, along the index that reads least."""
+"""Lists: aggregates of one kind in the order in which they began, read along the index with the fewest rows."""
 
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -16,15 +16,15 @@ from ledger.envelope import decode_state
 
 QUERIES: Final = named("listing")
 BEFORE_ALL: Final = 0
-AFTER_ALL: Final = 2**63 - 1  # No position of a log is as high.
+AFTER_ALL: Final = 2**63 - 1  # Higher than every position of a log.
 LISTING_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-SKEW_MAX: Final = timedelta(minutes=1)  # How far the clock of a log's new leader may be behind that of the last.
+SKEW_MAX: Final = timedelta(minutes=1)  # A new leader's clock may be behind the last one's by this.
 
 
 class Filters(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What all of a list has in common; None asks for nothing. What began `since` then began at or after it.
+    """Filters of a list. None means no filter. `since` selects the aggregates that began at or after it.
 
-    A `role` is one of the kind's parties, and needs a `member`. `within` is a member who is in it too, in any role.
+    `role` is one of the kind's parties, and requires a `member`. `within` is another member, in any role.
     """
 
     member: str | None = None
@@ -37,7 +37,7 @@ class Filters(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ListedAggregate(Struct, frozen=True):
-    """One of a list, as the books hold it. `began` and `position` are those of its first and its last event."""
+    """An aggregate of a list. `began` and `position` are the positions of its first and its last event."""
 
     id: UUID
     version: int
@@ -55,7 +55,7 @@ QUERIES_BY_ORDER: Final = MappingProxyType(
 
 
 class Lists:
-    """Answers lists. Each comes with the position it shows; what it raises, `Reader` says."""
+    """Reads lists from the books. Every method raises the same errors as `Reader`."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -63,32 +63,32 @@ class Lists:
     async def page(
         self, community: str, kind: str, filters: Filters, *, order: SortOrder, after: int | None, limit: int
     ) -> tuple[int, list[ListedAggregate]]:
-        """So many of a kind, in this order, from the one on that comes after the position where another began."""
+        """Return the position of the books, and up to `limit` aggregates that follow the one that began at `after`."""
         low, high = BEFORE_ALL, AFTER_ALL
         if filters.since is not None:
             low = await self._recorded_before(filters.since - SKEW_MAX)
         if after is not None:
             low, high = (max(low, after), high) if order == "oldest" else (low, after)
-        query, others = access_path(kind, filters)
+        query, filter_arguments = access_path(kind, filters)
         since = filters.since or LISTING_EARLIEST
-        shown, rows = await self._reader.rows(
-            query, community, kind, low, high, since, limit, *others, queries=QUERIES_BY_ORDER[order]
+        position, rows = await self._reader.rows(
+            query, community, kind, low, high, since, limit, *filter_arguments, queries=QUERIES_BY_ORDER[order]
         )
-        return shown, [
+        return position, [
             ListedAggregate(row["id"], row["version"], row["position"], row["began"], decode_state(kind, row["facts"]))
             for row in rows
         ]
 
     async def _recorded_before(self, time: datetime) -> int:
-        """What was recorded by then may be left out: it began too early, whoever's clock it was recorded by."""
+        """Return the last position recorded before this time. Everything up to it began too early, by any clock."""
         rows = await self._reader.fetch(QUERIES["recorded_before"], time)
         return int(rows[0]["position"]) if rows else BEFORE_ALL
 
 
 def access_path(kind: str, filters: Filters) -> tuple[str, tuple[Any, ...]]:
-    """The query that leaves the least to read, and what else must hold of what it finds.
+    """Return the name of the query that reads the fewest rows, and its arguments for the filters.
 
-    A gathering has seen some hundreds of things, a member is in some thousands; a tag or a state may be of half of all.
+    A gathering has hundreds of aggregates, a member thousands. A tag or a state may match half of all.
     """
     f = filters
     if f.within is not None and f.member is None:
@@ -107,7 +107,7 @@ def access_path(kind: str, filters: Filters) -> tuple[str, tuple[Any, ...]]:
 
 
 def role_columns(kind: str, filters: Filters) -> tuple[str | None, ...]:
-    """The member in each of the parties' columns in which they may be."""
+    """Return for each column of the parties the member to find there, or None."""
     if filters.role is None:
         return (filters.member,) * PARTIES_MAX
     place = KINDS[kind].parties.index(filters.role)

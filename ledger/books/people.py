@@ -1,4 +1,4 @@
-"""Queries about people: standing, guard facts, suggestions, asks, matches, and a gathering's yield."""
+"""People: standing, guard facts, suggestions, asks and matches of members, and the yield of a gathering."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,11 +19,11 @@ from ledger.domain.values.policy import Policy
 from ledger.envelope import decode_state
 
 QUERIES: Final = named("insight")
-RECENT_MAX: Final = 500  # Of a long history, so many of the newest are looked at.
-COACHED_MAX: Final = 200
+RECENT_MAX: Final = 500  # Rows of a long history that count: the newest ones.
+COACHED_ASKS_MAX: Final = 200
 ACQUAINTANCES_MAX: Final = 100
-THEIRS_MAX: Final = 40
-OTHERS_MAX: Final = 50
+ACQUAINTANCES_OF_EACH_MAX: Final = 40
+OTHERS_PER_TAG_MAX: Final = 50
 MATCHES_MAX: Final = 20
 
 Nearness = Literal["known", "through", "other"]
@@ -31,9 +31,9 @@ NEARNESS: Final[tuple[Nearness, ...]] = ("known", "through", "other")
 
 
 class StandingTallies(Struct, frozen=True, kw_only=True):
-    """What the books hold of a member's standing; the domain says what it comes to. Points, but for counts and times.
+    """The tallies from which the domain computes a member's standing: points, counts and times.
 
-    `since` is when they were first seen: when they joined, or when they first took part, whichever was earlier.
+    `since` is the time of joining or of the first event that changed the balance, whichever is earlier.
     """
 
     member: str
@@ -54,7 +54,7 @@ class StandingTallies(Struct, frozen=True, kw_only=True):
 
 
 class GatheringYield(Struct, frozen=True, kw_only=True):
-    """What came of a gathering, and the points that were given for it."""
+    """The results of a gathering, counted, and the points given for them."""
 
     attended: int
     paid: int
@@ -67,7 +67,7 @@ class GatheringYield(Struct, frozen=True, kw_only=True):
 
 
 class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody who offers what a member wants. `connector` is somebody whom both know."""
+    """A member who offers what another member wants. `connector` is a member whom both know."""
 
     member: str
     nearness: Nearness
@@ -76,18 +76,22 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class People:
-    """Answers about people. Each comes with the position it shows; what it raises, `Reader` says."""
+    """Reads data about members from the books. Every method raises the same errors as `Reader`.
+
+    A position that a method returns is the one that the rows show.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def policy(self, community: str) -> tuple[int, Publication | None]:
-        """The published policies."""
-        position, held = await self._reader.aggregate("policy", community, publication_id(community))
-        return position, cast("Publication", held.state) if held is not None else None
+        """Return the published policies, or None if there are none."""
+        position, aggregate = await self._reader.aggregate("policy", community, publication_id(community))
+        return position, cast("Publication", aggregate.state) if aggregate is not None else None
 
     async def standing(self, community: str, member: str, now: datetime, policy: Policy) -> tuple[int, StandingTallies]:
-        shown, (row,) = await self._rows(
+        """Return the tallies of a member's standing. What counts as recent depends on `now` and the policy."""
+        position, (row,) = await self._rows(
             "standing",
             community,
             member,
@@ -98,10 +102,10 @@ class People:
         )
         membership: MemberState | None = decode_state("member", row["membership"]) if row["membership"] else None
         sponsored = membership is not None and membership.sponsor is not None
-        seen: list[datetime] = [row["first_at"]] if row["first_at"] else []
+        first_times: list[datetime] = [row["first_at"]] if row["first_at"] else []
         if membership is not None:
-            seen.append(membership.joined_at)
-        return shown, StandingTallies(
+            first_times.append(membership.joined_at)
+        return position, StandingTallies(
             member=member,
             net=row["net"],
             limit=credit_limit(sponsored=sponsored, earned=row["earned"], policy=policy),
@@ -115,12 +119,12 @@ class People:
             received_items=row["received_items"],
             attended=row["attended"],
             dues_paid=row["dues_paid"],
-            since=min(seen, default=None),
+            since=min(first_times, default=None),
             paused=isinstance(membership, Paused),
         )
 
     async def facts(self, community: str, ask: ProposeIntro, policy: Policy, now: datetime) -> GuardFacts:
-        """What the guard weighs of an ask. The books may lag behind the log: what was asked a moment ago may lack."""
+        """Return the guard facts of an ask. The books may lag behind the log, and miss the newest asks."""
         _, standing = await self.standing(community, ask.asker, now, policy)
         (row,) = await self._reader.fetch(
             QUERIES["ask"],
@@ -145,29 +149,36 @@ class People:
         )
 
     async def ways(self, community: str, member: str) -> tuple[Suggestion, ...]:
-        """Three concrete things that the member could give now."""
+        """Return up to three concrete ways to give now."""
         rows = await self._reader.fetch(QUERIES["suggestions"], community, member, SUGGESTIONS_MAX)
-        found = [
+        suggestions = [
             Suggestion(way=row["way"], id=UUID(row["id"]) if row["id"] else None, member=row["member"], tag=row["tag"])
             for row in rows
         ]
-        return tuple([*found, Suggestion(way="make_contact")][:SUGGESTIONS_MAX])
+        return tuple([*suggestions, Suggestion(way="make_contact")][:SUGGESTIONS_MAX])
 
     async def asks(self, community: str, member: str) -> tuple[int, list[Ask]]:
-        """The member's own asks, newest first."""
-        shown, rows = await self._rows("asks", community, member, COACHED_MAX)
-        return shown, [Ask(UUID(row["id"]), row["began_at"], decode_state("intro", row["facts"])) for row in rows]
+        """Return the member's own asks, the newest first."""
+        position, rows = await self._rows("asks", community, member, COACHED_ASKS_MAX)
+        return position, [Ask(UUID(row["id"]), row["began_at"], decode_state("intro", row["facts"])) for row in rows]
 
     async def gathering_yield(self, community: str, gathering: UUID) -> tuple[int, GatheringYield]:
-        shown, (row,) = await self._rows("yield", community, gathering)
-        return shown, GatheringYield(**{name: row[name] for name in GatheringYield.__struct_fields__})
+        """Return the results of a gathering."""
+        position, (row,) = await self._rows("yield", community, gathering)
+        return position, GatheringYield(**{name: row[name] for name in GatheringYield.__struct_fields__})
 
     async def matches(self, community: str, member: str) -> tuple[int, list[Match]]:
-        """Members whose offers share tags with what the member wants, nearest first."""
-        shown, rows = await self._rows(
-            "matches", community, member, ACQUAINTANCES_MAX, OTHERS_MAX, MATCHES_MAX, THEIRS_MAX
+        """Return members whose offers share tags with the member's wants, the nearest first."""
+        position, rows = await self._rows(
+            "matches",
+            community,
+            member,
+            ACQUAINTANCES_MAX,
+            OTHERS_PER_TAG_MAX,
+            MATCHES_MAX,
+            ACQUAINTANCES_OF_EACH_MAX,
         )
-        return shown, [
+        return position, [
             Match(
                 member=row["member"],
                 nearness=NEARNESS[int(row["distance"]) - 1],
@@ -181,8 +192,8 @@ class People:
         return await self._reader.rows(query, *arguments, queries=QUERIES)
 
 
-def facts_of(standing: StandingTallies, **of_the_ask: Any) -> GuardFacts:
-    """What the guard weighs: of the asker, and of the ask."""
+def facts_of(standing: StandingTallies, **ask_facts: Any) -> GuardFacts:
+    """Return the guard facts from the asker's tallies and the facts about the ask."""
     return GuardFacts(
         member=standing.member,
         net=standing.net,
@@ -194,5 +205,5 @@ def facts_of(standing: StandingTallies, **of_the_ask: Any) -> GuardFacts:
         dues_paid=standing.dues_paid,
         since=standing.since,
         paused=standing.paused,
-        **of_the_ask,
+        **ask_facts,
     )

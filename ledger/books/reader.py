@@ -1,4 +1,4 @@
-"""The readers of the books, and the watermark that tells them how far the books have come."""
+"""The reader of the books. It also follows the position of the books, so that callers can wait for one."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ KEEPALIVE_S: Final = 5.0
 
 _log = structlog.get_logger()
 
-SortOrder = Literal["oldest", "newest"]  # Which comes first.
+SortOrder = Literal["oldest", "newest"]  # The end that comes first.
 
 
 class BooksBehind(Unavailable):
@@ -40,7 +40,7 @@ class BooksBehind(Unavailable):
 
 
 class PairTally(Struct, frozen=True):
-    """What one member has given another and received from them, gross, in points, and how far they have come."""
+    """The points that a member has given to and received from another member, gross, and the stage of the pair."""
 
     other: str
     given: int = 0
@@ -60,7 +60,7 @@ class MemberBalance(Struct, frozen=True):
 
 
 class StoredAggregate(Struct, frozen=True):
-    """An aggregate as the books hold it. `began` and `position` are those of its first and its last event."""
+    """An aggregate in the books. `began` and `position` are the positions of its first and its last event."""
 
     version: int
     position: int
@@ -69,7 +69,7 @@ class StoredAggregate(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """Totals over a community. `states`: how many of each kind are in each state."""
+    """Totals of a community. `states` counts the aggregates by kind and state."""
 
     members: int
     main: int
@@ -81,22 +81,22 @@ class Summary(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """An aggregate whose deadline has passed, as far as the books know."""
+    """An aggregate whose deadline has passed, according to the books."""
 
     ref: AggregateRef
     due_at: datetime
 
 
 class Reader:
-    """Reads the books. Each answer comes with the position it shows.
+    """Reads the books. A query returns the position of the books that its rows show, and the rows.
 
-    Every method raises BooksUnavailable when Postgres does not answer, and SchemaMissing before it is set up.
+    Every method raises BooksUnavailable if Postgres does not respond, and SchemaMissing before the schema exists.
     """
 
     def __init__(self, books: BooksAddress, pool_max: int) -> None:
         self._books = books
         self._pool_max = pool_max
-        self._position = 0
+        self._position = 0  # The last known position of the books.
         self._moved = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
@@ -113,76 +113,84 @@ class Reader:
         self._pool.terminate()
 
     async def reach(self, position: int) -> None:
-        """Wait until the books show `position`, for 2 s at most. Woken by the writer, not by polling.
+        """Wait until the books reach `position`, for 2 s at most. A commit of the writer wakes this; nothing polls.
 
         Raises: BooksBehind.
         """
         if position <= self._position:
             return
-        self._show(await self.position())
+        self._advance(await self.position())
         with suppress(TimeoutError):
             async with asyncio.timeout(MIN_POSITION_WAIT_S):
                 while self._position < position:
                     await self._moved.wait()
                 return
-        self._show(await self.position())  # Its word may have got lost.
+        self._advance(await self.position())  # The notification may have been lost.
         if self._position >= position:
             return
-        raise BooksBehind(f"position {position} is asked for, {self._position} is shown")
+        raise BooksBehind(f"position {position} is requested, but the books are at {self._position}")
 
     @property
     def shown(self) -> int:
-        """How far the books had come when they were last heard of. Books that are made anew are further back."""
+        """The last known position of the books. Rebuilt books are at an earlier position than before."""
         return self._position
 
     async def beyond(self, position: int) -> None:
-        """Wait until the books are heard of beyond `position`, for ever. Woken by the writer, not by polling."""
+        """Wait until the books pass `position`, without limit. A commit of the writer wakes this; nothing polls."""
         while self._position <= position:
             await self._moved.wait()
 
     async def position(self) -> int:
+        """Return the position of the books."""
         rows = await self.fetch(QUERIES["position"])
         if not rows:
             raise Bug("the books have no checkpoint")
         return int(rows[0]["shown"])
 
     async def balance(self, community: str, member: str) -> tuple[int, MemberBalance]:
-        shown, rows = await self.rows("balance", community, member)
-        return shown, member_balance(member, rows[0]) if rows else MemberBalance(member)
+        """Return the balance of a member. It is all zeros for an unknown member."""
+        position, rows = await self.rows("balance", community, member)
+        return position, member_balance(member, rows[0]) if rows else MemberBalance(member)
 
     async def balances(self, community: str, after: str, limit: int) -> tuple[int, list[MemberBalance]]:
-        """Members in order of their ids, after this one."""
-        shown, rows = await self.rows("balances", community, after, limit)
-        return shown, [member_balance(row["member"], row) for row in rows]
+        """Return the next balances after the member id `after`, in the order of ids."""
+        position, rows = await self.rows("balances", community, after, limit)
+        return position, [member_balance(row["member"], row) for row in rows]
 
     async def pair(self, community: str, member: str, other: str) -> tuple[int, PairTally]:
-        shown, rows = await self.rows("pair", community, member, other)
-        return shown, pair_tally(other, rows[0]) if rows else PairTally(other)
+        """Return the tally of two members. It is all zeros if they have nothing in common."""
+        position, rows = await self.rows("pair", community, member, other)
+        return position, pair_tally(other, rows[0]) if rows else PairTally(other)
 
     async def pairs(self, community: str, member: str, after: str, limit: int) -> tuple[int, list[PairTally]]:
-        """Everybody the member knows or has exchanged something with, in order of their ids, after this one."""
-        shown, rows = await self.rows("pairs", community, member, after, limit)
-        return shown, [pair_tally(row["other"], row) for row in rows]
+        """Return the next tallies after the member id `after`, in the order of ids.
+
+        There is one for every member whom the member knows or exchanged points with.
+        """
+        position, rows = await self.rows("pairs", community, member, after, limit)
+        return position, [pair_tally(row["other"], row) for row in rows]
 
     async def aggregate(self, kind: str, community: str, aggregate_id: UUID) -> tuple[int, StoredAggregate | None]:
-        shown, rows = await self.rows("aggregate", community, kind, aggregate_id)
+        """Return an aggregate, or None if the books do not contain it."""
+        position, rows = await self.rows("aggregate", community, kind, aggregate_id)
         if not rows:
-            return shown, None
+            return position, None
         (row,) = rows
         state = decode_state(kind, row["facts"])
-        return shown, StoredAggregate(row["version"], row["position"], row["began"], state)
+        return position, StoredAggregate(row["version"], row["position"], row["began"], state)
 
     async def summary(self, community: str) -> tuple[int, Summary]:
-        shown, (row,) = await self.rows("summary", community)
-        return shown, msgspec.convert(dict(row) | {"states": msgspec.json.decode(row["states"])}, Summary)
+        """Return the totals of a community."""
+        position, (row,) = await self.rows("summary", community)
+        return position, msgspec.convert(dict(row) | {"states": msgspec.json.decode(row["states"])}, Summary)
 
     async def due(self, now: datetime, limit: int) -> tuple[int, list[Due]]:
-        """Aggregates whose deadline has passed, the longest overdue first."""
-        shown, rows = await self.rows("due", now, limit)
-        return shown, [Due(AggregateRef(row["community"], row["kind"], row["id"]), row["due_at"]) for row in rows]
+        """Return aggregates whose deadline has passed, the longest overdue first."""
+        position, rows = await self.rows("due", now, limit)
+        return position, [Due(AggregateRef(row["community"], row["kind"], row["id"]), row["due_at"]) for row in rows]
 
     async def check(self) -> None:
-        """Raises: BooksUnavailable or SchemaMissing, when reads would fail."""
+        """Raises: BooksUnavailable or SchemaMissing, if reads would fail."""
         with translating_errors():
             async with self._pool.acquire(timeout=ACQUIRE_MAX_S) as connection:
                 await require_schema(connection, self._books.schema)
@@ -190,7 +198,7 @@ class Reader:
     async def rows(
         self, query: str, *arguments: object, queries: Mapping[str, str] = QUERIES
     ) -> tuple[int, Sequence["asyncpg.Record"]]:
-        """Return the position shown, and the rows of a named query that is marked `with position`."""
+        """Return the position of the books, and the rows of a named query that is marked `with position`."""
         return await fetch_with_position(self._pool, queries[query], *arguments)
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence["asyncpg.Record"]:
@@ -198,36 +206,36 @@ class Reader:
         return await fetch_rows(self._pool, sql, *arguments)
 
     async def _listen(self) -> None:
-        """Hear of every commit of the writer, for ever: without it, whoever waits for a position waits in vain."""
-        told: str | None = None
+        """Follow the commits of the writer without end. Otherwise no caller that waits for a position would wake."""
+        logged: str | None = None
         while True:
             try:
-                await self._hear()
+                await self._follow_commits()
             except (BooksUnavailable, SchemaMissing):
-                told = None  # Whoever reads is told so.
-            except Exception as bug:  # noqa: BLE001  Whatever it is, it may pass: it is said once, and tried again.
-                if repr(bug) != told:
+                logged = None  # Every read reports it.
+            except Exception as bug:  # noqa: BLE001  It may pass, so it is logged once, and tried again.
+                if repr(bug) != logged:
                     _log.error("bug", task="watermark", exc_info=bug)
-                told = repr(bug)
+                logged = repr(bug)
             await asyncio.sleep(RECONNECT_WAIT_S)
 
-    async def _hear(self) -> None:
+    async def _follow_commits(self) -> None:
         async with connect(self._books, "watermark") as connection:
             with translating_errors():
                 await connection.add_listener(f"ledger_{self._books.schema}", self._on_notice)
                 while True:
-                    # What was committed before we listened, and a sign of life of the connection. Books that were made
-                    # anew are further back.
+                    # This finds commits before LISTEN, and checks that the connection is alive. Rebuilt books are at an
+                    # earlier position.
                     position = int(await connection.fetchval(QUERIES["position"]) or 0)
                     self._position = min(self._position, position)
-                    self._show(position)
+                    self._advance(position)
                     await asyncio.sleep(KEEPALIVE_S)
 
     def _on_notice(self, _connection: object, _pid: int, _channel: str, position: object) -> None:
-        self._show(int(str(position)))
+        self._advance(int(str(position)))
 
-    def _show(self, position: int) -> None:
-        """Wake whoever waits: each looks for itself whether that is far enough."""
+    def _advance(self, position: int) -> None:
+        """Wake all waiting callers if the position rises. Each checks if the position is high enough."""
         if position > self._position:
             self._position = position
             self._moved.set()
@@ -239,5 +247,5 @@ def member_balance(member: str, row: "asyncpg.Record") -> MemberBalance:
 
 
 def pair_tally(other: str, row: "asyncpg.Record") -> PairTally:
-    come_to = stage(contact=row["contact"], one_to_one=row["one_to_one"], helped_both_ways=row["helped_both_ways"])
-    return PairTally(other, row["given"], row["received"], come_to)
+    pair_stage = stage(contact=row["contact"], one_to_one=row["one_to_one"], helped_both_ways=row["helped_both_ways"])
+    return PairTally(other, row["given"], row["received"], pair_stage)

@@ -12,12 +12,12 @@ from ledger.books.connection import SchemaMissing, connect, translating_errors
 from ledger.books.queries import named
 from ledger.runtime.settings import BooksAddress
 
-NULL_LOGGER: Final = logging.getLogger("ledger.migrations")  # What was applied, `migrate` answers.
+NULL_LOGGER: Final = logging.getLogger("ledger.migrations")  # `migrate` returns what was applied.
 NULL_LOGGER.addHandler(logging.NullHandler())
 QUERIES: Final = named("schema")
 # The migrations before the baseline. No released version has them. Their books are derived again.
 UNRELEASED: Final = frozenset({"0001_the_books", "0002_the_whole_domain", "0003_reading", "0004_leaner_orders"})
-MIGRATE_TIMEOUT_S: Final = 3_600.0  # Others may be migrating, or a table be large.
+MIGRATE_TIMEOUT_S: Final = 3_600.0  # Another process may be migrating, or a table may be large.
 
 
 async def migrate(books: BooksAddress) -> list[str]:
@@ -67,13 +67,13 @@ def known_migrations() -> set[str]:
 
 
 def refuse_newer(schema: str, seen: set[str]) -> None:
-    """Raises: SchemaMissing, naming the applied migrations that this version does not know."""
+    """Raises: SchemaMissing, with the applied migrations that this version does not know."""
     if unknown := sorted(seen - known_migrations()):
         raise SchemaMissing(f"schema {schema!r} is newer than this version: it has {', '.join(unknown)}")
 
 
 async def require_schema(connection: Any, schema: str) -> None:
-    """Raises: SchemaMissing, naming the migrations that were not applied yet, or that this version does not know."""
+    """Raises: SchemaMissing, with the migrations that are not applied, or that this version does not know."""
     with translating_errors():
         has_books = await connection.fetchval(QUERIES["has_checkpoint"], schema)
         seen = set(await pogo_sql.get_applied_migrations(connection, schema_name=schema)) if has_books else set[str]()

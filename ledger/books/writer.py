@@ -1,4 +1,4 @@
-"""The writer: applies batches of events to the books, effects and checkpoint in one transaction."""
+"""The writer: applies batches of events to the books. Effects and checkpoint commit in one transaction."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -25,15 +25,15 @@ from ledger.runtime.settings import BooksAddress
 
 QUERIES: Final = named("writer")
 STANDBY_POLL_S: Final = 0.5
-CACHED_MAX: Final = 30_000  # Of balances and of aggregates, in each of two generations: some tens of MiB.
-TURN_EVENTS: Final = 25  # Folded at a stretch: then the batch being written has its turn, within about a millisecond.
-# Without statistics the planner takes any index that begins as the key does for as good as the key itself, and stays
-# with it for as long as nobody gathers them: autovacuum comes once a minute, and a minute is a million events.
-ANALYZE_AGAIN_FACTOR: Final = 4  # When the books have grown so many times over.
+CACHED_MAX: Final = 30_000  # Balances, and aggregates, in each of the two generations: some tens of MiB.
+FOLDED_MAX_EVENTS: Final = 25  # Folded without a pause, for about 1 ms. Then the write of another batch goes on.
+# Without statistics, the planner takes any index that begins like the key for as good as the key, until the tables are
+# analyzed. Autovacuum runs once a minute, and the writer may apply a million events in a minute.
+ANALYZE_AGAIN_FACTOR: Final = 4  # Growth of the books after which the writer analyzes again.
 POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
-# The writer touches rows by their keys. A plan that reads a whole table would get slower as the books grow.
-# Statistics need only a small sample: a community has many aggregates of a kind, and a key one.
+# The writer looks up rows by their keys. A plan that reads a whole table would get slower as the books grow. A small
+# sample is enough for statistics: a community has many aggregates of a kind, and a key has one.
 KEY_PLANNER: Final = MappingProxyType(
     {
         "enable_seqscan": "off",
@@ -46,33 +46,36 @@ BY_MEMBER: Final = itemgetter(POSTING_COLUMNS.index("member"))
 
 
 class Displaced(Exception):
-    """Somebody else moved the checkpoint: this writer is no longer the only one, and has written nothing."""
+    """Another writer moved the checkpoint. This writer has written nothing of its batch."""
 
 
 class Checkpoint(Struct, frozen=True):
-    """How far the books have come, and the event that stands there; 0 and None when they are empty."""
+    """The position of the books, and the id of the event there. For empty books, 0 and None."""
 
     position: int
     event_id: str | None
 
 
 class Writer:
-    """The one writer of a schema, for as long as its connection lives.
+    """The only writer of a schema, as long as its connection lives.
 
-    `reading` is a second connection, for what is read while the first one writes. What was prepared lately is
-    remembered, whether it is written yet or not; a writer that failed is thrown away with all it remembers.
+    `reading` is a second connection, for reads while the first one writes. The writer caches the rows that it prepared
+    recently, written or not. After a failure, the caller discards the writer together with its cache.
     """
 
     def __init__(self, connection: "asyncpg.Connection[Any]", reading: "asyncpg.Connection[Any] | None" = None) -> None:
         self._connection = connection
         self._reading = reading or connection
         self._balances = RecentCache[AccountKey, Balance](CACHED_MAX)
-        self._held = RecentCache[AggregateRef, AggregateRow](CACHED_MAX)
-        self._written: int | None = None  # How far the books have come by this writer, once it has begun.
-        self._gathered = 0  # How far they had come when it last gathered statistics.
+        self._aggregates = RecentCache[AggregateRef, AggregateRow](CACHED_MAX)
+        self._position: int | None = None  # Of the books after the last write; None before the first batch.
+        self._analyzed_at = 0  # Position of the books when the tables were last analyzed.
 
     async def checkpoint(self) -> Checkpoint:
-        """Raises: BooksUnavailable."""
+        """Return the checkpoint of the books.
+
+        Raises: BooksUnavailable.
+        """
         with translating_errors():
             row = await self._connection.fetchrow(QUERIES["checkpoint"])
         if row is None:
@@ -80,74 +83,77 @@ class Writer:
         return Checkpoint(row["position"], str(row["event_id"]) if row["event_id"] else None)
 
     async def apply(self, events: Sequence[RecordedEvent]) -> None:
-        """Write what the events amount to: `prepare`, then `write`."""
+        """Apply a batch: `prepare`, then `write`."""
         await self.write(await self.prepare(events))
 
     async def prepare(self, events: Sequence[RecordedEvent]) -> Changes:
-        """Fold the events over what the books hold once everything prepared before is written.
+        """Fold the events over the balances and aggregates that all batches prepared before leave behind.
 
-        At most one batch may be prepared and not begun to be written, and one be written meanwhile.
-        Raises: Poison, with nothing remembered of these; Displaced, when the books are beyond where these changes
-        begin, or not as far as this writer has brought them; BooksUnavailable, SchemaMissing.
+        While one batch is written, the caller may prepare one more.
+        Raises: Poison, with nothing of these events cached; Displaced, if the books are past the first of these events,
+        or behind this writer's last write; BooksUnavailable, SchemaMissing.
         """
         batch = batch_of(events)
         first = events[0].position
-        lowest = first - 1 if self._written is None else self._written
+        lowest = first - 1 if self._position is None else self._position
         with translating_errors():
-            balances, held = await self._balances_of(batch.holders), await self._held_of(batch.refs)
-            await self._require_turn(lowest, first)  # After the reads: so they saw nothing later.
-        changes = changes_from(batch, balances, held)
+            balances, aggregates = await self._balances_of(batch.account_keys), await self._aggregates_of(batch.refs)
+            await self._require_checkpoint(lowest, first)  # After the reads, so they saw no later rows.
+        changes = changes_from(batch, balances, aggregates)
         posted = list(zip(batch.events, batch.entries, strict=True))
-        for start in range(0, len(posted), TURN_EVENTS):
-            fold(posted[start : start + TURN_EVENTS], changes)
+        for start in range(0, len(posted), FOLDED_MAX_EVENTS):
+            fold(posted[start : start + FOLDED_MAX_EVENTS], changes)
             await asyncio.sleep(0)
-        changes.postings.sort(key=BY_MEMBER)  # So that neighbours in an index are touched together.
+        changes.postings.sort(key=BY_MEMBER)  # So that neighbours in an index are written together.
         self._balances.update(changes.balances)
-        self._held.update(changes.held)
-        self._written = lowest if self._written is None else self._written
+        self._aggregates.update(changes.held)
+        self._position = lowest if self._position is None else self._position
         return changes
 
-    async def _require_turn(self, lowest: int, first: int) -> None:
-        """Raises: Displaced. What somebody else applied, or did away with, must not be taken for what cannot follow."""
+    async def _require_checkpoint(self, lowest: int, first: int) -> None:
+        """Check that the checkpoint is at `lowest` or later, and before `first`.
+
+        Raises: Displaced. Without this check, an event that another writer applied or removed could look like poison.
+        """
         position = await self._reading.fetchval(QUERIES["position"])
         if position is None or not lowest <= position < first:
-            raise Displaced(f"the checkpoint is at {position}, and not at {first - 1}")
+            raise Displaced(f"the checkpoint is at {position}, but this writer expects it from {lowest} to {first - 1}")
 
     async def write(self, changes: Changes) -> None:
-        """Write the changes and move the checkpoint from right before them to their last: all or nothing.
+        """Write the changes and move the checkpoint from right before them to their last position: all or nothing.
 
-        Raises: Displaced, BooksUnavailable or SchemaMissing, with nothing written (BooksUnavailable: or, when the
-        answer to the commit was lost, with everything).
+        Raises: Displaced, BooksUnavailable or SchemaMissing, with nothing written. Exception: if the reply to the
+        commit is lost, it is BooksUnavailable with everything written.
         """
         with translating_errors():
-            if changes.first > ANALYZE_AGAIN_FACTOR * self._gathered + 1:
+            if changes.first > ANALYZE_AGAIN_FACTOR * self._analyzed_at + 1:
                 await self._connection.execute(QUERIES["analyze_lookup_tables"])
-                self._gathered = changes.first
+                self._analyzed_at = changes.first
             async with self._connection.transaction():
                 moved = await self._connection.fetchval(
                     QUERIES["move_checkpoint"], changes.first - 1, changes.last, UUID(changes.last_event_id)
                 )
                 if moved is None:
-                    raise Displaced(f"the checkpoint is not at {changes.first - 1}")
+                    raise Displaced(f"the checkpoint is not at {changes.first - 1}: another writer moved it")
                 for statement in changes.statements():
                     await self._execute(statement)
-        self._written = changes.last
+        self._position = changes.last
 
-    async def _balances_of(self, holders: set[AccountKey]) -> dict[AccountKey, Balance]:
-        found, missing = split_cached(self._balances, holders)
+    async def _balances_of(self, keys: set[AccountKey]) -> dict[AccountKey, Balance]:
+        balances, missing = split_cached(self._balances, keys)
         if missing:
             rows = await self._reading.fetch(QUERIES["balances_of"], *to_columns(missing))
             for community, member, *values in rows:
-                found[community, member] = Balance(*map(int, values))
-        return found
+                balances[community, member] = Balance(*map(int, values))
+        return balances
 
-    async def _held_of(self, refs: set[AggregateRef]) -> dict[AggregateRef, AggregateRow]:
-        found, missing = split_cached(self._held, refs)
+    async def _aggregates_of(self, refs: set[AggregateRef]) -> dict[AggregateRef, AggregateRow]:
+        aggregates, missing = split_cached(self._aggregates, refs)
         if missing:
-            wanted = [(ref.community, ref.kind, ref.id) for ref in missing]
-            rows = await self._reading.fetch(QUERIES["aggregates_of"], *to_columns(wanted))
-            found.update(read_aggregate_row(row) for row in rows)
-        return found
+            columns = to_columns((ref.community, ref.kind, ref.id) for ref in missing)
+            rows = await self._reading.fetch(QUERIES["aggregates_of"], *columns)
+            aggregates.update(read_aggregate_row(row) for row in rows)
+        return aggregates
 
     async def _execute(self, statement: Copy | Query) -> None:
         match statement:
@@ -158,21 +164,21 @@ class Writer:
                 await self._connection.execute(QUERIES[name], *arguments)
 
 
-def split_cached(recent: RecentCache[Any, Any], wanted: set[Any]) -> tuple[dict[Any, Any], list[Any]]:
-    """What is remembered of the wanted, and the keys of the others."""
-    found: dict[Any, Any] = {}
+def split_cached(cache: RecentCache[Any, Any], keys: set[Any]) -> tuple[dict[Any, Any], list[Any]]:
+    """Return the cached values by key, and the keys that are not cached."""
+    cached: dict[Any, Any] = {}
     missing: list[Any] = []
-    for key in wanted:
-        value = recent.get(key)
+    for key in keys:
+        value = cache.get(key)
         if value is None:
             missing.append(key)
         else:
-            found[key] = value
-    return found, missing
+            cached[key] = value
+    return cached, missing
 
 
 def to_postgres_time(at: datetime) -> tuple[int]:
-    """A time as Postgres counts it: microseconds since 2000. Half the cost of asyncpg's own way."""
+    """Return the microseconds since 2000, as Postgres stores a time. This costs half as much as asyncpg's encoder."""
     return ((at - POSTGRES_EPOCH) // MICROSECOND,)
 
 
@@ -182,9 +188,9 @@ def from_postgres_time(count: tuple[int]) -> datetime:
 
 @asynccontextmanager
 async def writer_lock(books: BooksAddress) -> AsyncGenerator[Writer, None]:
-    """The one writer; a second one waits here until the first one's connection ends.
+    """Acquire the writer lock of the schema, and yield the writer. A second process waits here for the lock.
 
-    The lock is held on the very connection that writes: who loses the one loses the other.
+    The lock belongs to the connection that writes, so a writer never loses one without the other.
     Raises: BooksUnavailable, SchemaMissing.
     """
     async with connect(books, "writer", planner=KEY_PLANNER) as connection:

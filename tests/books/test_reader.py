@@ -323,7 +323,7 @@ async def test_books_that_do_not_get_there_in_time_are_behind(
     monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.05)
     await chronicle.thanks(3)
     await books.write(await chronicle.events())
-    with pytest.raises(BooksBehind, match="position 4 is asked for, 3 is shown"):
+    with pytest.raises(BooksBehind, match="position 4 is requested, but the books are at 3"):
         await reader.reach(4)
 
 
