@@ -164,22 +164,22 @@ ANOTHER: Final = "gen_random_uuid()"
 AWAY: Final = "{0} + 100000"  # Where there is no other row.
 WORTH: Final = r"^\w+/\w+: {0} is -?\d+, must be -?\d+"
 BETWEEN: Final = r"^\w+/\w+ with \w+: {0} is -?\d+, must be -?\d+$"
-POSTED: Final = r"^position \d+: posted as leg \d: {0} is .+, must be .+$"
+POSTED: Final = r"^position \d+, leg \d: {0} is .+, must be .+$"
 STANDS: Final = r"^[\w-]+ \S+ of \w+: {0} is .+, must be .+$"
 GONE: Final = r"^[\w-]+ \S+ of \w+ is missing$"
-FILLED: Final = r"^\w+/\w+: folio \d+ is not where their postings fill one$"
-SET_OUT: Final = r"^\w+/\w+: the lines of folio \d+ are not what their postings make them$"
-JOURNALED: Final = r"^position \d+: in the journal {0} is .+, must be .+$"
+FILLED: Final = r"^\w+/\w+: folio \d+ does not end where the member's postings fill it$"
+SET_OUT: Final = r"^\w+/\w+: the lines of folio \d+ do not match the member's postings$"
+JOURNALED: Final = r"^position \d+: in the journal, {0} is .+, must be .+$"
 DUE: Final = r"^\w+ \S+ of \w+ is due at .+, must be "
 
 # By table and column: what is written there instead, and what the audit must say.
 SPOILED: Final = {
     "checkpoint": {
-        "event_id": (ANOTHER, r"^position \d+: the checkpoint says event .+, must be .+$"),
-        "position": ("{0} - 1", "^the journal holds a position .* that is not of the log up to the checkpoint$"),
+        "event_id": (ANOTHER, r"^position \d+: the checkpoint names event .+, must be .+$"),
+        "position": ("{0} - 1", "^the journal contains position .*, which is not in the log up to the checkpoint$"),
     },
     "journal": {
-        "position": (AWAY, r"^the journal holds a position 100001 that is not of the log"),
+        "position": (AWAY, r"^the journal contains position 100001, which is not in the log up to the checkpoint$"),
         "recorded_at": (LATER, JOURNALED),
         **dict.fromkeys(("community", "name"), (MORE, JOURNALED)),
         "previous": ("CASE {0} WHEN 0 THEN position - 1 ELSE 0 END", JOURNALED),
@@ -187,8 +187,8 @@ SPOILED: Final = {
         "event": ("({0}::text || ' ')::json", "^position 1: the journal does not hold the log's bytes$"),
     },
     "posting": {
-        "position": (AWAY, r"^posted beyond what the log says: \(100\d\d\d, "),
-        "leg": ("{0} + 100", r"^posted beyond what the log says: \(\d+, 10\d, "),
+        "position": (AWAY, r"^the posting \(100\d\d\d, .+ does not follow from the log$"),
+        "leg": ("{0} + 100", r"^the posting \(\d+, 10\d, .+ does not follow from the log$"),
         "account": ("CASE {0} WHEN 'main' THEN 'disputed' ELSE 'main' END", POSTED),
         **dict.fromkeys(("community", "member", "counterparty"), (MORE, POSTED)),
         **dict.fromkeys(("points", "given", "received", "balance_after"), ("{0} + 77", POSTED)),
@@ -227,12 +227,12 @@ SPOILED: Final = {
         "due_at": (LATER, f"{DUE}2"),
     },
     "tag": {
-        **dict.fromkeys(("community", "member", "tag"), (MORE, r"^\(.+\): a tag that must not be there$")),
-        "side": ("CASE {0} WHEN 'want' THEN 'offer' ELSE 'want' END", r"^\(.+\): a tag that must be there$"),
+        **dict.fromkeys(("community", "member", "tag"), (MORE, r"^the tag \(.+\) must not exist$")),
+        "side": ("CASE {0} WHEN 'want' THEN 'offer' ELSE 'want' END", r"^the tag \(.+\) is missing$"),
     },
     "topic": {
-        **dict.fromkeys(("community", "kind", "tag"), (MORE, r"^\(.+\): a topic that must not be there$")),
-        "began": (BY_ONE, r"^\(.+\): a topic that must not be there$"),
+        **dict.fromkeys(("community", "kind", "tag"), (MORE, r"^the topic \(.+\) must not exist$")),
+        "began": (BY_ONE, r"^the topic \(.+\) must not exist$"),
     },
     "folio": {
         **dict.fromkeys(("community", "member"), (MORE, FILLED)),
@@ -282,17 +282,17 @@ MISSED: Final = {
     "pair": r"^\w+/\w+ with \w+: is missing$",
     "aggregate": GONE,
     "deadline": r"^\w+ \S+ of \w+ has no deadline, must be due at ",
-    "tag": r"^\(.+\): a tag that must be there$",
-    "topic": r"^\(.+\): a topic that must be there$",
+    "tag": r"^the tag \(.+\) is missing$",
+    "topic": r"^the topic \(.+\) is missing$",
     "folio": FILLED,
     "folio_line": SET_OUT,
     "journal": r"^position \d+: the journal does not hold the log's bytes$",
-    "posting": r"^position \d+: posted nothing, must be \(",
+    "posting": r"^position \d+: the posting \(.+\) is missing$",
 }
 NOWHERE: Final = "NULL, 1, 0, 0, 1, now(), 'favour.thanked'"
 NO_SUCH: Final = f"SELECT 'acme', 'favour', '{NOBODYS}', 1, 1, 1, now(), 'posted', '{{}}'"
-STRANGER: Final = "^acme/ada with mallory: must not be there$"
-NOT_POSTED: Final = "^posted beyond what the log says: .*'mallory'"
+STRANGER: Final = "^acme/ada with mallory: must not exist$"
+NOT_POSTED: Final = "^the posting .*'mallory'.* does not follow from the log$"
 TOO_MANY: Final = (
     (
         f"INSERT INTO balance VALUES ('acme', 'mallory', 5, 0, 0, 5, {'0, ' * 6} 1, 1)",
@@ -327,7 +327,7 @@ TOO_MANY: Final = (
             "INSERT INTO journal SELECT position + 1, now(), 'acme', 0, 'favour.thanked', gen_random_uuid(), '{}'"
             " FROM checkpoint"
         ),
-        r"^the journal holds a position \d+ that is not of the log",
+        r"^the journal contains position \d+, which is not in the log up to the checkpoint$",
     ),
     (
         f"INSERT INTO aggregate (community, kind, id, version, position, began, began_at, state, facts) {NO_SUCH}",
@@ -339,9 +339,12 @@ TOO_MANY: Final = (
     ),
     (
         "INSERT INTO tag VALUES ('acme', 'mallory', 'want', 'law')",
-        r"^\('acme', 'mallory', .+ that must not be there$",
+        r"^the tag \('acme', 'mallory', .+ must not exist$",
     ),
-    ("INSERT INTO topic VALUES ('acme', 'intro', 'mallory', 1)", "'mallory', 1.: a topic that must not be there$"),
+    (
+        "INSERT INTO topic VALUES ('acme', 'intro', 'mallory', 1)",
+        r"^the topic \('acme', 'intro', 'mallory', 1\) must not exist$",
+    ),
     ("INSERT INTO folio VALUES ('acme', 'mallory', 1, 0, 1)", FILLED),
     ("INSERT INTO folio_line VALUES ('acme', 'mallory', 1, now(), 1, 0, NULL, 0, 0, 0, 0, 0)", SET_OUT),
 )
@@ -399,7 +402,7 @@ async def test_books_ahead_of_the_log_are_not_of_this_log(few: Ledger, nats_serv
     position = await few.log.end()
     await fresh_stream(nats_server, replicas=1)
     assert await few.differences() == [
-        f"the books stand at {position}, but the log ends at 0: they are not of this log"
+        f"the books are at position {position}, but the log ends at 0: they are not of this log"
     ]
 
 
@@ -415,14 +418,14 @@ async def test_books_of_another_log_differ_in_every_event(few: Ledger, nats_serv
 @pytest.mark.parametrize(
     ("lie", "named"),
     [
-        ("version", r"^position 2: its snapshot says \(7, Forgiven.+, its history \(2, Forgiven"),
-        ("state", r"^position 2: its snapshot says \(2, Posted.+, its history \(2, Forgiven"),
-        ("no commands", r"^position 2: its snapshot remembers other commands \(0\) than its history last saw \(1\)$"),
+        ("version", r"^position 2: the snapshot contains \(7, Forgiven.+, must be \(2, Forgiven"),
+        ("state", r"^position 2: the snapshot contains \(2, Posted.+, must be \(2, Forgiven"),
+        ("no commands", r"^position 2: the snapshot contains other commands \(0 found, 1 expected\)$"),
         (
             "another command",
-            r"^position 2: its snapshot remembers other commands \(1\) than its history last saw \(1\)$",
+            r"^position 2: the snapshot contains other commands \(1 found, 1 expected\)$",
         ),
-        ("nothing", "^position 2: it lacks the snapshot that every event after the first carries"),
+        ("nothing", "^position 2: the snapshot is missing; every event after the first has one$"),
         ("rubbish", "^poison event at position 2: its aggregate cannot be read"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The audit: derives everything from the log again, with a fold of its own, and compares the books with it."""
+"""The audit: folds the log independently of the writer, and compares the books with the result."""

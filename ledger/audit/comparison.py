@@ -1,7 +1,7 @@
-"""The comparison of the books with the audit's fold, as of one moment.
+"""The comparison of the books with the fold of the audit, at one moment. It only reads.
 
-It compares the journal's bytes, the snapshots and the commands that they remember, every posting with its running
-balance, the balances and pairs, all aggregates with their deadlines, tags and topics, and the zero sum. It only reads.
+It compares the bytes in the journal, the snapshots with their commands, every posting with its running balance,
+balances and pairs, aggregates with their deadlines, tags and topics, folios, and the zero sum.
 """
 
 from collections import Counter
@@ -63,28 +63,28 @@ AGGREGATE_COLUMNS: Final = (
 
 
 class OrderedRows:
-    """Rows in the order of their first columns, taken by these. A missing row leaves the others in their places."""
+    """Rows in the order of their key, which is their first columns. A missing row does not shift the others."""
 
     def __init__(self, rows: AsyncIterator[Any]) -> None:
         self._rows = rows
         self._next: Any = None
-        self._passed: list[Any] = []
+        self._skipped: list[Any] = []
 
     async def take(self, key: tuple[int, ...]) -> Any:
-        """The row of this key, or None. Keys rise from call to call."""
+        """Return the row with this key, or None. Keys must rise from call to call."""
         while True:
             self._next = self._next or await anext(self._rows, None)
-            found = self._next and tuple(self._next)[: len(key)]
-            if not found or found > key:
+            next_key = self._next and tuple(self._next)[: len(key)]
+            if not next_key or next_key > key:
                 return None
             row, self._next = self._next, None
-            if found == key:
+            if next_key == key:
                 return row
-            self._passed.append(row)
+            self._skipped.append(row)
 
-    async def left(self) -> AsyncIterator[Any]:
-        """The rows that nobody took."""
-        for row in self._passed:
+    async def rest(self) -> AsyncIterator[Any]:
+        """Yield the rows that were not taken."""
+        for row in self._skipped:
             yield row
         if self._next is not None:
             yield self._next
@@ -93,7 +93,10 @@ class OrderedRows:
 
 
 async def audit(log: EventLog, books: BooksAddress) -> Report:
-    """Hold the books against the log, as of the books' checkpoint. Raises: Unavailable, SchemaMissing."""
+    """Compare the books with the log up to the checkpoint of the books.
+
+    Raises: Unavailable, SchemaMissing.
+    """
     async with connect(books, "audit", timeout_s=AUDIT_TIMEOUT_S) as connection:
         await require_schema(connection, books.schema)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -101,8 +104,9 @@ async def audit(log: EventLog, books: BooksAddress) -> Report:
 
 
 async def compare(log: EventLog, connection: "asyncpg.Connection[Any]") -> Report:
-    audit = AuditFold()
-    report = audit.report
+    """Compare within a transaction of the caller, which must be repeatable read."""
+    fold = AuditFold()
+    report = fold.report
     checkpoint = await connection.fetchrow(QUERIES["checkpoint"])
     if checkpoint is None:
         raise Bug("the books have no checkpoint")
@@ -110,95 +114,112 @@ async def compare(log: EventLog, connection: "asyncpg.Connection[Any]") -> Repor
     end = await log.end()
     report.behind = end - report.position
     if report.behind < 0:
-        audit.differ(f"the books stand at {report.position}, but the log ends at {end}: they are not of this log")
+        fold.report_difference(
+            f"the books are at position {report.position}, but the log ends at {end}: they are not of this log"
+        )
         return report
-    journal = OrderedRows(read_rows(connection, "journal"))
-    postings = OrderedRows(read_rows(connection, "postings"))
-    last: str | None = None
     try:
-        async for event in events_until(log, report.position):
-            last = event.envelope.id
-            line = await journal.take((event.position,))
-            if line is None or line["event"].encode() != event.body:
-                audit.differ(f"position {event.position}: the journal does not hold the log's bytes")
-            elif (found := tuple(line)[2:]) != (must := audit.entered(event)):
-                audit.differ(
-                    f"position {event.position}: in the journal {describe_differences(JOURNAL_COLUMNS, found, must)}"
-                )
-            for expected in audit.take(event):
-                found = await postings.take(expected[:2])
-                if found is None:
-                    audit.differ(f"position {event.position}: posted nothing, must be {expected}")
-                elif tuple(found) != expected:
-                    differs = describe_differences(POSTING_COLUMNS, tuple(found), expected)
-                    audit.differ(f"position {event.position}: posted as leg {expected[1]}: {differs}")
+        last_event_id = await compare_events(log, fold, connection)
     except Poison as poison:
-        audit.differ(str(poison))
+        fold.report_difference(str(poison))
         return report
-    if checkpoint["event_id"] != last:
-        audit.differ(f"position {report.position}: the checkpoint says event {checkpoint['event_id']}, must be {last}")
-    async for line in journal.left():
-        audit.differ(f"the journal holds a position {line['position']} that is not of the log up to the checkpoint")
-    async for found in postings.left():
-        audit.differ(f"posted beyond what the log says: {tuple(found)}")
-    await compare_members(audit, connection)
-    if not report.differences:  # Folios are held against postings, which must be right themselves.
-        await compare_folios(audit, connection)
-    await compare_pairs(audit, connection)
-    await compare_aggregates(audit, connection)
+    if checkpoint["event_id"] != last_event_id:
+        fold.report_difference(
+            f"position {report.position}: the checkpoint names event {checkpoint['event_id']}, must be {last_event_id}"
+        )
+    await compare_members(fold, connection)
+    if not report.differences:  # Folios are compared with the postings in the books, which must be right first.
+        await compare_folios(fold, connection)
+    await compare_pairs(fold, connection)
+    await compare_aggregates(fold, connection)
     return report
 
 
-async def compare_members(audit: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
-    total: Counter[str] = Counter()
-    audit.report.members = len(audit.members)
-    async for community, member, *found in read_rows(connection, "balances"):
+async def compare_events(log: EventLog, fold: AuditFold, connection: "asyncpg.Connection[Any]") -> str | None:
+    """Fold the log, compare the journal and the postings with it, and return the id of the last event.
+
+    Raises: Poison.
+    """
+    journal = OrderedRows(read_rows(connection, "journal"))
+    postings = OrderedRows(read_rows(connection, "postings"))
+    last_event_id: str | None = None
+    async for event in events_until(log, fold.report.position):
+        last_event_id = event.envelope.id
+        place = f"position {event.position}"
+        row = await journal.take((event.position,))
+        if row is None or row["event"].encode() != event.body:
+            fold.report_difference(f"{place}: the journal does not hold the log's bytes")
+        elif (found := tuple(row)[2:]) != (expected := fold.journal_row(event)):
+            differences = describe_differences(JOURNAL_COLUMNS, found, expected)
+            fold.report_difference(f"{place}: in the journal, {differences}")
+        for posting in fold.apply(event):
+            row = await postings.take(posting[:2])
+            if row is None:
+                fold.report_difference(f"{place}: the posting {posting} is missing")
+            elif tuple(row) != posting:
+                differences = describe_differences(POSTING_COLUMNS, tuple(row), posting)
+                fold.report_difference(f"{place}, leg {posting[1]}: {differences}")
+    async for row in journal.rest():
+        fold.report_difference(
+            f"the journal contains position {row['position']}, which is not in the log up to the checkpoint"
+        )
+    async for row in postings.rest():
+        fold.report_difference(f"the posting {tuple(row)} does not follow from the log")
+    return last_event_id
+
+
+async def compare_members(fold: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
+    """Compare the balances, and check that the accounts of each community sum to zero."""
+    totals: Counter[str] = Counter()
+    fold.report.members = len(fold.members)
+    async for community, member, *values in read_rows(connection, "balances"):
         key = (community, member)
-        has = [int(value) for value in found]
-        total[community] += sum(has[: len(ACCOUNTS)])
-        sums = audit.members.pop(key, None)
+        found = [int(value) for value in values]
+        totals[community] += sum(found[: len(ACCOUNTS)])
+        sums = fold.members.pop(key, None)
         if sums is None:
-            audit.differ(f"{community}/{member}: has a balance and no postings")
+            fold.report_difference(f"{community}/{member}: has a balance and no postings")
             continue
-        expected = [*(sums[name] for name in SUMS), audit.seen[key]]
-        if has != expected:
-            audit.differ(f"{community}/{member}: {describe_differences((*SUMS, 'first'), has, expected)}")
-    for community, member in sorted(audit.members):
-        audit.differ(f"{community}/{member}: has postings and no balance")
-    for community, points in total.items():
+        expected = [*(sums[name] for name in SUMS), fold.first_positions[key]]
+        if found != expected:
+            fold.report_difference(f"{community}/{member}: {describe_differences((*SUMS, 'first'), found, expected)}")
+    for community, member in sorted(fold.members):
+        fold.report_difference(f"{community}/{member}: has postings and no balance")
+    for community, points in totals.items():
         if points:
-            audit.differ(f"{community}: all accounts sum to {points}, must be 0")
+            fold.report_difference(f"{community}: all accounts sum to {points}, must be 0")
 
 
-async def compare_folios(audit: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
-    """The folios of busy members, held against their postings; their lines, once the folios are right."""
+async def compare_folios(fold: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
+    """Compare the folios of busy members with their postings, and then the lines of right folios."""
     async for community, member, number in read_rows(connection, "wrong_folios", FOLIO_LINES):
-        audit.differ(f"{community}/{member}: folio {number} is not where their postings fill one")
-    if audit.report.differences:
+        fold.report_difference(f"{community}/{member}: folio {number} does not end where the member's postings fill it")
+    if fold.report.differences:
         return
     async for community, member, number in read_rows(connection, "wrong_folio_lines"):
-        audit.differ(f"{community}/{member}: the lines of folio {number} are not what their postings make them")
+        fold.report_difference(f"{community}/{member}: the lines of folio {number} do not match the member's postings")
 
 
-async def compare_pairs(audit: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
+async def compare_pairs(fold: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
+    """Compare the pairs."""
     async for community, low, high, *found in read_rows(connection, "pairs"):
-        sums = audit.pairs.pop((community, low, high), None)
+        sums = fold.pairs.pop((community, low, high), None)
         if sums is None:
-            audit.differ(f"{community}/{low} with {high}: must not be there")
+            fold.report_difference(f"{community}/{low} with {high}: must not exist")
             continue
         expected = [sums[name] for name in PAIR_SUMS]
         if found != expected:
-            audit.differ(f"{community}/{low} with {high}: {describe_differences(PAIR_SUMS, found, expected)}")
-    for community, low, high in sorted(audit.pairs):
-        audit.differ(f"{community}/{low} with {high}: is missing")
+            fold.report_difference(f"{community}/{low} with {high}: {describe_differences(PAIR_SUMS, found, expected)}")
+    for community, low, high in sorted(fold.pairs):
+        fold.report_difference(f"{community}/{low} with {high}: is missing")
 
 
-async def compare_aggregates(audit: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
-    """The aggregates, and what follows from their states: deadlines, tags and topics."""
+async def compare_aggregates(fold: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
+    """Compare the aggregates, and the deadlines, tags and topics that follow from their states."""
     deadlines: dict[AggregateRef, Any] = {}
     tags: set[tuple[str, ...]] = set()
     topics: set[tuple[Any, ...]] = set()
-    for ref, row in audit.rows.items():
+    for ref, row in fold.rows.items():
         state = decode_state(ref.kind, row.state)
         if (due_at := deadline_of(state)) is not None:
             deadlines[ref] = due_at
@@ -206,57 +227,62 @@ async def compare_aggregates(audit: AuditFold, connection: "asyncpg.Connection[A
             sides = {"want": state.wants, "offer": state.offers}
             tags |= {(ref.community, state.member, side, tag) for side in sides for tag in sides[side]}
         topics |= {(ref.community, ref.kind, tag, row.began) for tag in getattr(state, "tags", ())}
-    async for line in read_rows(connection, "deadlines"):
-        ref = AggregateRef(line["community"], line["kind"], line["id"])
-        if (must := deadlines.pop(ref, None)) != line["due_at"]:
-            audit.differ(f"{ref.kind} {ref.id} of {ref.community} is due at {line['due_at']}, must be {must}")
+    async for row in read_rows(connection, "deadlines"):
+        ref = AggregateRef(row["community"], row["kind"], row["id"])
+        if (expected := deadlines.pop(ref, None)) != row["due_at"]:
+            fold.report_difference(
+                f"{ref.kind} {ref.id} of {ref.community} is due at {row['due_at']}, must be {expected}"
+            )
     for ref, due_at in deadlines.items():
-        audit.differ(f"{ref.kind} {ref.id} of {ref.community} has no deadline, must be due at {due_at}")
-    found = {tuple(line) async for line in read_rows(connection, "tags")}
-    for line in sorted(found ^ tags):
-        audit.differ(f"{line}: a tag that must {'not ' if line in found else ''}be there")
-    shown = {tuple(line) async for line in read_rows(connection, "topics")}
-    for line in sorted(shown ^ topics):
-        audit.differ(f"{line}: a topic that must {'not ' if line in shown else ''}be there")
-    async for line in read_rows(connection, "aggregates"):
-        compare_aggregate(audit, line)
-    for ref in audit.rows:
-        audit.differ(f"{ref.kind} {ref.id} of {ref.community} is missing")
+        fold.report_difference(f"{ref.kind} {ref.id} of {ref.community} has no deadline, must be due at {due_at}")
+    for name, expected_rows in (("tag", tags), ("topic", topics)):
+        found_rows = {tuple(row) async for row in read_rows(connection, f"{name}s")}
+        for line in sorted(found_rows ^ expected_rows):
+            fold.report_difference(f"the {name} {line} {'must not exist' if line in found_rows else 'is missing'}")
+    async for row in read_rows(connection, "aggregates"):
+        compare_aggregate(fold, row)
+    for ref in fold.rows:
+        fold.report_difference(f"{ref.kind} {ref.id} of {ref.community} is missing")
 
 
-def compare_aggregate(audit: AuditFold, line: Any) -> None:
-    ref = AggregateRef(line["community"], line["kind"], line["id"])
-    row = audit.rows.pop(ref, None)
-    if row is None:
-        audit.differ(f"{ref.kind} {ref.id} of {ref.community} is not in the log")
+def compare_aggregate(fold: AuditFold, row: Any) -> None:
+    """Compare one row of the books, and remove it from the fold. The fold keeps the aggregates that are missing."""
+    ref = AggregateRef(row["community"], row["kind"], row["id"])
+    aggregate = fold.rows.pop(ref, None)
+    if aggregate is None:
+        fold.report_difference(f"{ref.kind} {ref.id} of {ref.community} is not in the log")
         return
-    state = decode_state(ref.kind, row.state)
+    state = decode_state(ref.kind, aggregate.state)
     parties = [*KINDS[ref.kind].concerned(state), None, None, None][:3]
     gathering = getattr(state, "gathering", None)
     expected = (
-        row.version,
-        row.position,
-        row.began,
-        row.began_at,
+        aggregate.version,
+        aggregate.position,
+        aggregate.began,
+        aggregate.began_at,
         tag_of(state),
         *parties,
         str(gathering) if gathering else None,
-        row.state.decode(),
+        aggregate.state.decode(),
     )
-    found = tuple(line)[3:]
+    found = tuple(row)[3:]
     if found != expected:
-        audit.differ(
+        fold.report_difference(
             f"{ref.kind} {ref.id} of {ref.community}: {describe_differences(AGGREGATE_COLUMNS, found, expected)}"
         )
 
 
 def describe_differences(names: Sequence[str], found: Sequence[Any], expected: Sequence[Any]) -> str:
-    """The columns that are not what they must be."""
+    """Return the columns that differ, each with the value found and the value expected."""
     columns = zip(names, found, expected, strict=True)
-    return ", ".join(f"{name} is {is_}, must be {must}" for name, is_, must in columns if is_ != must)
+    return ", ".join(f"{name} is {value}, must be {right}" for name, value, right in columns if value != right)
 
 
 async def events_until(log: EventLog, last: int) -> AsyncIterator[RecordedEvent]:
+    """Yield the events from the first to position `last`.
+
+    Raises: Poison.
+    """
     if last == 0:
         return
     async with aclosing(log.read_from(1)) as batches:

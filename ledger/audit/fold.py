@@ -1,4 +1,4 @@
-"""The audit's own fold. It shares no code with the writer of the books; only the rules are the domain's."""
+"""The fold of the audit. It shares the domain rules with the writer of the books, and no other code."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -16,16 +16,16 @@ from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef, RecordedEvent, decode_state, encode_state
 from ledger.log.snapshot import REMEMBERED_COMMANDS, CommandMark, parse_snapshot
 
-DIGEST_BYTES: Final = 8
+DIGEST_BYTES: Final = 8  # Of a command mark.
 
 MemberKey = tuple[str, str]
 PairKey = tuple[str, str, str]
 
 
 class AuditRow(Struct):
-    """An aggregate as the events make it. The state is kept as bytes: there may be millions.
+    """An aggregate according to its events. The state is encoded, because there may be millions of aggregates.
 
-    `commands` are the digests of the last ones that it has seen, one after the other.
+    `commands` are the concatenated digests of its last commands.
     """
 
     version: int
@@ -37,30 +37,30 @@ class AuditRow(Struct):
 
 
 class AuditFold:
-    """The fold of the log up to the checkpoint. Its sums are its own; only the rules are the domain's."""
+    """The sums and aggregates that follow from the log up to the checkpoint, and the report."""
 
     def __init__(self) -> None:
         self.report = Report()
         self.members: dict[MemberKey, Counter[str]] = {}
-        self.seen: dict[MemberKey, int] = {}  # The first position.
+        self.first_positions: dict[MemberKey, int] = {}
         self.pairs: dict[PairKey, Counter[str]] = {}
         self.rows: dict[AggregateRef, AuditRow] = {}
 
-    def differ(self, sentence: str) -> None:
+    def report_difference(self, sentence: str) -> None:
         self.report.differences.append(sentence)
 
-    def take(self, event: RecordedEvent) -> list[tuple[Any, ...]]:
-        """Fold one event; answers the postings it must have made."""
+    def apply(self, event: RecordedEvent) -> list[tuple[Any, ...]]:
+        """Fold one event, and return the postings that it must have in the books."""
         self.report.events += 1
         state = self.evolve(event)
         fact, community = event.envelope.data, event.ref.community
         gathering = getattr(state, "gathering", None)
         postings: list[tuple[Any, ...]] = []
         for number, leg in enumerate(entry_of(fact).legs):
-            has = self.member(community, leg.member, event.position)
-            has[leg.account] += leg.points
-            has["postings"] += 1
-            self.tally(event, leg, has)
+            sums = self.member(community, leg.member, event.position)
+            sums[leg.account] += leg.points
+            sums["postings"] += 1
+            self.tally(event, leg, sums)
             postings.append(
                 (
                     event.position,
@@ -72,37 +72,37 @@ class AuditFold:
                     leg.points,
                     leg.given,
                     leg.received,
-                    has[leg.account],
+                    sums[leg.account],
                     event.envelope.time,
                     tag_of(fact),
                     str(gathering) if gathering else None,
                 )
             )
-        for trial in reliability_changes(fact):
-            has = self.member(community, trial.member, event.position)
-            has["kept"] += trial.kept
-            has["broken"] += trial.broken
+        for change in reliability_changes(fact):
+            sums = self.member(community, change.member, event.position)
+            sums["kept"] += change.kept
+            sums["broken"] += change.broken
         if state is not None and (met := acquaintance(fact, state)):
             self.pair(community, met.member, met.other)["one_to_ones" if met.one_to_one else "contacts"] += 1
         self.report.postings += len(postings)
         return postings
 
-    def entered(self, event: RecordedEvent) -> tuple[Any, ...]:
-        """What the journal must say of an event that was not taken yet, beside its bytes."""
+    def journal_row(self, event: RecordedEvent) -> tuple[Any, ...]:
+        """Return the columns that the journal must have beside the bytes of an event that is not applied yet."""
         before = self.rows.get(event.ref)
         envelope = event.envelope
         previous = before.position if before else 0
         return recorded_at(event), event.ref.community, previous, tag_of(envelope.data), envelope.id
 
-    def tally(self, event: RecordedEvent, leg: Leg, has: Counter[str]) -> None:
-        """The gross tallies, which count towards a member's standing and a pair's."""
+    def tally(self, event: RecordedEvent, leg: Leg, sums: Counter[str]) -> None:
+        """Add a leg to the gross tallies of its member and its pair."""
         fact = event.envelope.data
         weigh_at = weighting_time(fact, event.envelope.time)
         for side, points in (("given", leg.given), ("received", leg.received)):
             if points:
-                has[side] += points
-                has[f"recent_{side}"] += weight(points, weigh_at)
-                has["settled"] += 1 if points > 0 else -1
+                sums[side] += points
+                sums[f"recent_{side}"] += weight(points, weigh_at)
+                sums["settled"] += 1 if points > 0 else -1
         if leg.given and leg.counterparty is not None:
             pair = self.pair(event.ref.community, leg.member, leg.counterparty)
             side = "low" if leg.member < leg.counterparty else "high"
@@ -111,41 +111,54 @@ class AuditFold:
                 pair[f"{side}_helped"] += 1 if leg.given > 0 else -1
 
     def member(self, community: str, member: str, position: int) -> Counter[str]:
+        """Return the sums of a member. The first event of a member creates them."""
         key = (community, member)
-        self.seen.setdefault(key, position)
+        self.first_positions.setdefault(key, position)
         return self.members.setdefault(key, Counter())
 
     def pair(self, community: str, one: str, other: str) -> Counter[str]:
         return self.pairs.setdefault((community, min(one, other), max(one, other)), Counter())
 
     def evolve(self, event: RecordedEvent) -> State | None:
+        """Update the event's aggregate, check its snapshot, and return the new state, or None after a difference."""
         before = self.rows.get(event.ref)
         try:
             state = event.kind.evolve(
                 decode_state(event.ref.kind, before.state) if before else None, event.envelope.data
             )
         except Bug as bug:
-            self.differ(f"position {event.position}: {bug}")
+            self.report_difference(f"position {event.position}: {bug}")
             return None
         version = before.version + 1 if before else 1
-        seen = before.commands if before else b""
-        said = parse_snapshot(event)
-        if said is not None and said[:2] != (version, state):
-            self.differ(f"position {event.position}: its snapshot says {said[:2]}, its history {(version, state)}")
-        if said is not None and b"".join(map(digest, said[2])) != seen:
-            counts = f"({len(said[2])}) than its history last saw ({len(seen) // DIGEST_BYTES})"
-            self.differ(f"position {event.position}: its snapshot remembers other commands {counts}")
-        if said is None and before is not None:
-            self.differ(f"position {event.position}: it lacks the snapshot that every event after the first carries")
+        commands = before.commands if before else b""
+        self.check_snapshot(event, version, state, commands)
         mark = CommandMark(event.envelope.commandid, event.envelope.fingerprint, event.position)
-        seen = (seen + digest(mark))[-REMEMBERED_COMMANDS * DIGEST_BYTES :]
+        commands = (commands + digest(mark))[-REMEMBERED_COMMANDS * DIGEST_BYTES :]
         began, began_at = (before.began, before.began_at) if before else (event.position, recorded_at(event))
-        self.rows[event.ref] = AuditRow(version, event.position, began, began_at, encode_state(state), seen)
+        self.rows[event.ref] = AuditRow(version, event.position, began, began_at, encode_state(state), commands)
         return state
+
+    def check_snapshot(self, event: RecordedEvent, version: int, state: State, commands: bytes) -> None:
+        """Compare the snapshot of an event with the history of its aggregate."""
+        snapshot = parse_snapshot(event)
+        if snapshot is None:
+            if version > 1:
+                self.report_difference(
+                    f"position {event.position}: the snapshot is missing; every event after the first has one"
+                )
+            return
+        *found, marks = snapshot
+        if tuple(found) != (version, state):
+            self.report_difference(
+                f"position {event.position}: the snapshot contains {tuple(found)}, must be {(version, state)}"
+            )
+        if b"".join(map(digest, marks)) != commands:
+            counts = f"{len(marks)} found, {len(commands) // DIGEST_BYTES} expected"
+            self.report_difference(f"position {event.position}: the snapshot contains other commands ({counts})")
 
 
 def digest(mark: CommandMark) -> bytes:
-    """What tells one command from another within this process, in a fraction of its size."""
+    """Return a short digest of a command mark. It is only valid within this process."""
     return hash(mark).to_bytes(DIGEST_BYTES, "little", signed=True)
 
 

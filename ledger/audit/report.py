@@ -4,7 +4,10 @@ from msgspec import Struct
 
 
 class Report(Struct):
-    """What was compared, and one sentence for everything that differs. No sentence: the books are right."""
+    """The extent of an audit, and one sentence for each difference. Without differences, the books are right.
+
+    `position` is the checkpoint of the books, `behind` the number of later events in the log.
+    """
 
     position: int = 0
     events: int = 0

@@ -413,7 +413,7 @@ async def test_verify_ends_with_0_over_sound_books_and_with_1_naming_what_was_ta
 
     for table, change, named in (
         ("balance", "main = main + 60 WHERE member = 'ann'", "acme/ann: main is 420, must be 360"),
-        ("posting", "points = 60 WHERE position = 2 AND leg = 0", "position 2: posted as leg 0: points is 60, must be"),
+        ("posting", "points = 60 WHERE position = 2 AND leg = 0", "position 2, leg 0: points is 60, must be"),
         ("journal", "event = '{}' WHERE position = 3", "position 3: the journal does not hold the log's bytes"),
         (
             "aggregate",
