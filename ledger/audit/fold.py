@@ -147,11 +147,10 @@ class AuditFold:
                     f"position {event.position}: the snapshot is missing; every event after the first has one"
                 )
             return
-        *found, marks = snapshot
-        if tuple(found) != (version, state):
-            self.report_difference(
-                f"position {event.position}: the snapshot contains {tuple(found)}, must be {(version, state)}"
-            )
+        found_version, found_state, marks = snapshot
+        if (found_version, found_state) != (version, state):
+            found = f"the snapshot contains {(found_version, found_state)}"
+            self.report_difference(f"position {event.position}: {found}, must be {(version, state)}")
         if b"".join(map(digest, marks)) != commands:
             counts = f"{len(marks)} found, {len(commands) // DIGEST_BYTES} expected"
             self.report_difference(f"position {event.position}: the snapshot contains other commands ({counts})")
