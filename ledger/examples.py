@@ -1,6 +1,6 @@
-"""Examples: an event of any kind with a readable value in every field, and the envelope around it.
+"""Examples: an event of any type with a readable value in every field, and its envelope.
 
-What the pages and documents show is made of these, so that no example is written by hand and none grows old.
+The documents are generated from these, so no example is written by hand, and none gets out of date.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from ledger.envelope import TYPES, Envelope
 
 COMMUNITY: Final = "acme"
 MODERATOR: Final = "mod"
-ENDED_BY_ITSELF: Final = (".lapsed", ".expired")
+LAPSE_SUFFIXES: Final = (".lapsed", ".expired")
 AGGREGATE: Final = "0197b0a4-2f6e-7000-8000-000000000001"
 NOW: Final = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 EXAMPLES: Final[Mapping[str, Any]] = MappingProxyType(
@@ -80,24 +80,24 @@ EXAMPLES: Final[Mapping[str, Any]] = MappingProxyType(
         "welcome": ("dan",),
     }
 )
-"""By the name of a field: it means the same wherever it stands."""
+"""Values by field name. A field name has the same meaning in every event."""
 
 
 def example_of(event: type[Event], **changes: Any) -> Any:
-    """An event with a readable value in every field."""
+    """Return an event with a readable value in every field. `changes` replace values by field name."""
     return event(**{**{field: EXAMPLES[field] for field in event.__struct_fields__}, **changes})
 
 
 def actor_of(event: Any) -> str:
-    """Somebody who may have said so: what ends by itself the clock says, and what names nobody a moderator."""
-    if tag_of(event).endswith(ENDED_BY_ITSELF):
+    """Return an actor of the event: the clock for a lapse, one of the parties, or a moderator if it has no party."""
+    if tag_of(event).endswith(LAPSE_SUFFIXES):
         return CLOCK
-    named = (getattr(event, party, None) for party in reversed(KIND_OF_EVENT[type(event)].parties))
-    return next(filter(None, named), MODERATOR)
+    parties = (getattr(event, party, None) for party in reversed(KIND_OF_EVENT[type(event)].parties))
+    return next(filter(None, parties), MODERATOR)
 
 
 def envelope_of(event: Any) -> Envelope:
-    """The envelope that an example would be recorded in."""
+    """Return an envelope with the event."""
     return Envelope(
         specversion="1.0",
         id="0197b0a4-2f6e-7000-8000-00000000000a",

@@ -28,13 +28,13 @@ async def no_books(_community: str, _ask: ProposeIntro, _policy: Policy, _now: d
 
 
 class BooksConsultation:
-    """Reads the guard's facts from the books, and gives up after `CONSULT_WITHIN_S`.
+    """Reads the guard facts from the books, and gives up after `CONSULT_WITHIN_S`.
 
-    After a time-out, the books are not asked again for as long: a batch may hold a thousand asks.
+    After a time-out, it does not read the books for the same time again, because a batch may contain a thousand asks.
     """
 
-    def __init__(self, insight: People) -> None:
-        self._insight = insight
+    def __init__(self, people: People) -> None:
+        self._people = people
         self._silent_until_s = 0.0
         self._abandoned: set[asyncio.Task[GuardFacts]] = set()
 
@@ -42,19 +42,19 @@ class BooksConsultation:
         """Return the facts, or None while the books do not respond. It is a `Consult`."""
         if time.monotonic() < self._silent_until_s:
             return None
-        reading = asyncio.create_task(self._insight.facts(community, ask, policy, now))
-        done, _ = await asyncio.wait({reading}, timeout=CONSULT_WITHIN_S)
+        task = asyncio.create_task(self._people.facts(community, ask, policy, now))
+        done, _ = await asyncio.wait({task}, timeout=CONSULT_WITHIN_S)
         if done:
             with suppress(BooksUnavailable, SchemaMissing):
-                return reading.result()
+                return task.result()
             return None
         self._silent_until_s = time.monotonic() + CONSULT_WITHIN_S
-        reading.cancel()  # Not awaited: while Postgres hangs, even the cancellation may hang.
-        self._abandoned.add(reading)
-        reading.add_done_callback(self._forget)
+        task.cancel()  # Not awaited: while Postgres hangs, even the cancellation may hang.
+        self._abandoned.add(task)
+        task.add_done_callback(self._forget)
         return None
 
-    def _forget(self, reading: asyncio.Task[GuardFacts]) -> None:
-        self._abandoned.discard(reading)
-        if not reading.cancelled() and (error := reading.exception()) is not None:
+    def _forget(self, task: asyncio.Task[GuardFacts]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("the books did not respond to an ask in time", reason=repr(error))

@@ -1,4 +1,4 @@
-"""Decisions: from one command and its aggregate to the event to append."""
+"""Decisions: turns one command and its aggregate into the event to append."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ POLICY_CACHED_FOR: Final = POLICY_NOTICE / 2
 POLICIES_MAX: Final = 10_000  # Communities, each of a few KiB.
 
 Unfinished = Mapping[AggregateRef, int]
-"""Aggregates that unfinished commands of the request address, each with the place of the first such command."""
+"""The aggregates of the unfinished commands of a request, each with the place of its first such command."""
 
 
 class NeedsUnfinished(Exception):
@@ -93,7 +93,7 @@ class Decider:
     async def _facts(self, pending: PendingCommand, policy: Policy) -> GuardFacts | None:
         """Return the facts for the reciprocity guard. The books may lag, so a quick asker may exceed a limit.
 
-        Raises: GuardUnavailable, when the books do not respond and the community enforces the guard.
+        Raises: GuardUnavailable, if the books do not respond and the community enforces the guard.
         """
         command = pending.submission.command
         if not isinstance(command, ProposeIntro) or command.actor != command.asker or policy.guard == "off":
@@ -114,16 +114,16 @@ class Decider:
 
 
 def require_version(pending: PendingCommand, aggregate: LoadedAggregate | None) -> None:
-    """Raises: VersionMismatch, when the actor decided on another version than they can read now."""
-    wanted = pending.submission.if_match
-    if wanted is None:
+    """Raises: VersionMismatch, if the actor decided on another version than the one that they can read now."""
+    expected = pending.submission.if_match
+    if expected is None:
         return
     version = 0
     if aggregate is not None:
         read = KINDS[pending.ref.kind].version_read_by
         version = read(pending.submission.command.actor, aggregate.state, aggregate.version, pending.now)
-    if wanted != version:
-        raise VersionMismatch(if_match=wanted, version=version)
+    if expected != version:
+        raise VersionMismatch(if_match=expected, version=version)
 
 
 def needs_no_reads(pending: PendingCommand) -> bool:

@@ -1,7 +1,7 @@
 """The executor: loads, decides and appends commands, and retries after a conflict.
 
-Every command takes this way, whoever sends it. Many commands are loaded by one read and appended as one atomic batch;
-each still succeeds or fails alone.
+Every command takes this path, from every sender. Many commands are loaded by one read and appended as one atomic batch.
+Each of them still succeeds or fails alone.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ ATTEMPTS_MAX: Final = 5
 JITTER_MAX_S: Final = 0.02
 
 Result = Outcome | Refusal | None
-"""Of one attempt. None: the command needs what earlier commands of the request have yet to do."""
+"""The result of one attempt. None: the command must wait for an earlier command of the same request."""
 
 
 class Executor:
-    """Executes commands against a log. `now` is the ledger's time; `consult` is called before an ask is decided."""
+    """Executes commands. `now` returns the time of the ledger. `consult` is called before an ask is decided."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class Executor:
         self._decider = Decider(log, consult)
 
     async def execute(self, submission: Submission) -> Outcome:
-        """Execute one command. If the caller goes away, it still runs to its end.
+        """Execute one command. It runs to its end even if the caller is cancelled.
 
-        Raises: Refusal or LogUnavailable, with nothing recorded; AppendUncertain, when it may be recorded.
+        Raises: Refusal or LogUnavailable, with nothing recorded; AppendUncertain, if it may be recorded.
         """
         (result,) = await self.execute_all([submission])
         if isinstance(result, Refusal):
@@ -56,7 +56,7 @@ class Executor:
         return result
 
     async def execute_all(self, submissions: Sequence[Submission]) -> list[Outcome | Refusal]:
-        """Execute many commands. Each succeeds or is refused alone; a dependent command runs after its precursor.
+        """Execute many commands. Each succeeds or is refused alone; a command runs after an earlier one that it needs.
 
         Raises: LogUnavailable or AppendUncertain: some may be recorded, and repeating all of them is harmless.
         """
@@ -75,17 +75,17 @@ class Executor:
             except Refusal as refusal:
                 results[place] = without_traceback(refusal)
         while waiting:
-            # An atomic batch may hold one event per aggregate: the next one waits for the next round.
-            turn: dict[AggregateRef, PendingCommand] = {}
+            # An atomic batch can contain one event per aggregate. Further commands wait for the next round.
+            batch: dict[AggregateRef, PendingCommand] = {}
             later: list[PendingCommand] = []
             for pending in waiting:
-                if pending.ref in turn or len(turn) == APPEND_MAX:
+                if pending.ref in batch or len(batch) == APPEND_MAX:
                     later.append(pending)
                 else:
-                    turn[pending.ref] = pending
+                    batch[pending.ref] = pending
             unfinished = {pending.ref: pending.place for pending in reversed(later)}
-            outcomes = await self._retry(list(turn.values()), unfinished)
-            for pending, outcome in zip(turn.values(), outcomes, strict=True):
+            outcomes = await self._retry(list(batch.values()), unfinished)
+            for pending, outcome in zip(batch.values(), outcomes, strict=True):
                 if outcome is None:
                     later.append(pending)
                 else:
@@ -94,58 +94,59 @@ class Executor:
         return [results[place] for place in range(len(submissions))]
 
     async def _retry(
-        self, turn: Sequence[PendingCommand], unfinished: Unfinished, *, uncertain: bool = False
+        self, batch: Sequence[PendingCommand], unfinished: Unfinished, *, uncertain: bool = False
     ) -> list[Result]:
-        """Attempt until it succeeds, `ATTEMPTS_MAX` times at most. After a conflict, many commands are split in half,
-        so that a contended aggregate delays only itself.
+        """Attempt at most `ATTEMPTS_MAX` times. After a conflict, split many commands in half.
+
+        A contended aggregate thus delays only itself.
 
         Raises: LogUnavailable, with nothing recorded; AppendUncertain.
         """
         fresh = False
         for _ in range(ATTEMPTS_MAX):
             try:
-                results = await self._attempt(turn, unfinished, fresh=fresh)
+                results = await self._attempt(batch, unfinished, fresh=fresh)
             except Conflict:
-                if len(turn) > 1:
-                    return await self._retry_halves(turn, unfinished, uncertain=uncertain)
-                fresh = True  # A replica may still be as far behind.
+                if len(batch) > 1:
+                    return await self._retry_halves(batch, unfinished, uncertain=uncertain)
+                fresh = True  # A replica may still lag behind the leader.
                 await asyncio.sleep(random.uniform(0, JITTER_MAX_S))  # noqa: S311  Spread, not secrecy.
             except AppendUncertain:
                 if uncertain:
                     raise
-                uncertain = True  # Attempt once more: if it was recorded, the command is recognised.
+                uncertain = True  # Attempt once more. If it was recorded, it is found as a repeat.
             except LogUnavailable as error:
                 if uncertain:  # An earlier attempt may have recorded it.
                     raise AppendUncertain(str(error)) from error
                 raise
             else:
                 if uncertain:
-                    require_certain(turn, results)
+                    require_certain(batch, results)
                 return results
         if uncertain:
-            raise AppendUncertain("other commands were recorded first, again and again")
-        return [Contended(kind=pending.submission.kind, id=pending.ref.id) for pending in turn]
+            raise AppendUncertain(f"one of {ATTEMPTS_MAX} attempts may be recorded; the others lost to other commands")
+        return [Contended(kind=pending.submission.kind, id=pending.ref.id) for pending in batch]
 
     async def _retry_halves(
-        self, turn: Sequence[PendingCommand], unfinished: Unfinished, *, uncertain: bool
+        self, batch: Sequence[PendingCommand], unfinished: Unfinished, *, uncertain: bool
     ) -> list[Result]:
-        middle = len(turn) // 2
-        results = await self._retry(turn[:middle], unfinished, uncertain=uncertain)
+        middle = len(batch) // 2
+        results = await self._retry(batch[:middle], unfinished, uncertain=uncertain)
         if None in results:  # The second half may need a command of the first.
-            return [*results, *[None] * (len(turn) - middle)]
-        return results + await self._retry(turn[middle:], unfinished, uncertain=uncertain)
+            return [*results, *[None] * (len(batch) - middle)]
+        return results + await self._retry(batch[middle:], unfinished, uncertain=uncertain)
 
-    async def _attempt(self, turn: Sequence[PendingCommand], unfinished: Unfinished, *, fresh: bool) -> list[Result]:
+    async def _attempt(self, batch: Sequence[PendingCommand], unfinished: Unfinished, *, fresh: bool) -> list[Result]:
         """Read once, decide each command, append once.
 
         Refusals and no-ops are decided again on a leader read, because no append can reveal a stale one. Exception: a
         creation that was refused without reading anything.
         """
-        loaded = await self._log.last([pending.ref for pending in turn], fresh=fresh)
+        loaded = await self._log.last([pending.ref for pending in batch], fresh=fresh)
         results: list[Result] = []
         appends: list[tuple[int, Outcome, Append]] = []
         unfinished = dict(unfinished)
-        for pending, last in zip(turn, loaded, strict=True):
+        for pending, last in zip(batch, loaded, strict=True):
             try:
                 outcome, append = await self._decide(pending, last, unfinished)
             except Refusal as refusal:
@@ -165,9 +166,9 @@ class Executor:
             for (index, outcome, _), position in zip(appends, positions, strict=True):
                 results[index] = msgspec.structs.replace(outcome, position=position)
         if not fresh:
-            doubtful = [n for n, result in enumerate(results) if is_doubtful(result, turn[n], loaded[n])]
+            doubtful = [n for n, result in enumerate(results) if is_doubtful(result, batch[n], loaded[n])]
             if doubtful:
-                again = await self._attempt([turn[n] for n in doubtful], unfinished, fresh=True)
+                again = await self._attempt([batch[n] for n in doubtful], unfinished, fresh=True)
                 for n, result in zip(doubtful, again, strict=True):
                     results[n] = result
         return results
@@ -192,9 +193,9 @@ def is_doubtful(result: Result, pending: PendingCommand, last: RecordedEvent | N
     return records_nothing and not (last is None and needs_no_reads(pending))
 
 
-def require_certain(turn: Sequence[PendingCommand], results: Sequence[Result]) -> None:
-    """Raises: AppendUncertain, when a command is refused now and an event of it was sent before: it may yet arrive."""
-    for pending, result in zip(turn, results, strict=True):
+def require_certain(batch: Sequence[PendingCommand], results: Sequence[Result]) -> None:
+    """Raises: AppendUncertain, if a command is refused now, but its event was sent before and may still be recorded."""
+    for pending, result in zip(batch, results, strict=True):
         if pending.sent and isinstance(result, Refusal) and not isinstance(result, KeyReused):
             raise AppendUncertain(f"it is refused now ({result.code}), but an earlier attempt may be recorded")
 

@@ -1,4 +1,4 @@
-"""Replay: the outcome of a command that is recorded already."""
+"""Replay: finds the outcome of a command that is already recorded."""
 
 from ledger.commands.refusals import KeyReused
 from ledger.commands.submission import Outcome, PendingCommand, is_same_command, outcome_of
@@ -7,9 +7,9 @@ from ledger.log.snapshot import CommandMark, LoadedAggregate, load_aggregate
 
 
 async def replay(log: EventLog, pending: PendingCommand, aggregate: LoadedAggregate | None) -> Outcome | None:
-    """Return the outcome of the first time, if this command is recorded already; else None.
+    """Return the first outcome of this command if it is already recorded, or None.
 
-    Raises: KeyReused, when the key came with another request; LogUnavailable. Nothing is recorded.
+    Raises: KeyReused, if the key came with another request; LogUnavailable. Nothing is recorded.
     """
     if aggregate is None:
         return None
@@ -18,17 +18,16 @@ async def replay(log: EventLog, pending: PendingCommand, aggregate: LoadedAggreg
         return None
     if mark.fingerprint != pending.fingerprint:
         raise KeyReused(kind=pending.ref.kind, id=pending.ref.id)
-    then = await load_at(log, mark.position) if mark.position != aggregate.position else aggregate
-    is_own = then.event_id == pending.event_id  # An earlier attempt recorded it and received no acknowledgement.
-    return outcome_of(pending.ref, then, "recorded" if is_own else "replayed")
+    first = await load_at(log, mark.position) if mark.position != aggregate.position else aggregate
+    is_own = first.event_id == pending.event_id  # An earlier attempt recorded it and received no acknowledgement.
+    return outcome_of(pending.ref, first, "recorded" if is_own else "replayed")
 
 
 async def find_mark(log: EventLog, pending: PendingCommand, aggregate: LoadedAggregate) -> CommandMark | None:
-    """Return the mark of this command, or None. Each event remembers the few commands before it, so a long life is
-    walked backwards.
+    """Return the mark of this command, or None. A snapshot contains few marks, so a long history is read backwards.
 
-    Only a command with a key can be older than that. A command without one is recognised by its event, or begins a
-    short life.
+    Only a command with a key can be older than the newest marks. A command without a key is recognised by its event, or
+    it creates an aggregate that never has many events.
     """
     while True:
         marks = aggregate.commands
@@ -43,7 +42,7 @@ async def find_mark(log: EventLog, pending: PendingCommand, aggregate: LoadedAgg
 async def load_at(log: EventLog, position: int) -> LoadedAggregate:
     """Return the aggregate after the event at this position.
 
-    Raises: LogUnavailable, when the log does not hold the position yet.
+    Raises: LogUnavailable, if the log does not contain the position yet.
     """
     message = await log.at(position)
     if message is None:

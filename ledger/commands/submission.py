@@ -16,7 +16,7 @@ from ledger.domain.values.refusals import TimeInFuture, TimeTooEarly
 from ledger.envelope import AggregateRef
 from ledger.log.snapshot import CommandMark, LoadedAggregate
 
-KEY_IDS: Final = UUID("a1a6a9f5-93c8-5b5c-8e0e-3a5b8d6f5b0d")
+KEY_IDS: Final = UUID("a1a6a9f5-93c8-5b5c-8e0e-3a5b8d6f5b0d")  # UUID namespace of ids that derive from a key.
 OCCURRED_AHEAD_MAX: Final = timedelta(minutes=5)
 OCCURRED_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -89,31 +89,31 @@ def prepare(place: int, submission: Submission, now: datetime, new_id: Callable[
 
 
 def aggregate_id_of(submission: Submission) -> UUID:
-    """Return the aggregate's id: a step names it; a creation derives it from its content or from its key.
+    """Return the id of the aggregate. A step names it, a creation derives it from its content or its key.
 
     Raises: KeyMissing, for a creation with neither.
     """
-    command, found = submission.command, submission.id
+    command, aggregate_id = submission.command, submission.id
     if isinstance(command, Creation):
-        found = command.own_id(submission.community)
-        if found is None and submission.key is not None:
-            found = uuid5(KEY_IDS, f"{submission.community}/{submission.key}")
-    if found is None:
+        aggregate_id = command.own_id(submission.community)
+        if aggregate_id is None and submission.key is not None:
+            aggregate_id = uuid5(KEY_IDS, f"{submission.community}/{submission.key}")
+    if aggregate_id is None:
         raise KeyMissing
-    return found
+    return aggregate_id
 
 
 def is_same_command(pending: PendingCommand, mark: CommandMark) -> bool:
-    """Return whether the mark is of this command. Older marks of a step hold its bare key, with the fingerprint."""
-    bare = pending.submission.key
-    return mark.id == pending.command_id or (mark.id == bare and mark.fingerprint == pending.fingerprint)
+    """Return whether the mark is of this command. An older mark of a step contains the key without the actor."""
+    key = pending.submission.key
+    return mark.id == pending.command_id or (mark.id == key and mark.fingerprint == pending.fingerprint)
 
 
 def command_id_of(submission: Submission, fingerprint: str, event_id: str) -> str:
     """Return the id by which a repeat is recognised.
 
-    The key of a step belongs to its actor. A key shared by all actors would disclose that somebody else has taken a
-    step. Without a key, a repeated creation is the same command, and a repeated step is another one.
+    The key of a step belongs to its actor. A key shared by all actors would disclose that another member took a step.
+    Without a key, a repeated creation is the same command, and a repeated step is a new one.
     """
     if submission.key is None:
         return fingerprint if can_only_begin(submission) else event_id

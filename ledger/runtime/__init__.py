@@ -1,1 +1,1 @@
-"""What every process needs around the work: settings, telemetry, signals."""
+"""Runtime of every process: settings, telemetry, signals and garbage collection."""

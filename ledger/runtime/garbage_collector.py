@@ -1,4 +1,4 @@
-"""The garbage collector, told what kind of work this is."""
+"""The garbage collector, tuned for batches of events."""
 
 import gc
 from typing import Final
@@ -7,9 +7,10 @@ YOUNG_MAX_OBJECTS: Final = 100_000
 
 
 def tune_gc() -> None:
-    """Called once a process has all its modules: they are never garbage, and events hold no cycles.
+    """Reduce the work of the garbage collector. Call it after a process has imported all modules.
 
-    By default the collector walks the young objects every 700 allocations, which is less than one batch of events.
+    Modules are never garbage, so they are frozen. Events contain no cycles, so the collector finds nothing among them.
+    By default, it examines the young objects every 700 allocations, which is less than one batch of events.
     """
     gc.collect()
     gc.freeze()

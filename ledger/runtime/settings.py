@@ -159,26 +159,26 @@ class Setting(NamedTuple):
 
 def documented_settings() -> dict[str, Setting]:
     """Return the documentation of every setting by field name, in the order of declaration."""
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     for field in cast(inspect.StructType, inspect.type_info(Settings)).fields:
         described = cast(inspect.Metadata, field.type)
         schema = cast("dict[str, str]", described.extra_json_schema)
         extra = cast("dict[str, str]", described.extra or {})
-        found[field.name] = Setting(
+        settings[field.name] = Setting(
             variable=variable_of(field.name),
             meaning=schema["description"],
             unit=extra.get("unit") or UNITS.get(field.name.rpartition("_")[2], ""),
             default=field.default,
             allowed=extra.get("allowed") or values_of(described.type),
         )
-    return found
+    return settings
 
 
 def values_of(kind: inspect.Type) -> str:
     """Return the values of a field in words, as they are written in the environment."""
     match kind:
         case inspect.UnionType(types=types):
-            return " or ".join(values_of(one) for one in types if not isinstance(one, inspect.NoneType))
+            return " or ".join(values_of(member) for member in types if not isinstance(member, inspect.NoneType))
         case inspect.IntType(ge=int(least), le=int(most)):
             return f"a whole number from {least} to {most}"
         case inspect.StrType(min_length=int(shortest)):
@@ -223,7 +223,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def require_distinct_keys(settings: Settings) -> None:
-    """Raises: SettingsError, when a right that needs a key of its own comes with no key, or with another key."""
+    """Raises: SettingsError, if a key with an extra right is set without the API key, or equals another key."""
     owners = {settings.api_key: "api_key"} if settings.api_key is not None else {}
     for name, right in EXTRA_RIGHTS.items():
         key: str | None = getattr(settings, name)

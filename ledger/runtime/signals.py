@@ -1,4 +1,4 @@
-"""Process signals: run until told to stop."""
+"""Process signals: runs the work of a process until a signal stops it."""
 
 import asyncio
 import os
@@ -11,32 +11,33 @@ from typing import Any
 async def until_stopped(work: Coroutine[Any, Any, None], *, with_parent: bool = False) -> None:
     """Run `work` until it ends, or until SIGINT or SIGTERM cancels it.
 
-    `with_parent`: also when standard input ends, which is a pipe that the parent holds: a parent that is killed
-    takes its children along. Raises: whatever `work` raises; a cancellation by signal is a clean end.
+    `with_parent`: the end of standard input cancels it too. The parent has the other end of that pipe, so its children
+    stop even if the parent is killed.
+    Raises: what `work` raises. After a cancellation by a signal, it returns normally.
     """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    told = False
+    stopped = False
 
     def stop() -> None:
-        nonlocal told
-        told = True
+        nonlocal stopped
+        stopped = True
         task.cancel()
 
-    def on_parent() -> None:
+    def on_standard_input() -> None:
         if not os.read(sys.stdin.fileno(), 4096):
-            loop.remove_reader(sys.stdin)  # An ended pipe is readable for ever: once is enough.
+            loop.remove_reader(sys.stdin)  # A closed pipe stays readable, so this would run again and again.
             stop()
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop)
 
     if with_parent:
-        loop.add_reader(sys.stdin, on_parent)
+        loop.add_reader(sys.stdin, on_standard_input)
     try:
         await task
     except asyncio.CancelledError:
-        if not told:
+        if not stopped:
             task.cancel()
             raise
     finally:

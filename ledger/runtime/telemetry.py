@@ -1,4 +1,4 @@
-"""Logs for people or machines, and the counters that every process shows at /metrics."""
+"""Log lines for people or machines, and the metrics that every process serves at `/metrics`."""
 
 import logging
 import sys
@@ -7,33 +7,29 @@ from typing import Final, Literal
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-REQUESTS: Final = Counter(
-    "ledger_http_requests", "Requests answered, by route template.", ["method", "route", "status"]
-)
+REQUESTS: Final = Counter("ledger_http_requests", "HTTP requests, by route template.", ["method", "route", "status"])
 REQUEST_SECONDS: Final = Histogram(
     "ledger_http_request_seconds",
-    "Time to answer, by route template.",
+    "Duration of an HTTP request, by route template.",
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 COMMANDS: Final = Counter("ledger_commands", "Commands decided, by outcome.", ["operation", "outcome"])
 PROJECTED: Final = Counter("ledger_projected_events", "Events written to the books.")
-PROJECTED_BATCHES: Final = Counter("ledger_projected_batches", "Transactions that wrote them.")
-POSITION: Final = Gauge("ledger_position", "Position in the log that the books show.")
-STREAMS: Final = Gauge("ledger_feed_streams", "Readers of the feed who wait for events, each on a connection.")
-STREAMS_CUT: Final = Counter("ledger_feed_streams_cut", "Readers who were disconnected because they did not read.")
+PROJECTED_BATCHES: Final = Counter("ledger_projected_batches", "Transactions that wrote events to the books.")
+POSITION: Final = Gauge("ledger_position", "Position of the books.")
+STREAMS: Final = Gauge("ledger_feed_streams", "Feed subscribers that wait for events, each on a connection.")
+STREAMS_CUT: Final = Counter("ledger_feed_streams_cut", "Feed subscribers disconnected because they did not read.")
 LAG: Final = Gauge("ledger_lag_seconds", "Age of the newest event when it was written to the books.")
-LAPSES_SENT: Final = Counter("ledger_clock_lapses_sent", "Deadlines that the clock has asked the log about.")
-LAPSES_RECORDED: Final = Counter(
-    "ledger_clock_lapses_recorded", "What has ended by itself, on the clock's word.", ["kind"]
-)
+LAPSES_SENT: Final = Counter("ledger_clock_lapses_sent", "Lapse commands that the clock worker sent.")
+LAPSES_RECORDED: Final = Counter("ledger_clock_lapses_recorded", "Lapses recorded by the clock worker.", ["kind"])
 OVERDUE: Final = Gauge(
-    "ledger_clock_overdue_seconds", "Time since the oldest deadline that the log was not yet asked about."
+    "ledger_clock_overdue_seconds", "Time since the oldest deadline for which no lapse command was sent yet."
 )
 
 
 def configure_logs(form: Literal["console", "json"]) -> None:
-    """Log lines go to standard error, so that standard output stays a program's own."""
+    """Write log lines to standard error. Standard output is for the output of a command."""
     renderer = (
         structlog.processors.JSONRenderer()
         if form == "json"

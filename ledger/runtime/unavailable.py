@@ -1,9 +1,9 @@
-"""A server that the ledger stands on does not answer. Not a refusal, and nobody's bug: try again."""
+"""Unavailability: a server that the ledger needs does not respond. It is neither a refusal nor a bug."""
 
 from typing import ClassVar
 
 
 class Unavailable(Exception):
-    """A server that the ledger stands on does not answer. Try again."""
+    """A server that the ledger needs does not respond. Try again."""
 
     code: ClassVar[str] = "unavailable"
