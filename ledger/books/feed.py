@@ -74,11 +74,13 @@ class Feed:
     async def __aexit__(self, *_: object) -> None:
         self._pool.terminate()
 
-    async def page(self, wanted: FeedFilter, after: int, limit: int, scan_max_rows: int = SCAN_MAX_ROWS) -> FeedPage:
+    async def page(
+        self, event_filter: FeedFilter, after: int, limit: int, scan_max_rows: int = SCAN_MAX_ROWS
+    ) -> FeedPage:
         """Return the next events after this position. A page can be empty although more follow, see `more`."""
-        names = sorted(wanted.names)
-        position, rows = await self._rows("page", wanted.community, after, names, limit + 1, scan_max_rows)
-        entries = [entry for _, entry in rows if entry.name in wanted.names]
+        names = sorted(event_filter.names)
+        position, rows = await self._rows("page", event_filter.community, after, names, limit + 1, scan_max_rows)
+        entries = [entry for _, entry in rows if entry.name in event_filter.names]
         if len(entries) > limit:
             return FeedPage(entries[:limit], entries[limit - 1].position, more=True, shown=position)
         if rows and rows[-1].was_last:

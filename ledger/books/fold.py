@@ -237,7 +237,7 @@ def add_to_pair(community: str, giver: str, receiver: str, points: int, helps: b
 
 
 def apply_reliability(event: RecordedEvent, changes: Changes) -> None:
-    """Count if the members who could be at fault in an introduction kept their word."""
+    """Count for the members who could be at fault in an introduction whether they kept their word."""
     for change in reliability_changes(event.envelope.data):
         balance = balance_of((event.ref.community, change.member), event.position, changes)
         balance.kept += change.kept

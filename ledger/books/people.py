@@ -90,7 +90,7 @@ class People:
         return position, cast("Publication", aggregate.state) if aggregate is not None else None
 
     async def standing(self, community: str, member: str, now: datetime, policy: Policy) -> tuple[int, StandingTallies]:
-        """Return the tallies of a member's standing. What counts as recent depends on `now` and the policy."""
+        """Return the tallies of a member's standing. `received_items` and `attended` count back from `now`."""
         position, (row,) = await self._rows(
             "standing",
             community,

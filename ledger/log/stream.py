@@ -60,10 +60,10 @@ def find_drift(config: dict[str, Any], replicas: int) -> list[str]:
 
 async def require_stream(connection: Connection, replicas: int) -> None:
     """Raises: StreamMissing; StreamDrift, with every difference; LogUnavailable."""
-    answer = await connection.api(f"STREAM.INFO.{STREAM}")
-    if answer.get("error", {}).get("err_code") == NOT_FOUND:
+    reply = await connection.api(f"STREAM.INFO.{STREAM}")
+    if reply.get("error", {}).get("err_code") == NOT_FOUND:
         raise StreamMissing(f"the stream {STREAM} does not exist: run `referral-ledger provision`")
-    require_as_defined(answer, replicas)
+    require_as_defined(reply, replicas)
 
 
 async def provision(connection: Connection, replicas: int) -> bool:
@@ -74,15 +74,15 @@ async def provision(connection: Connection, replicas: int) -> bool:
     try:
         await require_stream(connection, replicas)
     except StreamMissing:
-        answer = await connection.api(f"STREAM.CREATE.{STREAM}", stream_definition(replicas))
-        require_as_defined(answer, replicas)
+        reply = await connection.api(f"STREAM.CREATE.{STREAM}", stream_definition(replicas))
+        require_as_defined(reply, replicas)
         return True
     return False
 
 
-def require_as_defined(answer: dict[str, Any], replicas: int) -> None:
+def require_as_defined(reply: dict[str, Any], replicas: int) -> None:
     """Raises: StreamDrift or LogUnavailable, according to the server's reply about the stream."""
-    if "error" in answer:
-        raise LogUnavailable(f"stream {STREAM}: {answer['error']['description']}")
-    if differences := find_drift(answer["config"], replicas):
+    if "error" in reply:
+        raise LogUnavailable(f"stream {STREAM}: {reply['error']['description']}")
+    if differences := find_drift(reply["config"], replicas):
         raise StreamDrift(f"stream {STREAM} differs from its definition: " + "; ".join(differences))

@@ -203,17 +203,17 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
 
     Raises: SettingsError. Its message names the variable, and never contains the value, which may be a key.
     """
-    given = {
+    values = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environment.items()
         if name.startswith(PREFIX) and value != ""
     }
-    unknown = sorted(given.keys() - set(Settings.__struct_fields__))
+    unknown = sorted(values.keys() - set(Settings.__struct_fields__))
     if unknown:
         known = ", ".join(variable_of(field) for field in Settings.__struct_fields__)
         raise SettingsError(f"unknown variable {variable_of(unknown[0])}; the known variables are {known}")
     try:
-        settings = msgspec.convert(given, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         field = str(error).rpartition(" - at `$.")[2].rstrip("`")
         setting = documented_settings()[field]
