@@ -24,7 +24,7 @@ async def main() -> None:
         @get(f"{PREFIX}/bare", include_in_schema=False)
         async def bare(community: Community, min_position: MinPosition = 0) -> Response[Bare]:
             tenant = community_of(community)
-            await reader.reach(min_position)
+            await reader.wait_for_position(min_position)
             return with_position(Bare(tenant), await reader.position())
 
         app.asgi.register(bare)

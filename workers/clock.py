@@ -26,9 +26,7 @@ from ledger.runtime.settings import Settings
 BATCH_MAX: Final = 500
 DUE_MAX: Final = 10_000  # Most deadlines of one read, with those that the log has already decided.
 RETRY_REFUSED_S: Final = 5.0  # Until a refused lapse is sent again. A dispute may have been the reason.
-RETRY_RECORDED_S: Final = (
-    60.0  # Until a recorded lapse is sent again if the books still show it as overdue.
-)
+RETRY_RECORDED_S: Final = 60.0  # Until a recorded lapse is sent again if the books still show it as overdue.
 
 _log = structlog.get_logger()
 
@@ -91,7 +89,7 @@ class Clock:
         if position == 0:
             return False
         with suppress(BooksBehind):  # Later batches skip these lapses, so they need not wait for the books.
-            await self._reader.reach(position)
+            await self._reader.wait_for_position(position)
         return True
 
     async def _next_batch(self) -> list[Due]:

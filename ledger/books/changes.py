@@ -82,7 +82,7 @@ class Changes(Struct):
     postings: list[tuple[Any, ...]]
     balances: dict[AccountKey, Balance]
     pairs: dict[PairKey, PairChange]
-    held: dict[AggregateRef, AggregateRow]
+    aggregates: dict[AggregateRef, AggregateRow]
     folios: list[FolioKey]
 
     def statements(self) -> Iterator[Copy | Query]:
@@ -97,14 +97,14 @@ class Changes(Struct):
         if self.pairs:
             yield Copy("staged_pair", None, [(*key, *astuple(pair)) for key, pair in self.pairs.items()])
             yield Query("add_to_pairs")
-        new = {ref: row for ref, row in self.held.items() if row.is_new}
+        new = {ref: row for ref, row in self.aggregates.items() if row.is_new}
         yield Copy("aggregate", AGGREGATE_COLUMNS, [new_aggregate_row(*item) for item in new.items()])
-        if changed := [changed_aggregate_row(ref, row) for ref, row in self.held.items() if not row.is_new]:
+        if changed := [changed_aggregate_row(ref, row) for ref, row in self.aggregates.items() if not row.is_new]:
             yield Copy("staged_aggregate", None, changed)
             yield Query("update_aggregates")
         yield Copy("topic", ("community", "kind", "tag", "began"), topic_rows(new))
-        yield Copy("deadline", ("community", "kind", "id", "due_at"), deadline_rows(self.held))
-        if members := members_of(self.held):
+        yield Copy("deadline", ("community", "kind", "id", "due_at"), deadline_rows(self.aggregates))
+        if members := members_of(self.aggregates):
             yield Query("delete_tags", to_columns((community, member.member) for community, member in members))
             yield Copy("tag", ("community", "member", "side", "tag"), tag_rows(members))
 

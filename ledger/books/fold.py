@@ -78,7 +78,7 @@ def changes_from(
         postings=[],
         balances={key: copy(balance) for key, balance in balances.items()},
         pairs={},
-        held={ref: AggregateRow(row.version, row.state, row.position) for ref, row in aggregates.items()},
+        aggregates={ref: AggregateRow(row.version, row.state, row.position) for ref, row in aggregates.items()},
         folios=[],
     )
 
@@ -101,7 +101,7 @@ def apply_event(event: RecordedEvent, entry: Entry, changes: Changes) -> None:
     Raises: Bug, if the event cannot follow the events before it, or violates an invariant.
     """
     recorded_at = datetime.fromtimestamp(event.recorded_at_us / 1_000_000, UTC)
-    before = changes.held.get(event.ref)
+    before = changes.aggregates.get(event.ref)
     changes.journal.append(
         (
             event.position,
@@ -113,7 +113,7 @@ def apply_event(event: RecordedEvent, entry: Entry, changes: Changes) -> None:
             event.body.decode(),
         )
     )
-    state = evolve_row(event, recorded_at, changes.held)
+    state = evolve_row(event, recorded_at, changes.aggregates)
     if entry.legs:
         post(event, entry, getattr(state, "gathering", None), changes)
     apply_reliability(event, changes)

@@ -114,7 +114,7 @@ class History:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def known(self, at: datetime | None) -> int:
+    async def position_known_at(self, at: datetime | None) -> int:
         """Return the last position recorded by a time, or the current position of the books without a time.
 
         A later time never returns a lower position.

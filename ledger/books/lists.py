@@ -8,10 +8,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from ledger.books.queries import named, newest_first
-from ledger.books.reader import Reader, SortOrder
+from ledger.books.reader import Reader, SortOrder, StoredAggregate
 from ledger.books.rows import PARTIES_MAX
 from ledger.domain.catalog.kinds import KINDS, MEMBER
-from ledger.domain.values.aggregate_types import State
 from ledger.envelope import decode_state
 
 QUERIES: Final = named("listing")
@@ -36,16 +35,6 @@ class Filters(Struct, frozen=True, kw_only=True, omit_defaults=True):
     within: str | None = None
 
 
-class ListedAggregate(Struct, frozen=True):
-    """An aggregate of a list. `began` and `position` are the positions of its first and its last event."""
-
-    id: UUID
-    version: int
-    position: int
-    began: int
-    state: State
-
-
 QUERIES_BY_ORDER: Final = MappingProxyType(
     {
         "oldest": QUERIES,
@@ -62,7 +51,7 @@ class Lists:
 
     async def page(
         self, community: str, kind: str, filters: Filters, *, order: SortOrder, after: int | None, limit: int
-    ) -> tuple[int, list[ListedAggregate]]:
+    ) -> tuple[int, list[StoredAggregate]]:
         """Return the position of the books, and up to `limit` aggregates that follow the one that began at `after`."""
         low, high = BEFORE_ALL, AFTER_ALL
         if filters.since is not None:
@@ -75,7 +64,7 @@ class Lists:
             query, community, kind, low, high, since, limit, *filter_arguments, queries=QUERIES_BY_ORDER[order]
         )
         return position, [
-            ListedAggregate(row["id"], row["version"], row["position"], row["began"], decode_state(kind, row["facts"]))
+            StoredAggregate(row["id"], row["version"], row["position"], row["began"], decode_state(kind, row["facts"]))
             for row in rows
         ]
 

@@ -62,6 +62,7 @@ class MemberBalance(Struct, frozen=True):
 class StoredAggregate(Struct, frozen=True):
     """An aggregate in the books. `began` and `position` are the positions of its first and its last event."""
 
+    id: UUID
     version: int
     position: int
     began: int
@@ -112,7 +113,7 @@ class Reader:
                 await self._listening
         self._pool.terminate()
 
-    async def reach(self, position: int) -> None:
+    async def wait_for_position(self, position: int) -> None:
         """Wait until the books reach `position`, for 2 s at most. A commit of the writer wakes this; nothing polls.
 
         Raises: BooksBehind.
@@ -131,11 +132,11 @@ class Reader:
         raise BooksBehind(f"position {position} is requested, but the books are at {self._position}")
 
     @property
-    def shown(self) -> int:
+    def last_position(self) -> int:
         """The last known position of the books. Rebuilt books are at an earlier position than before."""
         return self._position
 
-    async def beyond(self, position: int) -> None:
+    async def wait_beyond(self, position: int) -> None:
         """Wait until the books pass `position`, without limit. A commit of the writer wakes this; nothing polls."""
         while self._position <= position:
             await self._moved.wait()
@@ -177,7 +178,7 @@ class Reader:
             return position, None
         (row,) = rows
         state = decode_state(kind, row["facts"])
-        return position, StoredAggregate(row["version"], row["position"], row["began"], state)
+        return position, StoredAggregate(aggregate_id, row["version"], row["position"], row["began"], state)
 
     async def summary(self, community: str) -> tuple[int, Summary]:
         """Return the totals of a community."""

@@ -106,7 +106,7 @@ class Writer:
             await asyncio.sleep(0)
         changes.postings.sort(key=BY_MEMBER)  # So that neighbours in an index are written together.
         self._balances.update(changes.balances)
-        self._aggregates.update(changes.held)
+        self._aggregates.update(changes.aggregates)
         self._position = lowest if self._position is None else self._position
         return changes
 

@@ -143,8 +143,8 @@ class Hub:
         while True:
             try:
                 await self._has_subscribers.wait()
-                await self._reader.beyond(self._position)
-                if self._subscribers and self._reader.shown > self._position:
+                await self._reader.wait_beyond(self._position)
+                if self._subscribers and self._reader.last_position > self._position:
                     await self._deliver()
             except (Unavailable, SchemaMissing):
                 await asyncio.sleep(RETRY_S)

@@ -118,7 +118,7 @@ def feed_route(reader: Reader, feed: Feed, hub: Hub, slots: StreamSlots) -> HTTP
         wanted = FeedFilter(
             community_of(community), event_names(of_kinds or (), names or (), confidential=confidential)
         )
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         if not wants_stream(request.headers.get("accept", "")):
             page = await feed.page(wanted, after or 0, limit)
             if wait and not page.entries and not page.more:

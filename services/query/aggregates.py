@@ -45,7 +45,7 @@ def aggregate_route(kind: Kind, reader: Reader, now: Now) -> HTTPRouteHandler:
         tenant = community_of(community)
         aggregate_id = aggregate_id_of(kind.name, tenant, id)
         viewer_id = viewer_of(viewer) if viewer is not None else None
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         position, found = await reader.aggregate(kind.name, tenant, aggregate_id)
         if found is None:
             raise Unknown(kind=kind.name, id=id)

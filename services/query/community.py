@@ -50,7 +50,7 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         """List the balances of all members. For services: a member reads their own balance only."""
         tenant = community_of(community)
         after = member_after_cursor(cursor, "balances", tenant)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         position, found = await reader.balances(tenant, after, limit + 1)
         page = [balance_view(balance) for balance in found[:limit]]
         more = cursor_after("balances", tenant, page[-1].member) if len(found) > limit else None
@@ -62,9 +62,9 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     ) -> Response[SummaryView]:
         """Totals, the zero-sum proof, and the number of aggregates of each kind in each state."""
         tenant, axes = community_of(community), time_axes_of(as_of, known_at)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         if not axes.are_now:
-            position = await history.known(axes.known_at)
+            position = await history.position_known_at(axes.known_at)
             return with_position(summary_view(await history.totals(tenant, position, axes.latest)), position)
         position, found = await reader.summary(tenant)
         states = {f"{kind.replace('-', '_')}s": found.states.get(kind, {}) for kind in KINDS}
@@ -76,7 +76,7 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     async def policy(community: Community, min_position: MinPosition = 0) -> Response[PolicyInForce]:
         """The policy in force, and the scheduled policies."""
         tenant, at = community_of(community), now()
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         position, published = await people.policy(tenant)
         versions = published.versions if published is not None else ()
         scheduled = [version for version in versions if version.starts_at > at]
@@ -90,7 +90,7 @@ def community_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
     ) -> Response[YieldView]:
         """What a gathering led to. For a gathering that no record names, all numbers are 0."""
         tenant, gathering = community_of(community), id_of(id)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         position, found = await people.gathering_yield(tenant, gathering)
         return with_position(YieldView(gathering=gathering, **msgspec.structs.asdict(found)), position)
 

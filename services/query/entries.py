@@ -99,7 +99,7 @@ def entry_route(reader: Reader) -> HTTPRouteHandler:
         event_reader = EventReader(
             viewer_of(viewer) if viewer is not None else None, has_scope(request, "confidential")
         )
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         position, recorded = await entries.entry(tenant, event_id)
         if recorded is None:
             raise Unknown(kind="entry", id=id)

@@ -9,8 +9,8 @@ from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from ledger.books.lists import AFTER_ALL, ListedAggregate, Lists
-from ledger.books.reader import Reader, SortOrder
+from ledger.books.lists import AFTER_ALL, Lists
+from ledger.books.reader import Reader, SortOrder, StoredAggregate
 from ledger.domain.catalog.kinds import INTRO, KINDS
 from services.http.body import success_response
 from services.http.cursor import after_cursor, cursor_after, invalid_cursor
@@ -89,7 +89,7 @@ def list_route(kind: str, reader: Reader, lists: Lists, now: Now) -> HTTPRouteHa
         # All pages of a list share these. Other filters, another order or another viewer make another list.
         query = f"{KINDS[kind].plural} {msgspec.json.encode((order, viewer_id, filters)).decode()}"
         after = position_in(after_cursor(cursor, query, tenant)) if cursor is not None else None
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         # An asker reads another state than the books hold, so the filter applies after the view is built.
         state_read = filters.state if kind == INTRO.name and viewer_id is not None else None
         rows_max = limit + 1 if state_read is None else EXAMINED_MAX
@@ -120,7 +120,7 @@ def description_of(kind: str) -> str:
     return text
 
 
-def to_resource(kind: str, row: ListedAggregate) -> Resource:
+def to_resource(kind: str, row: StoredAggregate) -> Resource:
     return Resource(kind=kind, id=row.id, version=row.version, began=row.began, position=row.position, state=row.state)
 
 

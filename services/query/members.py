@@ -76,11 +76,11 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         """A member's accounts, gross tallies and reciprocity index. A member without entries has zeros."""
         tenant, member_id, axes = community_of(community), member_of(member), time_axes_of(as_of, known_at)
         require_viewer(viewer, member_id)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         if axes.are_now and not explain:
             position, found = await reader.balance(tenant, member_id)
             return with_position(balance_view(found), position, viewer=viewer, min_position=min_position)
-        key, position = HistoryKey(tenant, member_id), await history.known(axes.known_at)
+        key, position = HistoryKey(tenant, member_id), await history.position_known_at(axes.known_at)
         (sums,) = await history.sums(key, position, [axes.end])
         parts = await history.parts(key, position, axes.latest) if explain else None
         view = past_balance_view(member_id, sums, explanation_view(*parts) if parts else None)
@@ -105,7 +105,7 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         require_viewer(viewer, member_id)
         query = f"pairs {member_id}"
         after = member_after_cursor(cursor, query, tenant)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         position, found = await reader.pairs(tenant, member_id, after, limit + 1)
         page = [pair_view(member_id, tally) for tally in found[:limit]]
         more = cursor_after(query, tenant, page[-1].other) if len(found) > limit else None
@@ -130,9 +130,9 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         tenant, member_id, other_id = community_of(community), member_of(member), other_of(other)
         axes = time_axes_of(as_of, known_at)
         require_viewer(viewer, member_id, other_id)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         if not axes.are_now:
-            position = await history.known(axes.known_at)
+            position = await history.position_known_at(axes.known_at)
             (sums,) = await history.sums(HistoryKey(tenant, member_id, other_id), position, [axes.end])
             view = PairView(member=member_id, other=other_id, given=sums.given, received=sums.received)
             return with_position(view, position, viewer=viewer, min_position=min_position)
@@ -157,7 +157,7 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         """A member's standing: reciprocity index, recent standing, reliability, band and credit limit."""
         tenant, member_id, at = community_of(community), member_of(member), now()
         require_viewer(viewer, member_id)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         _, published = await people.policy(tenant)
         policy = policy_in_force(published, at)
         position, found = await people.standing(tenant, member_id, at, policy)
@@ -186,7 +186,7 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
                 field="viewer", source="query", reason="must be the member: only they may read their coach"
             )
         require_viewer(viewer, member_id)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         _, published = await people.policy(tenant)
         position, asks = await people.asks(tenant, member_id)
         view = coach(asks, at, policy_in_force(published, at))
@@ -204,7 +204,7 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         """List members who offer what the member wants, nearest first, with a possible connector."""
         tenant, member_id = community_of(community), member_of(member)
         require_viewer(viewer, member_id)
-        await reader.reach(min_position)
+        await reader.wait_for_position(min_position)
         position, found = await people.matches(tenant, member_id)
         return with_position(
             MatchesView(member=member_id, matches=found), position, viewer=viewer, min_position=min_position

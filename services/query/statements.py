@@ -174,8 +174,8 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
             begin = place.after()
         elif place is not None:
             stop = place
-        await reader.reach(max(wanted.min_position, pinned))
-        known = pinned or await history.known(wanted.known_at)
+        await reader.wait_for_position(max(wanted.min_position, pinned))
+        known = pinned or await history.position_known_at(wanted.known_at)
         lines = await history.lines(key, known, begin, stop, wanted.order, wanted.limit + 1)
         page_start = begin if wanted.order == "oldest" else stop
         opening, closing, at_page_start = await history.sums(key, known, [wanted.start, wanted.end, page_start])

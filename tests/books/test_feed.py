@@ -240,8 +240,8 @@ async def test_one_who_waits_for_more_is_woken_by_the_commit_that_brings_it(book
     listening = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'referral-ledger watermark')"
     async with books.reader() as reader:
         await until(lambda: books.value(listening))
-        assert reader.shown == 0
-        waiting = [asyncio.create_task(reader.beyond(position)) for position in (0, 2)]
+        assert reader.last_position == 0
+        waiting = [asyncio.create_task(reader.wait_beyond(position)) for position in (0, 2)]
         await books.write(events[:2])
         async with asyncio.timeout(5):
             await waiting[0]
@@ -249,5 +249,5 @@ async def test_one_who_waits_for_more_is_woken_by_the_commit_that_brings_it(book
         await books.write(events[2:])
         async with asyncio.timeout(5):
             await waiting[1]
-        assert reader.shown == 3
-        await reader.beyond(2)
+        assert reader.last_position == 3
+        await reader.wait_beyond(2)

@@ -32,7 +32,7 @@ async def record(books: Books, times: Sequence[datetime]) -> None:
 async def known(books: Books, times: Sequence[datetime]) -> list[int]:
     async with books.reader() as reader:
         history = History(reader)
-        return [await history.known(at) for at in times]
+        return [await history.position_known_at(at) for at in times]
 
 
 def led_by_many(rng: random.Random) -> Iterator[datetime]:

@@ -191,7 +191,7 @@ async def test_an_aggregate_is_shown_with_its_version_and_whole_state(
         ref = outcome.ref
         assert await reader.aggregate(ref.kind, ACME, UUID(ref.id)) == (
             6,
-            StoredAggregate(outcome.version, outcome.position, began, outcome.state),
+            StoredAggregate(UUID(ref.id), outcome.version, outcome.position, began, outcome.state),
         )
         assert await reader.aggregate(ref.kind, "bolt", UUID(ref.id)) == (6, None)
         others = [kind for kind in KINDS if kind != ref.kind]
@@ -281,17 +281,17 @@ async def test_a_position_that_is_shown_already_is_not_waited_for(
     monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.0)
     await chronicle.thanks(3)
     await books.write(await chronicle.events())
-    await reader.reach(3)
+    await reader.wait_for_position(3)
     await books.execute("DROP TABLE checkpoint CASCADE")
-    await reader.reach(3)  # Known by now: Postgres is not even asked.
-    await reader.reach(0)
+    await reader.wait_for_position(3)  # Known by now: Postgres is not even asked.
+    await reader.wait_for_position(0)
 
 
 async def test_a_position_is_waited_for_until_a_commit_shows_it(
     books: Books, reader: Reader, chronicle: Chronicle
 ) -> None:
     await chronicle.thanks(3)
-    waiting = [asyncio.create_task(reader.reach(position)) for position in (1, 2, 3)]
+    waiting = [asyncio.create_task(reader.wait_for_position(position)) for position in (1, 2, 3)]
     events = await chronicle.events()
     async with books.writer() as writer:
         for event in events:
@@ -311,7 +311,7 @@ async def test_a_commit_wakes_the_waiting_long_before_their_time_is_over(
     await chronicle.thanks(1)
     async with books.reader() as patient:
         await until(lambda: books.value(listening))
-        waiting = asyncio.create_task(patient.reach(1))
+        waiting = asyncio.create_task(patient.wait_for_position(1))
         await books.write(await chronicle.events())
         async with asyncio.timeout(5):
             await waiting
@@ -324,7 +324,7 @@ async def test_books_that_do_not_get_there_in_time_are_behind(
     await chronicle.thanks(3)
     await books.write(await chronicle.events())
     with pytest.raises(BooksBehind, match="position 4 is requested, but the books are at 3"):
-        await reader.reach(4)
+        await reader.wait_for_position(4)
 
 
 def test_nobody_is_kept_waiting_for_more_than_two_seconds() -> None:
@@ -340,8 +340,8 @@ async def test_what_was_committed_before_anybody_listened_is_seen(
     await chronicle.thanks(2)
     await books.write((await chronicle.events())[:1])
     async with books.reader() as reader:
-        await reader.reach(1)
-        waiting = asyncio.create_task(reader.reach(2))
+        await reader.wait_for_position(1)
+        waiting = asyncio.create_task(reader.wait_for_position(2))
         await books.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'referral-ledger watermark'"
@@ -359,7 +359,7 @@ async def test_a_commit_whose_notice_got_lost_is_found_when_the_time_is_over(
     assert reader._listening is not None
     reader._listening.cancel()
     await asyncio.wait([reader._listening])
-    waiting = asyncio.create_task(reader.reach(1))
+    waiting = asyncio.create_task(reader.wait_for_position(1))
     await books.write(await chronicle.events())
     async with asyncio.timeout(2):
         await waiting
@@ -367,7 +367,7 @@ async def test_a_commit_whose_notice_got_lost_is_found_when_the_time_is_over(
 
 async def behind(reader: Reader, position: int) -> bool:
     try:
-        await reader.reach(position)
+        await reader.wait_for_position(position)
     except BooksBehind:
         return True
     return False
@@ -384,7 +384,7 @@ async def test_books_that_begin_anew_are_waited_for_again(
     await books.write(await chronicle.events())
 
     async with books.reader() as reader:
-        await reader.reach(5)
+        await reader.wait_for_position(5)
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
         await migrate(books.address)
         assert await reader.balance(ACME, "ada") == (0, MemberBalance("ada", 0, 0, 0, 0, 0))
@@ -396,7 +396,12 @@ async def test_books_that_begin_anew_are_waited_for_again(
 
 async def test_a_schema_that_is_not_there_is_missing(postgres: EmbeddedPostgres, schema: str) -> None:
     async with Books(BooksAddress(postgres.dsn, schema)).reader() as reader:
-        for ask in (reader.position, reader.check, lambda: reader.reach(1), lambda: reader.balances(ACME, "", 1)):
+        for ask in (
+            reader.position,
+            reader.check,
+            lambda: reader.wait_for_position(1),
+            lambda: reader.balances(ACME, "", 1),
+        ):
             with pytest.raises(SchemaMissing):
                 await ask()
 
@@ -412,7 +417,7 @@ async def test_reading_begins_once_the_schema_is_there(
         await until(lambda: books.value(looked))
         await migrate(BooksAddress(books.dsn, schema))
         await reader.check()
-        waiting = asyncio.create_task(reader.reach(1))
+        waiting = asyncio.create_task(reader.wait_for_position(1))
         await books.write(await chronicle.events())
         async with asyncio.timeout(5):
             await waiting
@@ -443,7 +448,7 @@ async def test_a_right_that_is_given_while_we_wait_is_made_use_of(
                 await ask()
         await until(lambda: holds_by_now(lambda: len(tries) > 2))
         await books.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {books.schema} TO {stranger}")
-        waiting = asyncio.create_task(reader.beyond(0))
+        waiting = asyncio.create_task(reader.wait_beyond(0))
         await books.write(await chronicle.events())
         async with asyncio.timeout(5):
             await waiting
@@ -462,7 +467,7 @@ async def test_whatever_goes_wrong_the_books_are_heard_of_again_and_it_is_said_o
             await until(lambda: holds_by_now(lambda: len(tries) > 2))
             monkeypatch.setattr(reader_module, "QUERIES", queries)
             async with asyncio.timeout(5):
-                await reader.beyond(0)
+                await reader.wait_beyond(0)
     assert [(entry["log_level"], entry["task"]) for entry in logs] == [("error", "watermark")]
 
 
@@ -514,17 +519,17 @@ async def test_postgres_may_stop_and_come_back(
         idle_postgres.start()
         await migrate(BooksAddress(books.dsn, "books"))
         await books.write(events[:1])
-        await reader.reach(1)
+        await reader.wait_for_position(1)
         for end in (idle_postgres.stop, idle_postgres.kill):
             end()
-            for ask in (reader.position, reader.check, lambda: reader.reach(99)):
+            for ask in (reader.position, reader.check, lambda: reader.wait_for_position(99)):
                 with pytest.raises(BooksUnavailable):
                     await ask()
-            await reader.reach(1)  # Known already: it does not take Postgres.
+            await reader.wait_for_position(1)  # Known already: it does not take Postgres.
             idle_postgres.start()
             await until(lambda: holds(reader.check))
             assert await reader.position() == 1
-        waiting = asyncio.create_task(reader.reach(2))
+        waiting = asyncio.create_task(reader.wait_for_position(2))
         await books.write(events[1:])
         async with asyncio.timeout(2):
             await waiting

@@ -1095,7 +1095,7 @@ async def test_a_schema_that_is_dropped_under_the_writer_is_missing(books: Books
 async def test_a_commit_wakes_whoever_waits_for_its_position(books: Books, chronicle: Chronicle) -> None:
     await chronicle.thanks(3)
     async with books.reader() as reader, books.writer() as writer:
-        waiting = asyncio.create_task(reader.reach(3))
+        waiting = asyncio.create_task(reader.wait_for_position(3))
         await writer.apply((await chronicle.events())[:2])
         assert not waiting.done()
         await writer.apply(await chronicle.events(3))

@@ -104,7 +104,7 @@ async def test_nothing_is_asked_while_nobody_waits(
         await taken(subscriber, 1)
     asked = len(feed.asked)
     await written.thanks(5)
-    await reader.beyond(5)
+    await reader.wait_beyond(5)
     with hub.subscriber(ACME) as subscriber:
         assert len(feed.asked) == asked
         subscriber.subscribe(6)
