@@ -1,5 +1,7 @@
 """`import`: sends a file to the API."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +33,45 @@ def utf_8(_context: click.Context, _parameter: click.Parameter, value: Any) -> A
     return value
 
 
+def one_character(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if len(value) != 1 or value in '"\r\n':
+        raise click.BadParameter("expected one character, but no quote or line break")
+    return value
+
+
+def assignments(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    """Parse NAME=VALUE, once per option."""
+    pairs = [constant.partition("=") for constant in utf_8(context, parameter, value)]
+    if malformed := [name for name, equals, _ in pairs if not equals]:
+        raise click.BadParameter(f"expected NAME=VALUE, found {malformed[0]!r}")
+    return {name: constant for name, _, constant in pairs}
+
+
+def source_name(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    from deploy.importer.lines import SOURCE_BYTES_MAX
+
+    if len(utf_8(context, parameter, value).encode()) > SOURCE_BYTES_MAX:
+        raise click.BadParameter(f"expected at most {SOURCE_BYTES_MAX} bytes")
+    return value
+
+
+def refused_file(wanted: Path | None, file: Path, name: str) -> Path:
+    """Return the file for refused lines: the wanted one, or one that is named like the imported file."""
+    target = wanted or Path(f"{name}.refused.ndjson")
+    if target.exists() and file.exists() and target.samefile(file):
+        raise click.BadParameter("this is the file to import; name another file", param_hint="--refused")
+    return target
+
+
+@contextmanager
+def reported_as_failure(message: str) -> Generator[None]:
+    """Raises: Failure, for an error of the operating system."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(f"{message}: {error}") from None
+
+
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @click.option("--community", metavar="ID", required=True, callback=community_id, help="Community of every line.")
@@ -42,7 +83,13 @@ def utf_8(_context: click.Context, _parameter: click.Parameter, value: Any) -> A
     show_default=True,
     help="Content of the file: NDJSON with one command of POST /batch per line, or a table with one row per line.",
 )
-@click.option("--delimiter", default=",", show_default=True, help="Character between the columns of a table.")
+@click.option(
+    "--delimiter",
+    callback=one_character,
+    default=",",
+    show_default=True,
+    help="Character between the columns of a table.",
+)
 @click.option(
     "--columns",
     callback=utf_8,
@@ -52,7 +99,7 @@ def utf_8(_context: click.Context, _parameter: click.Parameter, value: Any) -> A
 @click.option(
     "--set",
     "constants",
-    callback=utf_8,
+    callback=assignments,
     multiple=True,
     metavar="NAME=VALUE",
     help="Field with the same value in every row of a table, such as size=medium. Repeat it for more fields.",
@@ -67,7 +114,7 @@ def utf_8(_context: click.Context, _parameter: click.Parameter, value: Any) -> A
 @click.option(
     "--source",
     metavar="NAME",
-    callback=utf_8,
+    callback=source_name,
     default="",
     help="Origin of the lines. Give a file the same source at every import. Equal lines without a time, in two files, "
     "count as the same line unless their sources differ.",
@@ -95,7 +142,7 @@ def import_file(
     what: str,
     delimiter: str,
     columns: str | None,
-    constants: tuple[str, ...],
+    constants: dict[str, str],
     times: str,
     source: str,
     url: str | None,
@@ -113,27 +160,19 @@ def import_file(
     import httpx
 
     from deploy.importer.client import Importer, write_refused
-    from deploy.importer.lines import SOURCE_BYTES_MAX, Layout, NoColumns
+    from deploy.importer.lines import Layout, NoColumns
     from deploy.importer.screen import name_of, print_refused, print_tally, send_with_progress
 
     settings = load_settings()
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise click.BadParameter("expected one character, but no quote or line break", param_hint="--delimiter")
-    if malformed := [constant for constant in constants if "=" not in constant]:
-        raise click.BadParameter(f"expected NAME=VALUE, found {malformed[0]!r}", param_hint="--set")
-    if len(source.encode()) > SOURCE_BYTES_MAX:
-        raise click.BadParameter(f"expected at most {SOURCE_BYTES_MAX} bytes", param_hint="--source")
     layout = Layout(
         what=cast("Any", what),
         delimiter=delimiter,
         columns=tuple(columns.split(",")) if columns else (),
-        constants=dict(cast("Any", constant.split("=", 1)) for constant in constants),
+        constants=constants,
         times=cast("Any", times),
         source=source,
     )
-    target = refused or Path(f"{name_of(file)}.refused.ndjson")
-    if target.exists() and file.exists() and target.samefile(file):
-        raise click.BadParameter("this is the file to import; name another file", param_hint="--refused")
+    target = refused_file(refused, file, name_of(file))
     headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
     base = url or f"http://{settings.host}:{settings.port}"
 
@@ -150,10 +189,8 @@ def import_file(
         raise Failure(str(error)) from None
     tally = importer.tally
     if tally.refused:
-        try:
+        with reported_as_failure(f"cannot write the refused lines to {target}"):
             write_refused(tally.refused, target)
-        except OSError as error:
-            raise Failure(f"cannot write the refused lines to {target}: {error}") from None
         print_refused(tally.refused, target, console)
     print_tally(tally, layout, console)
     if failure:

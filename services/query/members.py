@@ -52,12 +52,18 @@ Explain = Annotated[
 
 
 def member_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
-    return [*account_routes(reader), *standing_routes(reader, now)]
+    history, people = History(reader), People(reader)
+    return [
+        balance_route(reader, history),
+        pairs_route(reader),
+        pair_route(reader, history),
+        standing_route(reader, people, now),
+        coach_route(reader, people, now),
+        matches_route(reader, people),
+    ]
 
 
-def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
-    history = History(reader)
-
+def balance_route(reader: Reader, history: History) -> HTTPRouteHandler:
     @get(
         f"{PREFIX}/members/{{member:str}}/balance",
         operation_id="getBalance",
@@ -86,6 +92,10 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         view = past_balance_view(member_id, sums, explanation_view(*parts) if parts else None)
         return with_position(view, position, viewer=viewer, min_position=min_position)
 
+    return balance
+
+
+def pairs_route(reader: Reader) -> HTTPRouteHandler:
     @get(
         f"{PREFIX}/members/{{member:str}}/pairs",
         operation_id="listPairs",
@@ -111,6 +121,10 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         more = cursor_after(query, tenant, page[-1].other) if len(found) > limit else None
         return with_position(PairsPage(pairs=page, next=more), position, viewer=viewer, min_position=min_position)
 
+    return pairs
+
+
+def pair_route(reader: Reader, history: History) -> HTTPRouteHandler:
     @get(
         f"{PREFIX}/members/{{member:str}}/pairs/{{other:str}}",
         operation_id="getPair",
@@ -139,12 +153,10 @@ def account_routes(reader: Reader) -> list[HTTPRouteHandler]:
         position, tally = await reader.pair(tenant, member_id, other_id)
         return with_position(pair_view(member_id, tally), position, viewer=viewer, min_position=min_position)
 
-    return [balance, pairs, pair]
+    return pair
 
 
-def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
-    people = People(reader)
-
+def standing_route(reader: Reader, people: People, now: Now) -> HTTPRouteHandler:
     @get(
         f"{PREFIX}/members/{{member:str}}/standing",
         operation_id="getStanding",
@@ -173,6 +185,10 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         view = standing_view(found, band, recent, reliability_permille(found.kept, found.broken))
         return with_position(view, position, viewer=viewer, min_position=min_position)
 
+    return standing
+
+
+def coach_route(reader: Reader, people: People, now: Now) -> HTTPRouteHandler:
     @get(
         f"{PREFIX}/members/{{member:str}}/coach", operation_id="getCoach", tags=["members"], responses=PERSONAL_PROBLEMS
     )
@@ -192,6 +208,10 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
         view = coach(asks, at, policy_in_force(published, at))
         return with_position(view, position, viewer=viewer, min_position=min_position)
 
+    return coaching
+
+
+def matches_route(reader: Reader, people: People) -> HTTPRouteHandler:
     @get(
         f"{PREFIX}/members/{{member:str}}/matches",
         operation_id="listMatches",
@@ -210,4 +230,4 @@ def standing_routes(reader: Reader, now: Now) -> list[HTTPRouteHandler]:
             MatchesView(member=member_id, matches=found), position, viewer=viewer, min_position=min_position
         )
 
-    return [standing, coaching, matches]
+    return matches

@@ -140,7 +140,9 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
 
         `Accept` chooses between JSON, CSV and NDJSON.
         """
-        return await statement_page(request, HistoryKey(community_of(community), member_of(member)), statement_query)
+        return await statement_page(
+            reader, history, request, HistoryKey(community_of(community), member_of(member)), statement_query
+        )
 
     @get(
         f"{PREFIX}/members/{{member:str}}/pairs/{{other:str}}/statement",
@@ -162,49 +164,53 @@ def statement_routes(reader: Reader) -> list[HTTPRouteHandler]:
         `Accept` chooses between JSON, CSV and NDJSON.
         """
         key = HistoryKey(community_of(community), member_of(member), other_of(other))
-        return await statement_page(request, key, statement_query)
-
-    async def statement_page(request: Request[Any, Any, Any], key: HistoryKey, wanted: StatementQuery) -> Response[Any]:
-        media_type = accepted_media_type(request)
-        require_viewer(wanted.viewer, key.member, *([key.other] if key.other else []))
-        query = wanted.query(key)
-        place, pinned = decode_place(after_cursor(wanted.cursor, query, key.community))
-        begin, stop = wanted.start, wanted.end
-        if place is not None and wanted.order == "oldest":
-            begin = place.after()
-        elif place is not None:
-            stop = place
-        await reader.wait_for_position(max(wanted.min_position, pinned))
-        known = pinned or await history.position_known_at(wanted.known_at)
-        lines = await history.lines(key, known, begin, stop, wanted.order, wanted.limit + 1)
-        page_start = begin if wanted.order == "oldest" else stop
-        opening, closing, at_page_start = await history.sums(key, known, [wanted.start, wanted.end, page_start])
-        page = lines[: wanted.limit]
-        next_cursor: str | None = None
-        if len(lines) > wanted.limit:
-            # The position in a member's cursor is that of their last posting: a later one, which other members'
-            # events move, gives the same statement.
-            pin = known if wanted.viewer is None else await history.last(key, known)
-            next_cursor = cursor_after(query, key.community, encode_place(page[-1].place, pin))
-        view = StatementView(
-            member=key.member,
-            other=key.other,
-            opening=accounts_view(opening),
-            lines=line_views(key.community, page, at_page_start, wanted.order),
-            closing=accounts_view(closing),
-            next=next_cursor,
-        )
-        content, headers = represent(media_type, view, wanted.order, request.url, is_first=wanted.cursor is None)
-        return with_position(
-            content,
-            known,
-            viewer=wanted.viewer,
-            min_position=wanted.min_position,
-            headers=headers,
-            media_type=media_type,
-        )
+        return await statement_page(reader, history, request, key, statement_query)
 
     return [statement, pair_statement]
+
+
+async def statement_page(
+    reader: Reader, history: History, request: Request[Any, Any, Any], key: HistoryKey, wanted: StatementQuery
+) -> Response[Any]:
+    """Read one page of a statement, in the media type that the request accepts."""
+    media_type = accepted_media_type(request)
+    require_viewer(wanted.viewer, key.member, *([key.other] if key.other else []))
+    query = wanted.query(key)
+    place, pinned = decode_place(after_cursor(wanted.cursor, query, key.community))
+    begin, stop = wanted.start, wanted.end
+    if place is not None and wanted.order == "oldest":
+        begin = place.after()
+    elif place is not None:
+        stop = place
+    await reader.wait_for_position(max(wanted.min_position, pinned))
+    known = pinned or await history.position_known_at(wanted.known_at)
+    lines = await history.lines(key, known, begin, stop, wanted.order, wanted.limit + 1)
+    page_start = begin if wanted.order == "oldest" else stop
+    opening, closing, at_page_start = await history.sums(key, known, [wanted.start, wanted.end, page_start])
+    page = lines[: wanted.limit]
+    next_cursor: str | None = None
+    if len(lines) > wanted.limit:
+        # The position in a member's cursor is that of their last posting: a later one, which other members'
+        # events move, gives the same statement.
+        pin = known if wanted.viewer is None else await history.last(key, known)
+        next_cursor = cursor_after(query, key.community, encode_place(page[-1].place, pin))
+    view = StatementView(
+        member=key.member,
+        other=key.other,
+        opening=accounts_view(opening),
+        lines=line_views(key.community, page, at_page_start, wanted.order),
+        closing=accounts_view(closing),
+        next=next_cursor,
+    )
+    content, headers = represent(media_type, view, wanted.order, request.url, is_first=wanted.cursor is None)
+    return with_position(
+        content,
+        known,
+        viewer=wanted.viewer,
+        min_position=wanted.min_position,
+        headers=headers,
+        media_type=media_type,
+    )
 
 
 def line_views(community: str, lines: list[PostingLine], at_page_start: Sums, order: SortOrder) -> list[StatementLine]:
