@@ -20,9 +20,10 @@ from ledger.books.connection import BooksUnavailable, SchemaMissing, connect
 from ledger.books.schema import NULL_LOGGER, QUERIES, UNRELEASED, migrate, require_schema
 from ledger.books.writer import Checkpoint
 from ledger.runtime.settings import BooksAddress
-from tests.books.page import PageBooks, held_against_the_page
+from tests.books.books_comparison import assert_books_match
 from tests.books.shown import Books, until
 from tests.books.telling import Chronicle, RandomHistory
+from tests.oracle.expected_books import ExpectedBooks
 
 KNOWN: Final = sorted(
     path.name.removesuffix(".sql") for path in (files("ledger.books") / "migrations").iterdir() if path.is_file()
@@ -203,7 +204,7 @@ async def test_books_of_the_unreleased_migrations_are_dropped_and_derived_again(
     await books.write(events)
     await new.write(events)
     assert await books.everything() == await new.everything()
-    await held_against_the_page(books, PageBooks().record(events))
+    await assert_books_match(books, ExpectedBooks().record(events))
 
 
 async def test_books_of_the_unreleased_migrations_are_neither_read_nor_written(unreleased_books: Books) -> None:

@@ -49,10 +49,11 @@ from ledger.domain.values.entries import Entry, Leg, Transfer
 from ledger.domain.values.refusals import Bug, Refusal
 from ledger.envelope import AggregateRef, Poison, RecordedEvent, encode_state
 from ledger.runtime.settings import BooksAddress
-from tests.books.page import PageBooks, folios_held_against_the_postings, held_against_the_page
+from tests.books.books_comparison import assert_books_match, assert_folios_match
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, MODERATOR, NOW, Chronicle, RandomHistory, number, renumbered
 from tests.databases import Databases
+from tests.oracle.expected_books import ExpectedBooks
 from workers.projector import FOLDED_MAX, fold_all, write_all
 
 EMPTY: Final = Checkpoint(0, None)
@@ -417,8 +418,8 @@ async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
         assert one == seven
         assert seven == thousand
         assert all(one.values()), "a table is empty: the history is too dull"
-        await held_against_the_page(by_seven, PageBooks().record(events))
-        await folios_held_against_the_postings(by_seven, FOLIO_LINES)
+        await assert_books_match(by_seven, ExpectedBooks().record(events))
+        await assert_folios_match(by_seven, FOLIO_LINES)
         await held_against_the_executor(by_seven, history)
 
 
@@ -483,7 +484,7 @@ async def test_batches_that_are_folded_while_others_are_written_give_the_same_bo
     monkeypatch.setattr("ledger.books.writer.CACHED_MAX", remembered_max)
     events = await RandomHistory(SEEDS[0]).tell(LENGTH // 4)
     await write_as_the_projector_does(books, events, size)
-    await held_against_the_page(books, PageBooks().record(events))
+    await assert_books_match(books, ExpectedBooks().record(events))
 
 
 @pytest.mark.parametrize("remembered_max", [1, 3])
@@ -493,7 +494,7 @@ async def test_a_writer_that_remembers_next_to_nothing_gives_the_same_books(
     monkeypatch.setattr("ledger.books.writer.CACHED_MAX", remembered_max)
     events = await RandomHistory(SEEDS[1]).tell(LENGTH // 2)
     await books.write(events, batch_max=5)
-    await held_against_the_page(books, PageBooks().record(events))
+    await assert_books_match(books, ExpectedBooks().record(events))
 
 
 async def test_a_writer_that_remembers_everything_reads_no_balance_twice(books: Books, chronicle: Chronicle) -> None:
@@ -688,7 +689,7 @@ async def test_a_statement_that_fails_leaves_nothing_and_the_next_writer_goes_on
     assert await books.everything() == before
     await books.execute("DROP FUNCTION mishap CASCADE")
     await books.write(events[3:])
-    await held_against_the_page(books, PageBooks().record(events))
+    await assert_books_match(books, ExpectedBooks().record(events))
 
 
 async def test_a_connection_that_is_ended_while_it_waits_for_another_leaves_nothing(
@@ -955,7 +956,7 @@ async def test_poison_in_the_middle_of_a_batch_leaves_no_trace_in_what_the_write
                 await writer.apply(batch[place:])
             else:
                 await writer.apply(batch)
-    await held_against_the_page(books, PageBooks().record(events))
+    await assert_books_match(books, ExpectedBooks().record(events))
 
 
 async def test_poison_behind_what_is_not_written_yet_leaves_that_remembered(books: Books) -> None:
@@ -973,7 +974,7 @@ async def test_poison_behind_what_is_not_written_yet_leaves_that_remembered(book
         for changes in waiting:
             await writer.write(changes)
         await writer.apply(third[9:])
-    await held_against_the_page(books, PageBooks().record(events))
+    await assert_books_match(books, ExpectedBooks().record(events))
 
 
 # One writer

@@ -21,10 +21,9 @@ from ledger.domain.posting.rules import entry_of
 from ledger.domain.values.advice import GuardFacts
 from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse, State, tag_of
 from ledger.domain.values.context import NO_FINDINGS, Context, Finding, Need
-from ledger.domain.values.entries import Leg
-from ledger.domain.values.points import Account
 from ledger.domain.values.policy import DEFAULT_POLICY, Policy
 from ledger.domain.values.refusals import AlreadyExists, Bug, Fact, Refusal, Unknown, WrongState
+from tests.oracle.legs import Leg, Legs
 
 NOW: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 MOMENT: Final = timedelta(microseconds=1)
@@ -57,27 +56,12 @@ def stored(value: T, as_type: Any) -> T:
     return read
 
 
-# What an entry says, in the words of the page
-
-
-def owes(payer: str, points: int, *, to: str, account: Account = "main") -> tuple[Leg, ...]:
-    """`payer -> to`, and the gross tallies of both."""
-    return (Leg(payer, account, -points, to, received=points), Leg(to, "main", points, payer, given=points))
-
-
-def gives_up(payer: str, points: int, *, to: str) -> tuple[Leg, ...]:
-    """`payer -> to` on `main` only."""
-    return (Leg(payer, "main", -points, to), Leg(to, "main", points, payer))
-
-
-def puts_at_risk(member: str, points: int) -> tuple[Leg, ...]:
-    """The member's `main -> stake`."""
-    return (Leg(member, "main", -points, None), Leg(member, "stake", points, None))
-
-
-def gets_back(member: str, points: int) -> tuple[Leg, ...]:
-    """The member's `stake -> main`."""
-    return (Leg(member, "stake", -points, None), Leg(member, "main", points, None))
+def posted_legs(event: Event) -> Legs:
+    """The legs that the product posts for `event`, in the terms of the oracle."""
+    return tuple(
+        Leg(leg.member, leg.account, leg.counterparty, leg.points, leg.given, leg.received)
+        for leg in entry_of(event).legs
+    )
 
 
 # Given, when, then
@@ -90,8 +74,8 @@ class Then:
     event: Event
     state: State
 
-    def posting(self, *entry: tuple[Leg, ...]) -> Self:
-        posted, expected = entry_of(self.event).legs, [leg for legs in entry for leg in legs]
+    def posting(self, *movements: Legs) -> Self:
+        posted, expected = posted_legs(self.event), [leg for legs in movements for leg in legs]
         assert Counter(posted) == Counter(expected), f"posted {posted}, not {expected}"
         return self
 

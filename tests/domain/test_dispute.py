@@ -28,7 +28,7 @@ from ledger.domain.kinds.transfers import TRANSFERS, transfers_of
 from ledger.domain.posting.rules import entry_of
 from ledger.domain.values.aggregate_types import Command, Event, Lapse, State, tag_of
 from ledger.domain.values.context import Context, EventOf, Finding, Need, PastEvent, StateOf
-from ledger.domain.values.entries import Leg, Transfer
+from ledger.domain.values.entries import Transfer
 from ledger.domain.values.ids import MemberId
 from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import (
@@ -49,9 +49,7 @@ from tests.domain.spec import (
     Then,
     days,
     fold,
-    gets_back,
     given,
-    owes,
     prove_nothing_forgotten,
 )
 from tests.domain.test_favour import CLAIMED, CONFIRMED, FORGIVE, FORGIVEN, LIFE, THANKED
@@ -75,6 +73,7 @@ from tests.domain.test_intro import (
     TO_MET,
     Parties,
 )
+from tests.oracle.legs import freeze, pay, return_stake, reverse, unfreeze
 
 ADA, BOB, CYD, DEE = CAST
 MODERATOR: Final = "zoe"
@@ -121,31 +120,6 @@ def opened(event: Event, opener: MemberId, code: Code = "not_mine") -> DisputeOp
 def same(dispute: DisputeOpened) -> dict[str, Any]:
     names = ("about", "entry", "entry_id", "happened_at", "opener", "parties", "transfers")
     return {name: getattr(dispute, name) for name in names}
-
-
-# What the entries say
-
-
-def sets_aside(payer: str, points: int, *, of: str) -> tuple[Leg, ...]:
-    """What `payer` has paid `of` is frozen on both sides."""
-    return (
-        Leg(payer, "disputed", -points, None),
-        Leg(payer, "main", points, None),
-        Leg(of, "main", -points, None),
-        Leg(of, "disputed", points, None),
-    )
-
-
-def puts_back(payer: str, points: int, *, of: str) -> tuple[Leg, ...]:
-    return tuple(replace(leg, points=-leg.points) for leg in sets_aside(payer, points, of=of))
-
-
-def undoes(payer: str, points: int, *, of: str) -> tuple[Leg, ...]:
-    """The frozen points vanish on both sides, and so they do from the gross tallies."""
-    return (
-        Leg(payer, "disputed", points, of, received=-points),
-        Leg(of, "disputed", -points, payer, given=-points),
-    )
 
 
 # The life of a dispute, told by one of a thank-you that was not said
@@ -244,7 +218,7 @@ def test_whoever_was_charged_may_say_that_it_is_wrong_and_nobody_else(
         attempt.then_refused(NotYours, role="the one who was charged")
         return
     recorded = attempt.then(opened(event, actor, code))
-    recorded.posting(*(sets_aside(payer, points, of=payee) for payer, payee, points in charged))
+    recorded.posting(*(freeze(payer, points, payee=payee) for payer, payee, points in charged))
     recorded.leaving("opened", opener=actor, code=code, fault="none", owed=(), lapses_at=DUE, happened_at=HAPPENED)
 
 
@@ -254,14 +228,14 @@ def test_what_is_upheld_is_undone(event: Event, charged: list[Paid]) -> None:
     upheld = (
         given(dispute).when(UPHOLD, found=found_about(event)).then(DisputeUpheld(**same(dispute), remedy="reversal"))
     )
-    upheld.posting(*(undoes(payer, points, of=payee) for payer, payee, points in charged))
+    upheld.posting(*(reverse(payer, points, payee=payee) for payer, payee, points in charged))
     upheld.leaving("upheld", remedy="reversal", entry_id=ENTRY_ID)
 
 
 @every_charge
 def test_what_is_rejected_or_not_judged_in_time_is_put_back(event: Event, charged: list[Paid]) -> None:
     dispute = opened(event, charged[0][0])
-    back = [puts_back(payer, points, of=payee) for payer, payee, points in charged]
+    back = [unfreeze(payer, points, payee=payee) for payer, payee, points in charged]
     given(dispute).when(REJECT).then(DisputeRejected(**same(dispute))).posting(*back).leaving("rejected")
     given(dispute).when(LAPSE, at=DUE).then(DisputeLapsed(**same(dispute))).posting(*back).leaving("lapsed")
 
@@ -388,13 +362,13 @@ def test_a_connector_whose_asker_ghosted_the_target_gets_sixty_for_both_when_it_
     points: int, stake: int
 ) -> None:
     made = replace(MADE, points=points, stake=stake)
-    about, back = found_about(made), puts_back(ADA, points, of=BOB)
+    about, back = found_about(made), unfreeze(ADA, points, payee=BOB)
     dispute = fault_of(made, "asker", [(ADA, CYD, 60), (ADA, BOB, 60)], BOB, "asker_ghosted")
     told = given().when(disputing(made, BOB, "asker_ghosted"), found=about).then(dispute)
-    told.posting(sets_aside(ADA, points, of=BOB)).leaving("opened", fault="asker", owed=dispute.owed)
+    told.posting(freeze(ADA, points, payee=BOB)).leaving("opened", fault="asker", owed=dispute.owed)
     upheld = DisputeUpheld(**same(dispute), remedy="fault", fault="asker", owed=dispute.owed)
     judged = given(dispute).when(UPHOLD, found=about).then(upheld)
-    judged.posting(back, owes(ADA, 60, to=CYD), owes(ADA, 60, to=BOB)).leaving("upheld", remedy="fault", fault="asker")
+    judged.posting(back, pay(ADA, 60, to=CYD), pay(ADA, 60, to=BOB)).leaving("upheld", remedy="fault", fault="asker")
     given(dispute).when(REJECT).then(DisputeRejected(**same(dispute))).posting(back)
 
 
@@ -404,11 +378,13 @@ def test_a_connector_at_fault_pays_all_of_it_from_main_when_it_is_upheld(code: C
     made = replace(MADE, points=points, stake=stake)
     dispute = fault_of(made, "connector", [(BOB, ADA, points), (BOB, CYD, stake)], ADA, code)
     told = given().when(disputing(made, ADA, code), found=found_about(made)).then(dispute)
-    told.posting(sets_aside(ADA, points, of=BOB)).leaving("opened", fault="connector", owed=dispute.owed)
+    told.posting(freeze(ADA, points, payee=BOB)).leaving("opened", fault="connector", owed=dispute.owed)
     upheld = DisputeUpheld(**same(dispute), remedy="fault", fault="connector", owed=dispute.owed)
     judged = given(dispute).when(UPHOLD, found=found_about(made)).then(upheld)
-    staked = [owes(BOB, stake, to=CYD)] if stake else []
-    judged.posting(puts_back(ADA, points, of=BOB), owes(BOB, points, to=ADA), *staked).leaving("upheld", remedy="fault")
+    staked = [pay(BOB, stake, to=CYD)] if stake else []
+    judged.posting(unfreeze(ADA, points, payee=BOB), pay(BOB, points, to=ADA), *staked).leaving(
+        "upheld", remedy="fault"
+    )
 
 
 @pytest.mark.parametrize(("points", "stake"), MADE_AT)
@@ -420,12 +396,12 @@ def test_a_matchmaker_at_fault_pays_each_of_the_two_their_half_and_half_of_the_s
     made, half = replace(MATCH_MADE, points=points, stake=stake), points // 2
     owed = [(BOB, ADA, half), (BOB, CYD, half), (BOB, ADA, stake // 2), (BOB, CYD, stake - stake // 2)]
     dispute = fault_of(made, "connector", owed, opener, code)
-    aside = [sets_aside(member, half, of=BOB) for member in (ADA, CYD)]
-    back = [puts_back(member, half, of=BOB) for member in (ADA, CYD)]
+    aside = [freeze(member, half, payee=BOB) for member in (ADA, CYD)]
+    back = [unfreeze(member, half, payee=BOB) for member in (ADA, CYD)]
     given().when(disputing(made, opener, code), found=found_about(made)).then(dispute).posting(*aside)
     upheld = DisputeUpheld(**same(dispute), remedy="fault", fault="connector", owed=dispute.owed)
     judged = given(dispute).when(UPHOLD, found=found_about(made)).then(upheld)
-    judged.posting(*back, *(owes(payer, points, to=payee) for payer, payee, points in owed if points))
+    judged.posting(*back, *(pay(payer, points, to=payee) for payer, payee, points in owed if points))
 
 
 @pytest.mark.parametrize("event", [event for event, _ in CHARGES if not isinstance(event, IntroMade)])
@@ -485,7 +461,7 @@ def test_a_favour_that_was_forgiven_meanwhile_is_not_reversed_as_well(event: Fav
     dispute = opened(event, BOB)
     judged = given(dispute).when(UPHOLD, found=found_about(event, GIFT))
     upheld = judged.then(DisputeUpheld(**same(dispute), remedy="none"))
-    upheld.posting(puts_back(BOB, 120, of=ADA)).leaving("upheld", remedy="none")
+    upheld.posting(unfreeze(BOB, 120, payee=ADA)).leaving("upheld", remedy="none")
 
 
 REMEDIES: Final[list[tuple[IntroMade, Code, str, Fault, Literal["reversal", "fault", "none"]]]] = [
@@ -526,7 +502,7 @@ def test_one_who_has_owned_up_meanwhile_does_not_pay_twice(
     assert (judged.event.fault, judged.event.owed) == fault
     if remedy == "none":
         paid = [(ADA, 60), (CYD, 60)] if made.matchmade else [(ADA, 120)]
-        judged.posting(*(puts_back(payer, points, of=BOB) for payer, points in paid))
+        judged.posting(*(unfreeze(payer, points, payee=BOB) for payer, points in paid))
 
 
 @pytest.mark.parametrize("event", [MET, ASKERS_FAULT, CONNECTORS_FAULT])
@@ -612,9 +588,9 @@ def test_what_was_disputed_in_vain_is_closed_as_if_it_had_not_been(
     ends = {"rejected": DisputeRejected(**same(dispute)), "lapsed": DisputeLapsed(**same(dispute))}
     found: dict[Need, Finding] = {INTRO_MADE: standing(dispute, ends[over]) if over in ends else None}
     closed = MATCH_CLOSED if matched else CLOSED
-    given(*history).when(CLOSE, found=found).then(closed).posting(gets_back(BOB, 60))
+    given(*history).when(CLOSE, found=found).then(closed).posting(return_stake(BOB, 60))
     silent = given(*history).when(LapseIntro(), at=CLOSE_DUE, found=found)
-    silent.then(replace(closed, outcome="fell_silent")).posting(gets_back(BOB, 60))
+    silent.then(replace(closed, outcome="fell_silent")).posting(return_stake(BOB, 60))
 
 
 SETTLED: Final[list[tuple[bool, Code, Fault]]] = [
@@ -638,10 +614,10 @@ def test_a_fault_that_was_upheld_closes_it_as_that_fault_and_only_the_stake_goes
     found = upheld_dispute(MATCH_MADE if matched else MADE, code)
     closing = CloseIntro(actor=actor, outcome="no_result", fault=says)
     event = replace(MATCH_CLOSED if matched else CLOSED, outcome="no_result", fault=fault, settled=True)
-    closed = given(*history).when(closing, found=found).then(event).posting(gets_back(BOB, 60))
+    closed = given(*history).when(closing, found=found).then(event).posting(return_stake(BOB, 60))
     closed.leaving("closed", fault=fault, settled=True)
     silent = given(*history).when(LapseIntro(), at=CLOSE_DUE, found=found)
-    silent.then(replace(event, outcome="fell_silent")).posting(gets_back(BOB, 60))
+    silent.then(replace(event, outcome="fell_silent")).posting(return_stake(BOB, 60))
 
 
 def test_what_a_dispute_settled_is_closed_once_and_another_outcome_is_no_repeat() -> None:
@@ -658,13 +634,13 @@ def test_what_was_reversed_is_not_given_back_once_more_by_owning_up(code: Code) 
     found = upheld_dispute(MADE, code)
     owning_up = CloseIntro(actor=BOB, outcome="fruitful", fault="connector")
     closed = given(*TO_MADE).when(owning_up, found=found).then(replace(CONNECTORS_FAULT, points=0))
-    closed.posting(owes(BOB, 60, to=CYD, account="stake")).leaving("closed", fault="connector", settled=False)
+    closed.posting(pay(BOB, 60, to=CYD, account="stake")).leaving("closed", fault="connector", settled=False)
     asker = CloseIntro(actor=ADA, outcome="fruitful", fault="asker")
     sorry = given(*TO_MADE).when(asker, found=found).then(replace(ASKERS_FAULT, points=0))
-    sorry.posting(gets_back(BOB, 60), owes(ADA, 60, to=CYD), owes(ADA, 60, to=BOB))
-    given(*TO_MADE).when(CLOSE, found=found).then(replace(CLOSED, points=0)).posting(gets_back(BOB, 60))
+    sorry.posting(return_stake(BOB, 60), pay(ADA, 60, to=CYD), pay(ADA, 60, to=BOB))
+    given(*TO_MADE).when(CLOSE, found=found).then(replace(CLOSED, points=0)).posting(return_stake(BOB, 60))
     matched = given(*MATCH_TO_MADE).when(owning_up, found=upheld_dispute(MATCH_MADE, code))
-    staked = [owes(BOB, 30, to=member, account="stake") for member in (ADA, CYD)]
+    staked = [pay(BOB, 30, to=member, account="stake") for member in (ADA, CYD)]
     matched.then(replace(MATCHMAKERS_FAULT, points=0)).posting(*staked)
 
 

@@ -23,7 +23,8 @@ from ledger.domain.kinds.favour import (
 from ledger.domain.values.points import Size
 from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import NotDue, NotYours, SelfDealing
-from tests.domain.spec import MOMENT, NOW, Lifecycle, days, given, gives_up, owes, prove_nothing_forgotten
+from tests.domain.spec import MOMENT, NOW, Lifecycle, days, given, prove_nothing_forgotten
+from tests.oracle.legs import forgive, pay
 
 GIVER: Final = "ada"
 RECEIVER: Final = "bob"
@@ -96,7 +97,7 @@ def test_history_that_no_command_can_write_is_a_bug() -> None:
 
 
 def test_a_receiver_who_says_thank_you_owes_at_once() -> None:
-    given().when(THANK).then(THANKED).posting(owes(RECEIVER, 120, to=GIVER)).leaving("posted", points=120)
+    given().when(THANK).then(THANKED).posting(pay(RECEIVER, 120, to=GIVER)).leaving("posted", points=120)
 
 
 def test_a_giver_who_claims_a_favour_is_owed_nothing_yet() -> None:
@@ -104,7 +105,7 @@ def test_a_giver_who_claims_a_favour_is_owed_nothing_yet() -> None:
 
 
 def test_a_receiver_who_confirms_owes() -> None:
-    given(CLAIMED).when(CONFIRM).then(CONFIRMED).posting(owes(RECEIVER, 120, to=GIVER)).leaving("posted")
+    given(CLAIMED).when(CONFIRM).then(CONFIRMED).posting(pay(RECEIVER, 120, to=GIVER)).leaving("posted")
 
 
 def test_a_receiver_who_refuses_owes_nothing() -> None:
@@ -115,7 +116,7 @@ def test_a_receiver_who_refuses_owes_nothing() -> None:
 def test_a_giver_who_forgives_pays_the_debt_back_and_the_gross_tallies_stay(
     owed: tuple[FavourThanked] | tuple[FavourClaimed, FavourConfirmed],
 ) -> None:
-    given(*owed).when(FORGIVE).then(FORGIVEN).posting(gives_up(GIVER, 120, to=RECEIVER)).leaving("forgiven")
+    given(*owed).when(FORGIVE).then(FORGIVEN).posting(forgive(GIVER, 120, to=RECEIVER)).leaving("forgiven")
 
 
 @pytest.mark.parametrize(("size", "points"), [("small", 60), ("medium", 120), ("large", 240)])
@@ -124,10 +125,10 @@ def test_a_favour_is_worth_its_size(size: Size, points: int) -> None:
     claimed = replace(CLAIMED, size=size, points=points)
     confirmed = replace(CONFIRMED, points=points)
     forgiven = replace(FORGIVEN, points=points)
-    given().when(replace(THANK, size=size)).then(thanked).posting(owes(RECEIVER, points, to=GIVER))
+    given().when(replace(THANK, size=size)).then(thanked).posting(pay(RECEIVER, points, to=GIVER))
     given().when(replace(CLAIM, size=size)).then(claimed).posting_nothing()
-    given(claimed).when(CONFIRM).then(confirmed).posting(owes(RECEIVER, points, to=GIVER))
-    given(thanked).when(FORGIVE).then(forgiven).posting(gives_up(GIVER, points, to=RECEIVER))
+    given(claimed).when(CONFIRM).then(confirmed).posting(pay(RECEIVER, points, to=GIVER))
+    given(thanked).when(FORGIVE).then(forgiven).posting(forgive(GIVER, points, to=RECEIVER))
 
 
 def test_a_favour_stays_worth_what_it_was_when_it_was_claimed() -> None:

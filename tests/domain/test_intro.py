@@ -60,12 +60,10 @@ from tests.domain.spec import (
     NOW,
     Lifecycle,
     days,
-    gets_back,
     given,
-    owes,
     prove_nothing_forgotten,
-    puts_at_risk,
 )
+from tests.oracle.legs import pay, put_at_stake, return_stake
 
 ASKER: Final = "ada"
 CONNECTOR: Final = "bob"
@@ -527,22 +525,22 @@ def test_the_asker_owes_the_connector_the_points_of_the_level_and_the_connector_
     level: Level, points: int, stake: int
 ) -> None:
     *before, made = made_at(level, points, stake)
-    at_risk = [puts_at_risk(CONNECTOR, stake)] if stake else []
-    recorded = given(*before).when(MAKE).then(made).posting(owes(ASKER, points, to=CONNECTOR), *at_risk)
+    at_risk = [put_at_stake(CONNECTOR, stake)] if stake else []
+    recorded = given(*before).when(MAKE).then(made).posting(pay(ASKER, points, to=CONNECTOR), *at_risk)
     recorded.leaving("made", stake=stake, lapses_at=CLOSE_DUE)
 
 
 @EVERY_LEVEL
 def test_each_of_two_who_were_matched_owes_the_connector_half(level: Level, points: int, stake: int) -> None:
     *before, made = match_made_at(level, points, stake)
-    at_risk = [puts_at_risk(CONNECTOR, stake)] if stake else []
+    at_risk = [put_at_stake(CONNECTOR, stake)] if stake else []
     recorded = given(*before).when(MAKE).then(made)
-    recorded.posting(owes(ASKER, points // 2, to=CONNECTOR), owes(TARGET, points // 2, to=CONNECTOR), *at_risk)
+    recorded.posting(pay(ASKER, points // 2, to=CONNECTOR), pay(TARGET, points // 2, to=CONNECTOR), *at_risk)
     recorded.leaving("made", stake=stake, matchmade=True)
 
 
 def test_meeting_costs_the_asker_the_hour_of_the_target() -> None:
-    met = given(*TO_MADE).when(MEET).then(MET).posting(owes(ASKER, 30, to=TARGET))
+    met = given(*TO_MADE).when(MEET).then(MET).posting(pay(ASKER, 30, to=TARGET))
     met.leaving("met", stake=60, lapses_at=CLOSE_DUE)
 
 
@@ -580,7 +578,7 @@ def test_anyone_in_it_may_close_it_and_the_connector_gets_the_stake_back(
     ask, match = (TO_MET, MATCH_TO_MET) if is_met else (TO_MADE, MATCH_TO_MADE)
     for history, event in ((ask, CLOSED), (match, MATCH_CLOSED)):
         closed = given(*history).when(closing).then(replace(event, outcome=outcome))
-        closed.posting(gets_back(CONNECTOR, 60)).leaving("closed", outcome=outcome, fault="none")
+        closed.posting(return_stake(CONNECTOR, 60)).leaving("closed", outcome=outcome, fault="none")
 
 
 @OPEN
@@ -591,9 +589,9 @@ def test_an_asker_who_owns_up_owes_sixty_to_each_of_the_others(
     history = (*made_at(level, points, stake), *([MET] if is_met else []))
     closing = CloseIntro(actor=ASKER, outcome="fell_silent", fault="asker")
     closed = replace(CLOSED, outcome="fell_silent", fault="asker", points=points, stake=stake, penalty=60)
-    back = [gets_back(CONNECTOR, stake)] if stake else []
+    back = [return_stake(CONNECTOR, stake)] if stake else []
     recorded = given(*history).when(closing).then(closed)
-    recorded.posting(*back, owes(ASKER, 60, to=TARGET), owes(ASKER, 60, to=CONNECTOR))
+    recorded.posting(*back, pay(ASKER, 60, to=TARGET), pay(ASKER, 60, to=CONNECTOR))
     recorded.leaving("closed", fault="asker")
 
 
@@ -605,9 +603,9 @@ def test_a_connector_who_owns_up_gives_back_what_they_were_paid_and_the_stake_go
     history = (*made_at(level, points, stake), *([MET] if is_met else []))
     closing = CloseIntro(actor=CONNECTOR, outcome="no_result", fault="connector")
     closed = replace(CLOSED, outcome="no_result", fault="connector", points=points, stake=stake)
-    staked = [owes(CONNECTOR, stake, to=TARGET, account="stake")] if stake else []
+    staked = [pay(CONNECTOR, stake, to=TARGET, account="stake")] if stake else []
     recorded = given(*history).when(closing).then(closed)
-    recorded.posting(owes(CONNECTOR, points, to=ASKER), *staked).leaving("closed", fault="connector")
+    recorded.posting(pay(CONNECTOR, points, to=ASKER), *staked).leaving("closed", fault="connector")
 
 
 @OPEN
@@ -619,9 +617,9 @@ def test_a_matchmaker_who_owns_up_gives_both_their_half_back_and_half_of_the_sta
     closing = CloseIntro(actor=CONNECTOR, outcome="no_result", fault="connector")
     closed = replace(MATCH_CLOSED, outcome="no_result", fault="connector", points=points, stake=stake)
     pair = (ASKER, TARGET)
-    staked = [owes(CONNECTOR, stake // 2, to=m, account="stake") for m in pair if stake]
+    staked = [pay(CONNECTOR, stake // 2, to=m, account="stake") for m in pair if stake]
     recorded = given(*history).when(closing).then(closed)
-    recorded.posting(*(owes(CONNECTOR, points // 2, to=m) for m in pair), *staked)
+    recorded.posting(*(pay(CONNECTOR, points // 2, to=m) for m in pair), *staked)
 
 
 @pytest.mark.parametrize("actor", [ASKER, CONNECTOR, TARGET])
@@ -679,7 +677,7 @@ def test_an_open_intro_closes_by_itself_after_ninety_days_and_by_nobodys_fault(
     history: tuple[IntroEvent, ...], event: IntroClosed
 ) -> None:
     closed = given(*history).when(LAPSE, at=CLOSE_DUE).then(replace(event, outcome="fell_silent"))
-    closed.posting(gets_back(CONNECTOR, 60)).leaving("closed", fault="none")
+    closed.posting(return_stake(CONNECTOR, 60)).leaving("closed", fault="none")
     given(*history).when(LAPSE, at=CLOSE_DUE - MOMENT).then_refused(NotDue, due_at=CLOSE_DUE)
 
 

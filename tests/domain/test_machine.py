@@ -1,7 +1,7 @@
 """Any commands, by anybody, in any order: a random machine looks for the story that breaks the books."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 from uuid import UUID
@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ledger.domain.catalog.kinds import DISPUTE, INTRO, KINDS, AnyEvent, Kind, deadline_of
+from ledger.domain.catalog.kinds import DISPUTE, KINDS, AnyEvent, Kind, deadline_of
 from ledger.domain.catalog.operations import LAPSES, OPERATIONS, Operation
 from ledger.domain.kinds.dispute.commands import OpenDispute, RejectDispute, UpholdDispute
 from ledger.domain.kinds.dispute.states import Code, DisputedEntry, dispute_id
@@ -43,158 +43,36 @@ from ledger.domain.kinds.referral import (
     QualifyReferral,
     WinReferral,
 )
-from ledger.domain.posting.rules import entry_of
 from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse, State, tag_of
 from ledger.domain.values.context import Context, EventOf, Finding, Need, PastEvent
-from ledger.domain.values.entries import EMPTY_ENTRY
 from ledger.domain.values.points import DealBand, Level, Size
 from ledger.domain.values.refusals import Refusal
 from tests.domain.arbitrary import CAST, PROSPECTS, arbitrary, arbitrary_field, members
-from tests.domain.spec import KIND_OF_COMMAND, NOW, days, fold
+from tests.domain.spec import KIND_OF_COMMAND, NOW, days, fold, posted_legs
+from tests.oracle.aggregates import Aggregate, stated_facts
+from tests.oracle.aggregates import Event as OracleEvent
+from tests.oracle.expected_books import ExpectedBooks
+from tests.oracle.legs import ACCOUNTS, total_of
+from tests.oracle.postings import charge_of
 from tests.scale import scale
 
-Account = tuple[str, str]  # A member, and `main`, `stake`, `disputed`, `given` or `received`.
-Books = Counter[Account]
-
-# What the page says, written by hand: no number of an event and no posting rule is used here.
-
-SIZES: Final[Mapping[Size, int]] = {"small": 60, "medium": 120, "large": 240}
-LEVELS: Final[Mapping[Level, int]] = {1: 30, 2: 60, 3: 120, 4: 240, 5: 360}
-BANDS: Final[Mapping[DealBand, int]] = {"S": 60, "M": 120, "L": 240, "XL": 480}
-NUMBERS: Final = {"points", "stake", "penalty", "parent_points", "transfers", "owed"}
 SILENT: Final = {"declined", "refused", "expired", "lapsed", "withdrawn", "disqualified", "lost"}
+Totals = Counter[tuple[str, str]]  # By member and account or gross tally.
 
 
-def pays(payer: str, payee: str, points: int, account: str = "main") -> Books:
-    legs = {(payer, account): -points, (payer, "received"): points}
-    return Books({**legs, (payee, "main"): points, (payee, "given"): points})
-
-
-def moves(member: str, source: str, target: str, points: int) -> Books:
-    return Books({(member, source): -points, (member, target): points})
-
-
-def total(*parts: Books) -> Books:
-    """The sum; unlike `+`, it keeps what is negative."""
-    books = Books()
-    for part in parts:
-        books.update(part)
-    return books
-
-
-def at_risk(about: Mapping[str, Any]) -> int:
-    return LEVELS[about["level"]] // 2 if about["level"] >= 3 else 0
-
-
-def page(event: str, about: Mapping[str, Any]) -> Books:
-    """What the page says that an event posts, from all that is known about its aggregate."""
-    match event:
-        case "favour.thanked" | "favour.confirmed":
-            return pays(about["receiver"], about["giver"], SIZES[about["size"]])
-        case "favour.forgiven":
-            points = SIZES[about["size"]]
-            return Books({(about["giver"], "main"): -points, (about["receiver"], "main"): points})
-        case "referral.qualified":
-            return pays(about["recipient"], about["referrer"], LEVELS[about["level"]])
-        case "referral.won":
-            owed, first = pays(about["recipient"], about["referrer"], BANDS[about["band"]]), about["first"]
-            shared = first not in {None, about["recipient"]}
-            return total(owed, pays(about["recipient"], first, 60)) if shared else owed
-        case _ if event.startswith("intro."):
-            return page_of_intros(event, about["asker"], about["connector"], about["target"], about)
-        case _ if event.startswith("dispute."):
-            return page_of_disputes(event, about["charged"], about)
-        case _:
-            return Books()
-
-
-def page_of_intros(event: str, asker: str, connector: str, target: str, about: Mapping[str, Any]) -> Books:
-    matched = about["began"] == "intro.offered"
-    match event, about.get("fault"):
-        case "intro.made", _:
-            points = LEVELS[about["level"]]
-            half = total(pays(asker, connector, points // 2), pays(target, connector, points // 2))
-            paid = half if matched else pays(asker, connector, points)
-            return total(paid, moves(connector, "main", "stake", at_risk(about)))
-        case "intro.met", _:
-            return Books() if matched else pays(asker, target, 30)
-        case "intro.closed", _ if about.get("settled"):
-            return moves(connector, "stake", "main", at_risk(about))
-        case "intro.closed", "none":
-            return moves(connector, "stake", "main", at_risk(about))
-        case "intro.closed", "asker":
-            owned_up = total(pays(asker, target, 60), pays(asker, connector, 60))
-            return total(owned_up, moves(connector, "stake", "main", at_risk(about)))
-        case "intro.closed", "connector":
-            payers, let_down = ([asker, target],) * 2 if matched else ([asker], [target])
-            repaid = [pays(connector, m, LEVELS[about["level"]] // len(payers)) for m in payers]
-            repaid = [] if about.get("reversed") else repaid
-            staked = [pays(connector, m, at_risk(about) // len(let_down), "stake") for m in let_down]
-            return total(*repaid, *staked)
-        case _:
-            return Books()
-
-
-def page_of_disputes(event: str, charged: Books, about: Mapping[str, Any]) -> Books:
-    """`charged` is what the page says that the disputed entry moved between members, the stake apart."""
-    aside = total(*(moves(m, "main", "disputed", n) for (m, account), n in charged.items() if account == "main"))
-    back = Books({account: -points for account, points in aside.items()})
-    match event, about.get("remedy"):
-        case "dispute.opened", _:
-            return aside
-        case "dispute.upheld", "reversal":
-            gone = {(m, "disputed" if account == "main" else account): -n for (m, account), n in charged.items()}
-            return Books(gone)
-        case "dispute.upheld", "fault":
-            return total(back, page_of_faults(about["disputed"]["code"], about["disputed"]))
-        case _:
-            return back
-
-
-def page_of_faults(code: str, about: Mapping[str, Any]) -> Books:
-    """What the fault costs that the introduction was disputed for, all of it from `main`."""
-    asker, connector, target = about["asker"], about["connector"], about["target"]
-    if code == "asker_ghosted":
-        return total(pays(asker, target, 60), pays(asker, connector, 60))
-    payers, let_down = ([asker, target],) * 2 if about["began"] == "intro.offered" else ([asker], [target])
-    repaid = [pays(connector, m, LEVELS[about["level"]] // len(payers)) for m in payers]
-    return total(*repaid, *(pays(connector, m, at_risk(about) // len(let_down)) for m in let_down))
-
-
-def charged_by(entry: str, about: Mapping[str, Any]) -> Books:
-    """What the page says that the entry moved between members: as if from `main`, and no stake on its way."""
-    books = Books()
-    for (member, account), points in page(entry, about).items():
-        books[member, "main" if account == "stake" else account] += points
-    return books
-
-
-# What the project says
-
-
-def posted(event: Event) -> Books:
-    books = Books()
-    for leg in entry_of(event).legs:
-        books[leg.member, leg.account] += leg.points
-        books[leg.member, "given"] += leg.given
-        books[leg.member, "received"] += leg.received
-    return books
-
-
-def without_zeros(books: Books) -> dict[Account, int]:
-    return {account: points for account, points in books.items() if points}
+def without_zeros(totals: Totals) -> dict[tuple[str, str], int]:
+    return {key: points for key, points in totals.items() if points}
 
 
 @dataclass
 class Life:
-    """One aggregate: what is stored of it, what the page needs to know about it, and who has spoken in it."""
+    """One aggregate: its state, its stored events, and the members who have acted on it."""
 
     kind: Kind
     id: UUID
     state: State | None = None
     happened: dict[str, PastEvent] = field(default_factory=dict[str, PastEvent])  # The last event of each name.
     stored: list[bytes] = field(default_factory=list[bytes])
-    about: dict[str, Any] = field(default_factory=dict[str, Any])
     voices: set[str] = field(default_factory=set[str])
 
     @property
@@ -238,7 +116,7 @@ def few(community: "Community") -> bool:
 
 
 class Community(RuleBasedStateMachine):
-    """A small cast, a moving clock, and books kept twice: by the posting rules, and by the page."""
+    """A small cast, a moving clock, and books kept twice: by the posting rules of the product, and by the oracle."""
 
     lives: Bundle[Key] = Bundle("lives")
 
@@ -247,8 +125,9 @@ class Community(RuleBasedStateMachine):
         self.now = NOW
         self.known: dict[Key, Life] = {}
         self.log: list[bytes] = []
-        self.books = Books()
-        self.by_the_page = Books()
+        self.totals = Totals()
+        self.expected = ExpectedBooks()
+        self.expected_totals = Totals()
 
     @initialize(target=lives, cast=casts, words=WORDS, size=arbitrary_field(Size))
     def a_past(self, cast: list[str], words: Words, size: Size) -> MultipleResults[Key]:
@@ -403,11 +282,11 @@ class Community(RuleBasedStateMachine):
     @rule(batch_max=st.integers(1, 7))
     def replay(self, batch_max: int) -> None:
         """From zero, in batches of any size, the books are the same."""
-        books = Books()
+        totals = Totals()
         for start in range(0, len(self.log), batch_max):
-            batch = self.log[start : start + batch_max]
-            books.update(total(*(posted(msgspec.json.decode(event, type=AnyEvent)) for event in batch)))
-        assert books == self.books
+            batch = [msgspec.json.decode(event, type=AnyEvent) for event in self.log[start : start + batch_max]]
+            totals.update(total_of(leg for event in batch for leg in posted_legs(event)))
+        assert totals == self.totals
 
     def disputable(self) -> list[tuple[UUID, DisputedEntry]]:
         """What has happened, can be disputed and is not yet."""
@@ -481,38 +360,29 @@ class Community(RuleBasedStateMachine):
         life.voices.add(actor)
         happened = PastEvent(UUID(int=len(self.log)), event, self.now, self.now)
         life.happened[tag.partition(".")[2]] = happened
-        self.learn(life, tag, event)
-        entry = posted(event)
-        assert without_zeros(entry) == without_zeros(page(tag, life.about))
+        legs = posted_legs(event)
+        expected = self.expected.apply(
+            OracleEvent(
+                position=len(self.log) + 1,
+                name=tag,
+                happened_at=self.now,
+                community="acme",
+                kind=life.kind.name,
+                id=str(life.id),
+                facts=stated_facts(msgspec.to_builtins(event)),
+            )
+        )
+        assert Counter(legs) == Counter(expected)
+        entry = total_of(legs)
         if life.kind is not DISPUTE:
             self.agreed(life, actor, tag, entry)
         self.log.append(life.stored[-1])
-        self.books.update(entry)
-        self.by_the_page.update(page(tag, life.about))
+        self.totals.update(entry)
+        self.expected_totals.update(total_of(expected))
         if life.kind is not DISPUTE and tag.partition(".")[2] in SILENT:
-            assert entry_of(event) == EMPTY_ENTRY
+            assert not legs
 
-    def learn(self, life: Life, tag: str, event: Event) -> None:
-        """Keep who and what, as the page would; of numbers, none."""
-        facts: dict[str, Any] = msgspec.to_builtins(event)
-        life.about.setdefault("began", tag)
-        life.about |= {name: fact for name, fact in facts.items() if name not in NUMBERS}
-        if tag == "referral.given":
-            parent = facts.get("parent")
-            life.about["first"] = self.known["referral", UUID(parent)].about["referrer"] if parent else None
-        if tag == "dispute.opened":
-            self.learn_of_dispute(life, facts)
-        if tag == "dispute.upheld" and facts["entry"] == "intro.made" and facts["remedy"] == "reversal":
-            self.known["intro", UUID(facts["about"])].about["reversed"] = True
-
-    def learn_of_dispute(self, life: Life, facts: Mapping[str, Any]) -> None:
-        """What was charged, from the page; of a stake, only what went to others."""
-        kind, entry = facts["entry"].partition(".")[0], facts["entry"]
-        disputed = self.known[kind, UUID(facts["about"])].about
-        life.about["charged"] = charged_by(entry, disputed)
-        life.about["disputed"] = {**disputed, "code": facts["code"]}
-
-    def agreed(self, life: Life, actor: str, tag: str, entry: Books) -> None:
+    def agreed(self, life: Life, actor: str, tag: str, entry: Totals) -> None:
         """Nobody pays without having said so: now, or, when an introduction is made, before."""
         debited = {member for (member, account), points in entry.items() if account == "main" and points < 0}
         assert debited <= (life.voices if tag == "intro.made" else {actor})
@@ -524,28 +394,31 @@ class Community(RuleBasedStateMachine):
 
     @invariant()
     def all_accounts_sum_to_zero(self) -> None:
-        accounts = {"main", "stake", "disputed"}
-        assert sum(points for (_, account), points in self.books.items() if account in accounts) == 0
+        assert sum(points for (_, account), points in self.totals.items() if account in ACCOUNTS) == 0
 
     @invariant()
-    def the_books_are_those_of_the_page(self) -> None:
-        assert without_zeros(self.books) == without_zeros(self.by_the_page)
+    def the_books_are_those_of_the_oracle(self) -> None:
+        assert without_zeros(self.totals) == without_zeros(self.expected_totals)
 
     @invariant()
-    def nothing_is_frozen_but_what_nobody_has_judged(self) -> None:
-        expected = Counter[str]()
-        for life in self.known.values():
-            if life.stage == "opened":
-                expected.update({m: n for (m, account), n in life.about["charged"].items() if account == "main"})
-        assert {member: self.books[member, "disputed"] for member in CAST} == {m: expected[m] for m in CAST}
+    def only_the_points_of_open_disputes_are_frozen(self) -> None:
+        frozen = Counter[str]()
+        for dispute in self.of_the_oracle("dispute", "opened"):
+            for payer, payee, points in charge_of(dispute, self.expected.finder("acme")).payments:
+                frozen[payer] -= points
+                frozen[payee] += points
+        assert {member: self.totals[member, "disputed"] for member in CAST} == {m: frozen[m] for m in CAST}
 
     @invariant()
-    def at_stake_is_what_open_introductions_put_at_risk(self) -> None:
-        expected = Counter[str]()
-        for life in self.known.values():
-            if life.kind is INTRO and life.stage in {"made", "met"}:
-                expected[life.about["connector"]] += at_risk(life.about)
-        assert {member: self.books[member, "stake"] for member in CAST} == {m: expected[m] for m in CAST}
+    def only_the_stakes_of_open_introductions_are_at_stake(self) -> None:
+        staked = Counter[str]()
+        for intro in self.of_the_oracle("intro", "made", "met"):
+            staked[intro.facts["connector"]] += intro.stake
+        assert {member: self.totals[member, "stake"] for member in CAST} == {m: staked[m] for m in CAST}
+
+    def of_the_oracle(self, kind: str, *states: str) -> list[Aggregate]:
+        """The aggregates of a kind that the oracle has in one of these states."""
+        return [found for key, found in self.expected.aggregates.items() if key[1] == kind and found.state in states]
 
 
 Community.TestCase.settings = settings(max_examples=scale(gate=20, soak=300), stateful_step_count=40, deadline=None)

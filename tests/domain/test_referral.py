@@ -32,7 +32,8 @@ from ledger.domain.values.context import Context, PastEvent, StateOf
 from ledger.domain.values.points import DealBand, Level
 from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import Bug, NotDue, NotYours, ParentNotWon, SelfDealing, Unknown, WrongState
-from tests.domain.spec import MOMENT, NOW, Lifecycle, days, fold, given, owes, prove_nothing_forgotten
+from tests.domain.spec import MOMENT, NOW, Lifecycle, days, fold, given, prove_nothing_forgotten
+from tests.oracle.legs import pay
 
 REFERRER: Final = "ada"
 RECIPIENT: Final = "bob"
@@ -129,7 +130,7 @@ def test_a_recipient_who_agrees_that_it_is_real_owes_the_points_of_its_level(lev
     sent = replace(GIVEN, level=level, points=points)
     given().when(replace(GIVE, level=level)).then(sent).posting_nothing()
     agreed = given(sent).when(QUALIFY).then(replace(QUALIFIED, points=points))
-    agreed.posting(owes(RECIPIENT, points, to=REFERRER)).leaving("qualified", level=level)
+    agreed.posting(pay(RECIPIENT, points, to=REFERRER)).leaving("qualified", level=level)
 
 
 @pytest.mark.parametrize("reason", ["not_a_fit", "no_consent", "duplicate", "unreachable"])
@@ -148,7 +149,7 @@ def test_a_recipient_who_wins_business_owes_the_points_of_its_band(
     history: tuple[ReferralEvent, ...], band: DealBand, points: int
 ) -> None:
     won = given(*history).when(replace(WIN, band=band)).then(replace(WON, band=band, points=points))
-    won.posting(owes(RECIPIENT, points, to=REFERRER)).leaving("won", band=band)
+    won.posting(pay(RECIPIENT, points, to=REFERRER)).leaving("won", band=band)
 
 
 @pytest.mark.parametrize("history", [(GIVEN, QUALIFIED), (GIVEN, QUALIFIED, CONTACTED)])
@@ -242,18 +243,18 @@ def test_winning_one_that_grew_out_of_another_pays_the_first_referrer_too(
 ) -> None:
     shared = replace(WON, parent_referrer=FIRST_REFERRER, parent_points=60)
     won = given(*history).when(WIN).then(shared)
-    won.posting(owes(RECIPIENT, 120, to=REFERRER), owes(RECIPIENT, 60, to=FIRST_REFERRER))
+    won.posting(pay(RECIPIENT, 120, to=REFERRER), pay(RECIPIENT, 60, to=FIRST_REFERRER))
 
 
 def test_a_recipient_who_referred_the_first_one_owes_themself_nothing() -> None:
     own = replace(GROWN, parent_referrer=RECIPIENT)
-    given(own, QUALIFIED).when(WIN).then(WON).posting(owes(RECIPIENT, 120, to=REFERRER))
+    given(own, QUALIFIED).when(WIN).then(WON).posting(pay(RECIPIENT, 120, to=REFERRER))
 
 
 def test_a_referrer_of_both_is_paid_for_both() -> None:
     both = replace(GROWN, parent_referrer=REFERRER)
     won = given(both, QUALIFIED).when(WIN).then(replace(WON, parent_referrer=REFERRER, parent_points=60))
-    won.posting(owes(RECIPIENT, 120, to=REFERRER), owes(RECIPIENT, 60, to=REFERRER))
+    won.posting(pay(RECIPIENT, 120, to=REFERRER), pay(RECIPIENT, 60, to=REFERRER))
 
 
 @pytest.mark.parametrize("after", sorted(LIFE.after.keys() - {"nothing", "won"}))

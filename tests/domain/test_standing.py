@@ -1,10 +1,9 @@
 """Standing: what a member's tallies say of them."""
 
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import permutations
-from math import floor
 from typing import Final
 
 import pytest
@@ -25,6 +24,7 @@ from ledger.domain.standing.indices import (
 )
 from ledger.domain.values.policy import DEFAULT_POLICY, Policy
 from tests.domain.spec import MOMENT, NOW, days
+from tests.oracle import standing as oracle
 
 tallies = st.integers(0, 2**53) | st.integers(0, 2_000)
 LANDMARK: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -32,18 +32,9 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 recently = st.integers(0, 3_000 * 24).map(lambda hours: NOW - timedelta(hours=hours))
 
 
-def index(given: int, received: int) -> Fraction:
-    """The page, word for word: `(given + 120) / (given + received + 240)`."""
-    return Fraction(given + 120, given + received + 240)
-
-
 def times_until(year: int) -> st.SearchStrategy[datetime]:
     since, until = (datetime(end, 1, 1) for end in (1970, year))  # noqa: DTZ001 - the strategy adds the zone.
     return st.datetimes(since, until, timezones=st.just(UTC))
-
-
-def half_up(share: Fraction) -> int:
-    return floor(1_000 * share + Fraction(1, 2))
 
 
 # Reciprocity
@@ -51,9 +42,9 @@ def half_up(share: Fraction) -> int:
 
 @given(gave=tallies, received=tallies)
 def test_reciprocity_is_the_index_of_the_page_in_thousandths_rounded_half_up(gave: int, received: int) -> None:
-    permille = reciprocity_permille(gave, received)
-    assert permille == half_up(index(gave, received))
-    assert 0 <= permille <= 1_000
+    found = reciprocity_permille(gave, received)
+    assert found == oracle.permille(oracle.reciprocity(gave, received))
+    assert 0 <= found <= 1_000
 
 
 @given(even=tallies)
@@ -92,27 +83,16 @@ def half_lives(at: datetime, since: datetime = LANDMARK) -> Fraction:
     return Fraction((at - since) // MOMENT, timedelta(days=180) // MOMENT)
 
 
-def by_the_page(points: int, at: datetime) -> Decimal:
-    """`points * 2^((at - LANDMARK) / 180 d) * 2^20`, to 300 digits; of `at`, the hours begun."""
-    elapsed = half_lives(at.replace(minute=0, second=0, microsecond=0))
-    with localcontext() as exact:
-        exact.prec = 300
-        return Decimal(points) * Decimal(2) ** (20 + Decimal(elapsed.numerator) / Decimal(elapsed.denominator))
-
-
 @given(points=st.integers(-(2**40), 2**40) | st.integers(-500, 500), at=times_until(2060))
 def test_a_weight_is_the_formula_of_the_page_to_the_nearest_whole(points: int, at: datetime) -> None:
-    with localcontext() as exact:
-        exact.prec = 300
-        exact.rounding = ROUND_HALF_UP
-        assert weight(points, at) == int(by_the_page(points, at).to_integral_value())
+    assert weight(points, at) == oracle.rounded_weight(points, at)
 
 
 @given(points=st.integers(-(2**53), 2**53), at=times_until(2100))
 def test_any_weight_is_the_formula_of_the_page_to_50_digits(points: int, at: datetime) -> None:
     with localcontext() as exact:
-        exact.prec = 300
-        expected = by_the_page(points, at)
+        exact.prec = oracle.DIGITS
+        expected = oracle.weight(points, at)
         assert abs(weight(points, at) - expected) <= Decimal("0.5") + abs(expected) / 10**50
 
 
@@ -215,7 +195,7 @@ def test_with_time_everybody_comes_back_towards_the_middle(gave: int, received: 
 
 @given(ok=st.integers(0, 100_000), bad=st.integers(0, 100_000))
 def test_reliability_is_that_of_the_page(ok: int, bad: int) -> None:
-    assert reliability_permille(ok, bad) == half_up(Fraction(ok + 1, ok + bad + 2))
+    assert reliability_permille(ok, bad) == oracle.permille(oracle.reliability(ok, bad))
 
 
 @pytest.mark.parametrize(("ok", "bad", "permille"), [(0, 0, 500), (1, 0, 667), (0, 1, 333), (98, 0, 990), (7, 7, 500)])
@@ -278,11 +258,9 @@ def test_how_long_one_is_new_is_the_policys() -> None:
 
 @given(sponsored=st.booleans(), given_to=st.lists(tallies, max_size=12))
 def test_the_limit_is_that_of_the_page(sponsored: bool, given_to: list[int]) -> None:
-    limit = 360 if sponsored else 120
-    for points in given_to:
-        limit += min(points, 360)
+    expected = oracle.credit_limit(given_to, sponsored=sponsored)
     given = earned(given_to, DEFAULT_POLICY)
-    assert credit_limit(sponsored=sponsored, earned=given, policy=DEFAULT_POLICY) == min(limit, 2_400)
+    assert credit_limit(sponsored=sponsored, earned=given, policy=DEFAULT_POLICY) == expected
 
 
 @given(rounds=st.integers(0, 10_000), sponsored=st.booleans())

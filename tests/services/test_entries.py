@@ -16,9 +16,9 @@ from ledger.envelope import RecordedEvent
 from ledger.runtime.settings import Settings
 from tests.books.telling import RandomHistory
 from tests.databases import Databases
+from tests.oracle.entries import entry_history
 from tests.services.caller import Caller, refused, serving, started
 from tests.services.lives import ACCEPT, ASK, CONSENT, DECLINE, LIVES, MAKE, Life, lived
-from tests.services.remembered import remembered
 
 SEED: Final = 29
 LENGTH: Final = 500
@@ -44,7 +44,7 @@ async def test_every_entry_is_explained_by_its_rule_its_legs_and_all_that_happen
     told: tuple[list[RecordedEvent], Any],
 ) -> None:
     events, client = told
-    legs = {entry.event_id: Counter(entry.legs) for entry in remembered(events).entries}
+    legs = {entry.event_id: Counter(entry.legs) for entry in entry_history(events).entries}
     lives: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     reversed_by: dict[str, str] = {}
     disputed_by: dict[str, str] = {}

@@ -30,9 +30,10 @@ from ledger.log.message import subject_of
 from ledger.log.stream import STREAM, provision
 from ledger.runtime import telemetry
 from ledger.runtime.settings import BooksAddress, Settings
-from tests.books.page import PageBooks, held_against_the_page
+from tests.books.books_comparison import assert_books_match
 from tests.books.shown import Books, one_stands_by, until
 from tests.books.telling import ACME, Chronicle, RandomHistory, envelope_of, number
+from tests.oracle.expected_books import ExpectedBooks
 from workers.projector import project_from_checkpoint, run_projector
 
 ROOT: Final = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ async def ends(task: asyncio.Task[None]) -> Exception:
 
 
 async def held_against_the_log(books: Books, chronicle: Chronicle) -> None:
-    await held_against_the_page(books, PageBooks().record(await chronicle.events()))
+    await assert_books_match(books, ExpectedBooks().record(await chronicle.events()))
 
 
 def counted(metric: str) -> float:
@@ -437,7 +438,7 @@ async def test_poison_stops_the_projector_at_its_position_with_everything_before
     settings: Settings, books: Books, connection: Connection, chronicle: Chronicle, what: str
 ) -> None:
     await chronicle.thanks(3)
-    sound = PageBooks().record(await chronicle.events())
+    sound = ExpectedBooks().record(await chronicle.events())
     acknowledged = msgspec.json.decode((await connection.request(*POISON[what])).data)
     assert acknowledged["seq"] == 4
     await chronicle.thanks(2, begin=4)
@@ -446,7 +447,7 @@ async def test_poison_stops_the_projector_at_its_position_with_everything_before
     assert isinstance(error, Poison), repr(error)
     assert error.position == 4
     assert "position 4" in str(error)
-    await held_against_the_page(books, sound)
+    await assert_books_match(books, sound)
 
 
 @pytest.mark.parametrize("what", ["no JSON", "a step of nothing", "a beginning of what is there"])
@@ -454,14 +455,14 @@ async def test_poison_in_a_batch_of_its_own_is_found_too(
     settings: Settings, books: Books, connection: Connection, chronicle: Chronicle, what: str
 ) -> None:
     await chronicle.thanks(3)
-    sound = PageBooks().record(await chronicle.events())
+    sound = ExpectedBooks().record(await chronicle.events())
     async with projecting(settings) as task:
         await reaches(books, 3, task)
         await connection.request(*POISON[what])
         error = await ends(task)
     assert isinstance(error, Poison), repr(error)
     assert error.position == 4
-    await held_against_the_page(books, sound)
+    await assert_books_match(books, sound)
 
 
 async def test_poison_is_met_again_by_the_next_projector(
