@@ -21,8 +21,9 @@ from services.feed import hub
 from tests.books.telling import submission
 from tests.deploy.conftest import CommandLine, Started
 from tests.services.caller import until
-from tests.services.listening import Listener, Server
+from tests.services.http_server import HttpServer
 from tests.services.written import Written
+from tests.sse_client import SseClient
 
 MANY: Final = 500
 ROUNDS: Final = 60
@@ -39,7 +40,7 @@ def _files() -> None:
 
 
 @asynccontextmanager
-async def a_service(commands: CommandLine) -> AsyncGenerator[tuple[Started, Server]]:
+async def a_service(commands: CommandLine) -> AsyncGenerator[tuple[Started, HttpServer]]:
     """`serve query`, a process of its own."""
     port = free_port()
     commands.variables["LEDGER_PORT"] = str(port)
@@ -53,19 +54,19 @@ async def a_service(commands: CommandLine) -> AsyncGenerator[tuple[Started, Serv
                 return False
 
         await until(ready)
-        yield started, Server(port, client)
+        yield started, HttpServer(port, client)
 
 
-async def opened(server: Server, stack: AsyncExitStack, count: int, **how: Any) -> list[Listener]:
-    listeners = [server.listener(**how) for _ in range(count)]
-    for listener in listeners:
-        await stack.enter_async_context(listener)
-        if not how.get("deaf"):
-            await listener.opened()
-    return listeners
+async def opened(server: HttpServer, stack: AsyncExitStack, count: int, **how: Any) -> list[SseClient]:
+    subscribers = [server.subscribe(**how) for _ in range(count)]
+    for subscriber in subscribers:
+        await stack.enter_async_context(subscriber)
+        if how.get("reading", True):
+            await subscriber.wait_for_start()
+    return subscribers
 
 
-async def latency_s(server: Server, requests: int = 300) -> float:
+async def latency_s(server: HttpServer, requests: int = 300) -> float:
     """Of an ordinary query, by the median."""
     durations: list[float] = []
     for _ in range(requests):
@@ -84,20 +85,20 @@ async def test_five_hundred_idle_streams_hold_up_no_query_hear_of_an_event_and_e
     async with AsyncExitStack() as stack:
         started, server = await stack.enter_async_context(a_service(beside_servers))
         alone_s = await latency_s(server)
-        listeners = await opened(server, stack, MANY)
-        assert await server.streams() == MANY
+        subscribers = await opened(server, stack, MANY)
+        assert await server.open_streams() == MANY
         ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'referral-ledger %'"
         assert await written.books.value(ours) < 20
         assert await latency_s(server) < max(FACTOR * alone_s, 0.05)
         await written.thanks(2)
-        for listener in listeners:
-            await listener.count(2)
-            assert listener.positions == [4, 5]
+        for subscriber in subscribers:
+            await subscriber.wait_for_events(2)
+            assert subscriber.positions == [4, 5]
         began = time.monotonic()
         started.popen.send_signal(signal.SIGTERM)
-        for listener in listeners:
-            await listener.end()
-            assert listener.source.last_event_id == "5"
+        for subscriber in subscribers:
+            await subscriber.wait_for_end()
+            assert subscriber.parser.last_event_id == "5"
         assert await asyncio.to_thread(started.popen.wait, STOPS_WITHIN_S) == 0
         assert time.monotonic() - began < STOPS_WITHIN_S
         assert "Traceback" not in started.said
@@ -116,7 +117,7 @@ async def test_those_who_do_not_read_cost_little_memory_and_the_others_no_time(
         (reading,) = await opened(server, stack, 1, after=0)
         await latency_s(server, 20)
         before = process.memory_info().rss
-        deaf = await opened(server, stack, 50, after=0, deaf=True)
+        deaf = await opened(server, stack, 50, after=0, reading=False)
         most = before
         for turn in range(ROUNDS):
             tags = tuple(f"{turn:0>3}{tag}"[:40] for tag in TAGS)
@@ -124,23 +125,23 @@ async def test_those_who_do_not_read_cost_little_memory_and_the_others_no_time(
             await written.chronicle.executor.execute_all(said)
             await written.write()
             most = max(most, process.memory_info().rss)
-        await reading.count(100 * (ROUNDS + 1))
+        await reading.wait_for_events(100 * (ROUNDS + 1))
         assert reading.positions == list(range(1, 100 * (ROUNDS + 1) + 1))
-        recorded_bytes = sum(len(message.data) for message in reading.messages)
+        recorded_bytes = sum(len(event.data) for event in reading.events)
         assert recorded_bytes > 6 * 2**20
 
         async def deaf_are_left() -> bool:
             nonlocal most
             most = max(most, process.memory_info().rss)
-            return await server.streams() == 1
+            return await server.open_streams() == 1
 
         await until(deaf_are_left, wait_s=40)
         assert (most - before) / 2**20 < GROWTH_MAX_MIB
-        for listener in deaf[:2]:
-            listener.listen()
-            await listener.end()
-            assert listener.positions == list(range(1, len(listener.positions) + 1))
-            assert int(listener.source.last_event_id) == len(listener.positions)
+        for subscriber in deaf[:2]:
+            subscriber.start_reading()
+            await subscriber.wait_for_end()
+            assert subscriber.positions == list(range(1, len(subscriber.positions) + 1))
+            assert int(subscriber.parser.last_event_id) == len(subscriber.positions)
         assert started.end(signal.SIGTERM) == 0
 
 

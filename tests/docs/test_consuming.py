@@ -23,8 +23,9 @@ from ledger.log.message import bucket
 from ledger.log.stream import STREAM
 from ledger.runtime.settings import Settings
 from tests.log.story import CONFIRMED, a_favour, first, following, last_of
-from tests.services.listening import EventSource, served
+from tests.services.http_server import running_server
 from tests.services.written import Written
+from tests.sse_client import EventStreamParser
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "consuming.md").read_text()
@@ -168,18 +169,18 @@ async def test_the_page_and_the_stream_are_what_curl_gets(settings: Settings) ->
     """As printed, but for the address, and from an earlier position on."""
     written = Written(settings)
     await written.thanks(3)
-    async with served(settings) as server:
+    async with running_server(settings) as server:
         poll, stream = (line.replace("25", "1").replace("$L", f"{server.client.base_url}{PATH}") for line in BY_CURL)
         async with saying(poll) as output:
             page = msgspec.json.decode(await asyncio.wait_for(output.read(), WITHIN_S))
             assert [event["position"] for event in page["events"]] == [2, 3]
         async with saying(stream) as output:
-            source = EventSource()
+            parser = EventStreamParser()
             async with asyncio.timeout(WITHIN_S):
-                while len(source.messages) < 2:
-                    source.feed((await output.read(4_096)).decode())
-            assert [message.position for message in source.messages] == [2, 3]
-            assert [message.envelope for message in source.messages] == [event["event"] for event in page["events"]]
+                while len(parser.events) < 2:
+                    parser.feed((await output.read(4_096)).decode())
+            assert [event.position for event in parser.events] == [2, 3]
+            assert [event.envelope for event in parser.events] == [event["event"] for event in page["events"]]
 
 
 PATH: Final = "/v1/communities/acme"

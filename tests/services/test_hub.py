@@ -17,8 +17,8 @@ from services.feed import hub as hub_module
 from services.feed.hub import Hub, Subscriber
 from services.feed.stream import stream_events
 from tests.services.caller import until
-from tests.services.listening import EventSource
 from tests.services.written import Written
+from tests.sse_client import EventStreamParser
 
 ALL: Final = frozenset(EVENTS)
 ACME: Final = FeedFilter("acme", ALL)
@@ -157,17 +157,17 @@ async def test_a_reader_who_falls_behind_reads_on_from_the_journal_and_misses_no
     hub: Hub, feed: Feed, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "QUEUE_MAX_BYTES", 5_000)
-    source = EventSource()
+    parser = EventStreamParser()
     chunks = stream_events(feed, hub, ACME, 0, 0.05)
     async with asyncio.timeout(20):
-        source.feed((await anext(chunks)).decode())
+        parser.feed((await anext(chunks)).decode())
         for _ in range(10):
             await written.thanks(50)
-            source.feed((await anext(chunks)).decode())
-        while len(source.messages) < 500:
-            source.feed((await anext(chunks)).decode())
+            parser.feed((await anext(chunks)).decode())
+        while len(parser.events) < 500:
+            parser.feed((await anext(chunks)).decode())
     await chunks.aclose()
-    assert [message.position for message in source.messages] == list(range(1, 501))
+    assert [event.position for event in parser.events] == list(range(1, 501))
     assert hub._subscribers == {}
 
 

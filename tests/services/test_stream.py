@@ -26,8 +26,9 @@ from services.feed.routes import position_of
 from services.feed.sse import to_chunks
 from tests.books.telling import number, submission
 from tests.services.caller import Caller, refused, until
-from tests.services.listening import Listener, Server, served
+from tests.services.http_server import HttpServer, running_server
 from tests.services.written import Written
+from tests.sse_client import SseClient
 
 KEY: Final = "a key that all who call have"
 SECRET_KEY: Final = "a key that shows what is secret"
@@ -40,50 +41,50 @@ def written(settings: Settings) -> Written:
 
 
 @pytest.fixture
-async def server(settings: Settings) -> AsyncIterator[Server]:
-    async with served(settings) as server:
+async def server(settings: Settings) -> AsyncIterator[HttpServer]:
+    async with running_server(settings) as server:
         yield server
 
 
 # Order, and where it begins
 
 
-async def test_a_stream_tells_what_was_recorded_and_then_what_is_recorded(server: Server, written: Written) -> None:
+async def test_a_stream_tells_what_was_recorded_and_then_what_is_recorded(server: HttpServer, written: Written) -> None:
     await written.thanks(3)
-    async with server.listener(after=0) as listener:
-        await listener.count(3)
+    async with server.subscribe(after=0) as subscriber:
+        await subscriber.wait_for_events(3)
         await written.thanks(4)
-        messages = await listener.count(7)
-        assert listener.positions == [1, 2, 3, 4, 5, 6, 7]
-        assert [message.data for message in messages] == await written.stored(range(1, 8))
-        assert {message.event for message in messages} == {"favour.thanked"}
-        assert (listener.status, listener.headers["content-type"]) == (200, "text/event-stream")
-        assert listener.headers["ledger-position"] == "3"
-        assert listener.headers["cache-control"] == "no-store"
-        assert listener.source.retry_ms == sse.RETRY_MS
+        events = await subscriber.wait_for_events(7)
+        assert subscriber.positions == [1, 2, 3, 4, 5, 6, 7]
+        assert [event.data for event in events] == await written.stored(range(1, 8))
+        assert {event.event for event in events} == {"favour.thanked"}
+        assert (subscriber.status, subscriber.headers["content-type"]) == (200, "text/event-stream")
+        assert subscriber.headers["ledger-position"] == "3"
+        assert subscriber.headers["cache-control"] == "no-store"
+        assert subscriber.parser.retry_ms == sse.RETRY_MS
 
 
 async def test_without_a_place_to_begin_it_begins_at_the_end_and_says_where_that_is(
-    server: Server, written: Written
+    server: HttpServer, written: Written
 ) -> None:
     await written.thanks(3)
-    async with server.listener() as listener:
-        await listener.opened()
-        assert (listener.source.last_event_id, listener.messages) == ("3", [])
+    async with server.subscribe() as subscriber:
+        await subscriber.wait_for_start()
+        assert (subscriber.parser.last_event_id, subscriber.events) == ("3", [])
         await written.thanks(1)
-        await listener.count(1)
-        assert listener.positions == [4]
+        await subscriber.wait_for_events(1)
+        assert subscriber.positions == [4]
 
 
-async def test_the_last_event_id_wins_over_after(server: Server, written: Written) -> None:
+async def test_the_last_event_id_wins_over_after(server: HttpServer, written: Written) -> None:
     await written.thanks(5)
-    async with server.listener(after=0, last_event_id=3) as listener:
-        await listener.count(2)
-        assert listener.positions == [4, 5]
+    async with server.subscribe(after=0, last_event_id=3) as subscriber:
+        await subscriber.wait_for_events(2)
+        assert subscriber.positions == [4, 5]
 
 
 @pytest.mark.parametrize("given_id", ["", "-1", "1.5", "abc", "٣", "9" * 17, "9" * 400, "0" * 17 + "9" * 23])
-async def test_a_last_event_id_that_no_stream_has_sent_is_refused(server: Server, given_id: str) -> None:
+async def test_a_last_event_id_that_no_stream_has_sent_is_refused(server: HttpServer, given_id: str) -> None:
     headers = {b"Accept": b"text/event-stream", b"Last-Event-ID": given_id.encode()}
     answer = await server.client.get("/v1/communities/acme/events", headers=headers)
     refused(answer, 400, "invalid_field", field="Last-Event-ID", source="header")
@@ -95,7 +96,7 @@ def test_whatever_a_stream_has_sent_is_a_place_to_go_on(position: int) -> None:
 
 
 async def test_a_stream_that_is_cut_again_and_again_loses_nothing_and_repeats_nothing(
-    server: Server, written: Written
+    server: HttpServer, written: Written
 ) -> None:
     """While it is being written, the client comes back each time with the last id that it has."""
     rng = random.Random("cuts")
@@ -109,110 +110,110 @@ async def test_a_stream_that_is_cut_again_and_again_loses_nothing_and_repeats_no
     heard: list[int] = []
     last: str = "0"
     while len(heard) < total:
-        async with server.listener(last_event_id=last) as listener:
-            await listener.count(min(rng.choice([1, 3, 40, 200]), total - len(heard)))
-            await listener.hang_up()
-        heard += listener.positions
-        last = listener.source.last_event_id
+        async with server.subscribe(last_event_id=last) as subscriber:
+            await subscriber.wait_for_events(min(rng.choice([1, 3, 40, 200]), total - len(heard)))
+            await subscriber.disconnect()
+        heard += subscriber.positions
+        last = subscriber.parser.last_event_id
         assert int(last) >= (heard[-1] if heard else 0)
     await writing
     assert heard == list(range(1, total + 1))
 
 
 async def test_every_listener_hears_the_same_in_the_same_order_while_it_is_written(
-    server: Server, written: Written
+    server: HttpServer, written: Written
 ) -> None:
     """Some are there before, some come in the middle, some far behind; the hub and the journal lead to the same."""
     async with AsyncExitStack() as stack:
-        early = [await stack.enter_async_context(server.listener(after=0)) for _ in range(5)]
-        for listener in early:
-            await listener.opened()
-        late: list[Listener] = []
+        early = [await stack.enter_async_context(server.subscribe(after=0)) for _ in range(5)]
+        for subscriber in early:
+            await subscriber.wait_for_start()
+        late: list[SseClient] = []
         for _ in range(20):
             await written.thanks(37)
-            late.append(await stack.enter_async_context(server.listener(after=written.end // 2)))
-        for listener in (*early, *late):
-            await listener.heard(740)
-            first = listener.positions[0]
-            assert listener.positions == list(range(first, 741))
-        assert {listener.positions[0] for listener in early} == {1}
+            late.append(await stack.enter_async_context(server.subscribe(after=written.end // 2)))
+        for subscriber in (*early, *late):
+            await subscriber.wait_for_position(740)
+            first = subscriber.positions[0]
+            assert subscriber.positions == list(range(first, 741))
+        assert {subscriber.positions[0] for subscriber in early} == {1}
 
 
 # Filters
 
 
-async def test_communities_do_not_leak_into_each_other(server: Server, written: Written) -> None:
-    async with server.listener(after=0) as acme, server.listener(after=0, community="bolt") as bolt:
-        await acme.opened()
-        await bolt.opened()
+async def test_communities_do_not_leak_into_each_other(server: HttpServer, written: Written) -> None:
+    async with server.subscribe(after=0) as acme, server.subscribe(after=0, community="bolt") as bolt:
+        await acme.wait_for_start()
+        await bolt.wait_for_start()
         for community in ("acme", "bolt", "acme", "cern", "bolt"):
             await written.thanks(1, community)
-        await acme.count(2)
-        await bolt.count(2)
+        await acme.wait_for_events(2)
+        await bolt.wait_for_events(2)
         assert (acme.positions, bolt.positions) == ([1, 3], [2, 5])
-        assert {message.envelope["source"] for message in bolt.messages} == {"/communities/bolt"}
+        assert {event.envelope["source"] for event in bolt.events} == {"/communities/bolt"}
 
 
-async def test_a_stream_tells_what_is_asked_for(server: Server, written: Written) -> None:
+async def test_a_stream_tells_what_is_asked_for(server: HttpServer, written: Written) -> None:
     async with (
-        server.listener("kind=contact&event=member.joined", after=0) as some,
-        server.listener("kind=favour", after=0) as favours,
+        server.subscribe("kind=contact&event=member.joined", after=0) as some,
+        server.subscribe("kind=favour", after=0) as favours,
     ):
-        await some.opened()
-        await favours.opened()
+        await some.wait_for_start()
+        await favours.wait_for_start()
         await written.thanks(2)
         await written.say(MakeContact(actor="ada", member="ada", other="bob"))
         await written.say(JoinMember(actor="ada", member="ada"))
         await written.thanks(1)
-        await some.count(2)
-        await favours.count(3)
-        assert [message.event for message in some.messages] == ["contact.made", "member.joined"]
+        await some.wait_for_events(2)
+        await favours.wait_for_events(3)
+        assert [event.event for event in some.events] == ["contact.made", "member.joined"]
         assert favours.positions == [1, 2, 5]
 
 
 async def test_one_who_hears_little_has_a_place_near_the_end_to_come_back_to(
-    server: Server, written: Written, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
-    async with server.listener("kind=policy", after=0) as listener:
-        await listener.opened()
+    async with server.subscribe("kind=policy", after=0) as subscriber:
+        await subscriber.wait_for_start()
         await written.thanks(50)
-        await listener.hears(lambda: listener.source.last_event_id == "50")
-        assert listener.messages == []
+        await subscriber.wait_until(lambda: subscriber.parser.last_event_id == "50")
+        assert subscriber.events == []
 
 
 async def test_a_long_way_without_a_match_is_told_of_on_the_way(
-    server: Server, written: Written, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.books.feed.Feed.page.__defaults__", (10,))
     await written.thanks(95)
-    async with server.listener("kind=policy", after=0) as listener:
-        await listener.hears(lambda: len(listener.source.comments) >= 10)
-        assert listener.source.comments[:4] == [" position 0", " position 10", " position 20", " position 30"]
+    async with server.subscribe("kind=policy", after=0) as subscriber:
+        await subscriber.wait_until(lambda: len(subscriber.parser.comments) >= 10)
+        assert subscriber.parser.comments[:4] == [" position 0", " position 10", " position 20", " position 30"]
 
 
 # Heartbeats
 
 
 async def test_a_stream_without_events_says_that_it_lives(
-    server: Server, written: Written, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert stream.HEARTBEAT_S == 15
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     await written.thanks(2)
-    async with server.listener() as listener:
-        await listener.hears(lambda: len(listener.source.comments) >= 5)
-        assert set(listener.source.comments) == {" position 2"}
-        assert listener.messages == []
+    async with server.subscribe() as subscriber:
+        await subscriber.wait_until(lambda: len(subscriber.parser.comments) >= 5)
+        assert set(subscriber.parser.comments) == {" position 2"}
+        assert subscriber.events == []
 
 
 # What is confidential
 
 
 @pytest.fixture
-async def guarded(settings: Settings) -> AsyncIterator[Server]:
+async def guarded(settings: Settings) -> AsyncIterator[HttpServer]:
     keys = msgspec.structs.replace(settings, api_key=KEY, confidential_key=SECRET_KEY)
-    async with served(keys) as server:
+    async with running_server(keys) as server:
         yield server
 
 
@@ -224,30 +225,32 @@ async def tell_of_two_asks(written: Written) -> None:
     await written.say(AcceptIntro(actor="cas", level=2), ConsentIntro(actor="t2"), MakeIntro(actor="cas"), of=2)
 
 
-async def test_what_an_asker_must_not_know_only_a_confidential_key_is_told(guarded: Server, written: Written) -> None:
+async def test_what_an_asker_must_not_know_only_a_confidential_key_is_told(
+    guarded: HttpServer, written: Written
+) -> None:
     async with (
-        guarded.listener(after=0, key=KEY) as anybody,
-        guarded.listener("kind=intro", after=0, key=KEY) as of_intros,
-        guarded.listener(after=0, key=SECRET_KEY) as trusted,
+        guarded.subscribe(after=0, key=KEY) as anybody,
+        guarded.subscribe("kind=intro", after=0, key=KEY) as of_intros,
+        guarded.subscribe(after=0, key=SECRET_KEY) as trusted,
     ):
-        for listener in (anybody, of_intros, trusted):
-            await listener.opened()
+        for subscriber in (anybody, of_intros, trusted):
+            await subscriber.wait_for_start()
         await tell_of_two_asks(written)
-        for listener in (anybody, of_intros):
-            await listener.count(3)
-            assert [message.event for message in listener.messages] == ["intro.asked", "intro.asked", "intro.made"]
-        await trusted.count(6)
-        assert {message.event for message in trusted.messages} & CONFIDENTIAL == {
+        for subscriber in (anybody, of_intros):
+            await subscriber.wait_for_events(3)
+            assert [event.event for event in subscriber.events] == ["intro.asked", "intro.asked", "intro.made"]
+        await trusted.wait_for_events(6)
+        assert {event.event for event in trusted.events} & CONFIDENTIAL == {
             "intro.declined",
             "intro.accepted",
             "intro.consented",
         }
 
 
-async def test_nobody_listens_without_a_key(guarded: Server) -> None:
-    async with guarded.listener(after=0) as listener:
-        await listener.end()
-        assert (listener.status, msgspec.json.decode(listener.body)["code"]) == (401, "unauthorized")
+async def test_nobody_listens_without_a_key(guarded: HttpServer) -> None:
+    async with guarded.subscribe(after=0) as subscriber:
+        await subscriber.wait_for_end()
+        assert (subscriber.status, msgspec.json.decode(subscriber.body)["code"]) == (401, "unauthorized")
 
 
 # Those who do not read
@@ -265,25 +268,25 @@ async def tell_at_length(written: Written, rounds: int) -> None:
 
 
 async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
-    server: Server, written: Written, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "SEND_WITHIN_S", 0.3)
     monkeypatch.setattr(hub, "QUEUE_MAX_BYTES", 32 * 1024)
     process = psutil.Process()
-    async with server.listener(after=0) as other, AsyncExitStack() as stack:
-        deaf = [await stack.enter_async_context(server.listener(after=0, deaf=True)) for _ in range(20)]
+    async with server.subscribe(after=0) as other, AsyncExitStack() as stack:
+        deaf = [await stack.enter_async_context(server.subscribe(after=0, reading=False)) for _ in range(20)]
 
         async def all_there() -> bool:
-            return await server.streams() == 21
+            return await server.open_streams() == 21
 
         await until(all_there)
         files = process.num_fds()
         with capture_logs() as said:
             await tell_at_length(written, 60)
-            await other.count(6_100)
+            await other.wait_for_events(6_100)
 
             async def one_is_left() -> bool:
-                return await server.streams() == 1
+                return await server.open_streams() == 1
 
             await until(one_is_left)
 
@@ -293,13 +296,13 @@ async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
         await until(hung_up)
         assert [line["event"] for line in said].count("a client of the feed did not read and was disconnected") == 20
         assert other.positions == list(range(1, 6_101))
-        for listener in deaf[:3]:
-            listener.listen()
-            await listener.end()
-            assert 0 < len(listener.messages) < 6_100
-            heard = listener.positions
-            async with server.listener(last_event_id=listener.source.last_event_id) as again:
-                await again.count(6_100 - len(heard))
+        for subscriber in deaf[:3]:
+            subscriber.start_reading()
+            await subscriber.wait_for_end()
+            assert 0 < len(subscriber.events) < 6_100
+            heard = subscriber.positions
+            async with server.subscribe(last_event_id=subscriber.parser.last_event_id) as again:
+                await again.wait_for_events(6_100 - len(heard))
                 assert heard + again.positions == list(range(1, 6_101))
 
 
@@ -308,27 +311,27 @@ async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
 
 async def test_more_than_may_wait_are_told_to_come_again(settings: Settings, written: Written) -> None:
     async with (
-        served(msgspec.structs.replace(settings, streams_max=2)) as server,
-        server.listener() as one,
-        server.listener() as two,
+        running_server(msgspec.structs.replace(settings, streams_max=2)) as server,
+        server.subscribe() as one,
+        server.subscribe() as two,
     ):
-        await one.opened()
-        await two.opened()
-        async with server.listener() as three:
-            await three.end()
+        await one.wait_for_start()
+        await two.wait_for_start()
+        async with server.subscribe() as three:
+            await three.wait_for_end()
             assert (three.status, three.headers["retry-after"]) == (503, "1")
             assert msgspec.json.decode(three.body)["code"] == "too_many_streams"
         answer = await server.client.get("/v1/communities/acme/events?wait=1")
         refused(answer, 503, "too_many_streams", retryable=True)
         assert (await server.client.get("/v1/communities/acme/events")).status_code == 200
-        await one.hang_up()
+        await one.disconnect()
 
         async def one_is_left() -> bool:
-            return await server.streams() == 1
+            return await server.open_streams() == 1
 
         await until(one_is_left)
-        async with server.listener() as three:
-            await three.opened()
+        async with server.subscribe() as three:
+            await three.wait_for_start()
             assert three.status == 200
 
 
@@ -340,20 +343,20 @@ async def test_streams_and_waiting_requests_end_at_once_when_the_service_stops(
 ) -> None:
     await written.thanks(1)
     async with AsyncExitStack() as outside:
-        async with served(settings) as server:
-            listener = await outside.enter_async_context(server.listener(after=0))
-            await listener.count(1)
+        async with running_server(settings) as server:
+            subscriber = await outside.enter_async_context(server.subscribe(after=0))
+            await subscriber.wait_for_events(1)
             client = await outside.enter_async_context(httpx.AsyncClient(base_url=server.client.base_url, timeout=60))
             waiting = asyncio.create_task(client.get("/v1/communities/acme/events?after=1&wait=30"))
 
             async def both_wait() -> bool:
-                return await server.streams() == 2
+                return await server.open_streams() == 2
 
             await until(both_wait)
             stopped_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - stopped_at < 5
-        await listener.end()
-        assert listener.source.last_event_id == "1"
+        await subscriber.wait_for_end()
+        assert subscriber.parser.last_event_id == "1"
         assert (await waiting).json() == {"events": [], "after": 1, "more": False}
 
 
@@ -363,11 +366,11 @@ async def test_one_who_does_not_read_does_not_keep_the_service_from_stopping(
     monkeypatch.setattr("deploy.serving.STOP_WITHIN_S", 0.5)
     await tell_at_length(written, 60)
     async with AsyncExitStack() as outside:
-        async with served(settings) as server:
-            await outside.enter_async_context(server.listener(after=0, deaf=True))
+        async with running_server(settings) as server:
+            await outside.enter_async_context(server.subscribe(after=0, reading=False))
 
             async def is_there() -> bool:
-                return await server.streams() == 1
+                return await server.open_streams() == 1
 
             await until(is_there)
             stopped_at = asyncio.get_running_loop().time()
@@ -381,38 +384,38 @@ async def test_while_postgres_is_away_streams_stay_open_and_go_on_by_themselves(
     settings = msgspec.structs.replace(settings, postgres_dsn=own_postgres.dsn)
     await migrate(BooksAddress(own_postgres.dsn, settings.postgres_schema))
     written = Written(settings)
-    async with served(settings) as server, server.listener(after=0) as listener:
+    async with running_server(settings) as server, server.subscribe(after=0) as subscriber:
         await written.thanks(2)
-        await listener.count(2)
+        await subscriber.wait_for_events(2)
         own_postgres.kill()
-        said = len(listener.source.comments)
-        await listener.hears(lambda: len(listener.source.comments) >= said + 5)
-        async with server.listener(after=0) as newcomer:
-            await newcomer.end()
+        said = len(subscriber.parser.comments)
+        await subscriber.wait_until(lambda: len(subscriber.parser.comments) >= said + 5)
+        async with server.subscribe(after=0) as newcomer:
+            await newcomer.wait_for_end()
             assert newcomer.status == 503
         own_postgres.start()
         await written.thanks(3)
-        await listener.count(5)
-        assert listener.positions == [1, 2, 3, 4, 5]
-        assert not listener.ended
+        await subscriber.wait_for_events(5)
+        assert subscriber.positions == [1, 2, 3, 4, 5]
+        assert not subscriber.ended
 
 
-async def test_books_that_are_made_anew_lead_to_nothing_wrong(server: Server, written: Written) -> None:
+async def test_books_that_are_made_anew_lead_to_nothing_wrong(server: HttpServer, written: Written) -> None:
     """They are further back, then they catch up: who was here hears what is new, and nothing of it twice."""
     await written.thanks(5)
-    async with server.listener(after=0) as listener, server.listener("kind=policy", after=2) as other:
-        await listener.count(5)
-        await other.opened()
+    async with server.subscribe(after=0) as subscriber, server.subscribe("kind=policy", after=2) as other:
+        await subscriber.wait_for_events(5)
+        await other.wait_for_start()
         await written.books.execute(f"DROP SCHEMA {written.books.schema} CASCADE")
         await migrate(BooksAddress(written.books.dsn, written.books.schema))
-        async with server.listener(after=0) as newcomer:
-            await newcomer.opened()
+        async with server.subscribe(after=0) as newcomer:
+            await newcomer.wait_for_start()
             await written.rewrite()
             await written.thanks(2)
-            await listener.count(7)
-            await newcomer.count(7)
-        assert listener.positions == newcomer.positions == [1, 2, 3, 4, 5, 6, 7]
-        assert other.messages == []
+            await subscriber.wait_for_events(7)
+            await newcomer.wait_for_events(7)
+        assert subscriber.positions == newcomer.positions == [1, 2, 3, 4, 5, 6, 7]
+        assert other.events == []
 
 
 # On the wire
@@ -434,18 +437,18 @@ def test_chunks_hold_every_frame_once_in_order_and_only_one_frame_may_be_larger(
     assert rest == b"".join(one for position, one in framed if position > begin)
 
 
-async def test_an_event_that_was_stored_in_lines_is_told_in_one(server: Server, written: Written) -> None:
+async def test_an_event_that_was_stored_in_lines_is_told_in_one(server: HttpServer, written: Written) -> None:
     await written.thanks(1)
     await written.books.execute(
         "SET session_replication_role = replica; UPDATE journal SET event = E'{\\r\\n\"a\":\\n1}'"
     )
-    async with server.listener(after=0) as listener:
-        (message,) = await listener.count(1)
-        assert message.envelope == {"a": 1}
-        assert "\n" not in message.data
+    async with server.subscribe(after=0) as subscriber:
+        (event,) = await subscriber.wait_for_events(1)
+        assert event.envelope == {"a": 1}
+        assert "\n" not in event.data
 
 
-async def test_who_asks_for_json_is_answered_in_json(server: Server, written: Written) -> None:
+async def test_who_asks_for_json_is_answered_in_json(server: HttpServer, written: Written) -> None:
     await written.thanks(1)
     for accept in ("*/*", "application/json", "text/html"):
         answer = await Caller(server.client).client.get("/v1/communities/acme/events", headers={"Accept": accept})
