@@ -61,6 +61,11 @@ def submission(command: Command | Lapse, of: UUID | None = None, community: str 
     )
 
 
+def microseconds_of(at: datetime) -> int:
+    """Return a time as the log records it: whole microseconds since 1970."""
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
 class TimedLog(MemoryLog):
     """A log in memory that records by a clock of ours."""
 
@@ -70,7 +75,7 @@ class TimedLog(MemoryLog):
 
     async def append(self, events: Sequence[Append]) -> list[int]:
         positions = await super().append(events)
-        recorded_at_us = (self._now() - EPOCH) // timedelta(microseconds=1)
+        recorded_at_us = microseconds_of(self._now())
         for position in positions:
             self._messages[position - 1] = (recorded_at_us, *self._messages[position - 1][1:])
         return positions

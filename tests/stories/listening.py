@@ -1,19 +1,16 @@
 """Equal communities in which the same asks meet different fates, and what their asker hears of it."""
 
 import asyncio
-import base64
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import blake2b
 from typing import Any, Final, Literal, get_args
 from uuid import UUID, uuid5
 
 import httpx
-import msgspec
 from msgspec import Struct
 
 from ledger.commands.executor import Executor
@@ -21,10 +18,10 @@ from ledger.commands.submission import Submission
 from ledger.domain.kinds.intro.commands import LapseIntro
 from ledger.domain.kinds.intro.silence import AskerState
 from ledger.domain.kinds.member import membership_id
-from services.http.conditional import TAG_BYTES
-from services.http.cursor import Cursor
 from services.query.filters import STATES as STATES_OF_EVERY_KIND
 from tests.services.caller import Caller
+from tests.services.cursors import read_cursor
+from tests.services.etags import etag_of
 from tests.stories.served import MODERATOR_KEY, Served
 
 ONCE: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -176,7 +173,7 @@ class Community:
         answer = await self._posts(what, path, body or {}, key, if_match)
         if answer.is_success:
             self._remember([int(answer.headers["ledger-position"])])
-        self._hears(what, answer)
+        await self._hears(what, answer)
         return answer
 
     async def tries(
@@ -192,14 +189,14 @@ class Community:
         answer = await self._posts(what, path, body or {}, key, if_match)
         if answer.status_code == 201 and "idempotent-replayed" not in answer.headers:
             self._remember([int(answer.headers["ledger-position"])])
-        self._hears(what, answer)
+        await self._hears(what, answer)
 
     async def tries_at_once(self, what: str, items: Sequence[Mapping[str, Any]]) -> None:
-        self._hears(what, await self.caller.post("/batch", items))
+        await self._hears(what, await self.caller.post("/batch", items))
 
     async def sees(self, what: str, path: str, **query: str | int) -> httpx.Response:
         answer = await self.caller.get(path, viewer=ASKER, **query)
-        self._hears(what, answer)
+        await self._hears(what, answer)
         return answer
 
     async def lists(self, what: str, path: str, **query: str | int) -> None:
@@ -224,14 +221,14 @@ class Community:
         for position in positions:
             self.own.setdefault(position, f"mine, {len(self.own) + 1}")
 
-    def _hears(self, what: str, answer: httpx.Response) -> None:
+    async def _hears(self, what: str, answer: httpx.Response) -> None:
         """All of it but `date`: status, headers, body."""
         headers = dict(answer.headers)
         headers.pop("date", None)
         assert int(headers.pop("content-length")) == len(answer.content)  # It counts a position's digits.
         if "ledger-position" in headers:
             headers["ledger-position"] = self._named(int(headers["ledger-position"]))
-        if headers.get("etag") == f'"{blake2b(answer.content, digest_size=TAG_BYTES).hexdigest()}"':
+        if headers.get("etag") == await etag_of(answer.content):
             headers["etag"] = "what the body says"  # And no more than that.
         if "location" in headers:
             headers["location"] = headers["location"].replace(f"/{self.caller.community}/", "/here/")
@@ -247,15 +244,14 @@ class Community:
 
     def _opened(self, found: re.Match[bytes]) -> bytes:
         """What a cursor says to whoever opens it: it hides nothing."""
-        unpacked = base64.urlsafe_b64decode(found[1] + b"=" * (-len(found[1]) % 4))
-        cursor = msgspec.json.decode(unpacked, type=Cursor)
-        assert cursor.community == self.caller.community
-        match cursor.after.split():
+        _, query, community, after = read_cursor(found[1].decode())
+        assert community == self.caller.community
+        match after.split():
             case [happened_at, position, leg, known]:
-                after = f"{happened_at} {self._named(int(position))} {leg}, known {self._named(int(known))}"
+                place = f"{happened_at} {self._named(int(position))} {leg}, known {self._named(int(known))}"
             case _:
-                after = self._named(int(cursor.after))
-        return f'"next":"{cursor.query} after {after}"'.encode()
+                place = self._named(int(after))
+        return f'"next":"{query} after {place}"'.encode()
 
     def _entered(self, found: re.Match[bytes]) -> bytes:
         """An event's id is another in every community; what tells is which of them are the same."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, cast
 
 import httpx
@@ -15,6 +15,7 @@ from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
 from services.app import application
+from tests.books.telling import microseconds_of
 from tests.services.caller import BASE_URL, Caller, until
 from workers.clock import run_clock
 from workers.projector import run_projector
@@ -22,7 +23,6 @@ from workers.projector import run_projector
 API_KEY: Final = "everybody-who-knows-this-may-write"
 MODERATOR_KEY: Final = "and-this-one-may-judge-as-well"
 OFTEN_MS: Final = 20
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StoryLog(JetStreamLog):
@@ -54,8 +54,7 @@ class StoryLog(JetStreamLog):
 def retimed(event: RecordedEvent | None) -> RecordedEvent | None:
     if event is None:
         return None
-    recorded_at_us = (event.envelope.time - EPOCH) // timedelta(microseconds=1)
-    return msgspec.structs.replace(event, recorded_at_us=recorded_at_us)
+    return msgspec.structs.replace(event, recorded_at_us=microseconds_of(event.envelope.time))
 
 
 class Served:
