@@ -21,7 +21,7 @@ from ledger.log.connection import Connection
 from ledger.log.event_log import LogUnavailable
 from ledger.log.stream import STREAM, provision
 from ledger.runtime.settings import Settings
-from tests.books.shown import Books
+from tests.books.books_database import Books
 from tests.databases import Databases
 
 SERVERS: Final = frozenset({"postgres", "pristine", "nats_server", "nats_cluster", "idle_nats"})

@@ -10,7 +10,8 @@ import asyncpg
 from ledger.books.connection import connect
 from ledger.books.schema import migrate
 from ledger.runtime.settings import BooksAddress
-from tests.books.shown import Books, until
+from tests.books.books_database import Books
+from tests.polling import wait_until
 
 SCHEMA: Final = "books"
 TEMPLATE: Final = "template_of_books"
@@ -41,7 +42,7 @@ class Databases:
         await self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
         yield Books(BooksAddress(self._dsn_of(name), SCHEMA))
         async with connect(BooksAddress(self._dsn, "public"), "test") as connection:
-            await until(lambda: _closed(connection, name), CLOSED_WITHIN_S)
+            await wait_until(lambda: _closed(connection, name), CLOSED_WITHIN_S)
             await connection.execute(f"DROP DATABASE {name}")
 
     async def _execute(self, sql: str) -> None:

@@ -30,7 +30,7 @@ from ledger.log.message import subject_of
 from ledger.log.snapshot import REMEMBERED_COMMANDS, load_aggregate, snapshot_after
 from ledger.runtime.settings import BooksAddress
 from ledger.runtime.unavailable import Unavailable
-from tests.books.telling import RandomHistory
+from tests.books.random_histories import RandomHistory
 from tests.conftest import fresh_stream
 from workers.projector import run_projector
 
@@ -127,7 +127,7 @@ async def told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """A ledger of a random history of everything there is, and books that are up to it. Folios fill up early."""
     for module in ("ledger.books.fold", "ledger.audit.comparison"):
         monkeypatch.setattr(f"{module}.FOLIO_LINES", 16)
-    await RandomHistory(SEED, ledger.log).tell(LENGTH)
+    await RandomHistory(SEED, ledger.log).generate(LENGTH)
     await ledger.project()
     return ledger
 

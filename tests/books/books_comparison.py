@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from typing import Any, Final
 
-from tests.books.shown import Books
+from tests.books.books_database import Books
 from tests.oracle.aggregates import Aggregate
 from tests.oracle.expected_books import ExpectedBooks, Row
 from tests.oracle.legs import ACCOUNTS, Leg

@@ -17,9 +17,11 @@ from ledger.domain.catalog.kinds import EVENTS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.values.refusals import Bug
 from ledger.runtime.settings import BooksAddress
-from tests.books.filling import WHOLE_SAMPLE
-from tests.books.shown import Books, until
-from tests.books.telling import ACME, Chronicle, RandomHistory
+from tests.books.books_database import Books
+from tests.books.histories import ACME, CommandLog
+from tests.books.large_books import WHOLE_SAMPLE
+from tests.books.random_histories import RandomHistory
+from tests.polling import wait_until
 
 ALL: Final = frozenset(EVENTS)
 LENGTH: Final = 300
@@ -33,8 +35,8 @@ async def feed(books: Books) -> AsyncIterator[Feed]:
 
 
 @pytest.fixture
-def chronicle() -> Chronicle:
-    return Chronicle()
+def command_log() -> CommandLog:
+    return CommandLog()
 
 
 async def pages(feed: Feed, wanted: FeedFilter, after: int, limit: int, scan_max_rows: int) -> list[FeedPage]:
@@ -50,7 +52,7 @@ async def pages(feed: Feed, wanted: FeedFilter, after: int, limit: int, scan_max
 async def test_any_filter_in_any_pages_from_anywhere_gives_what_it_names_once_and_in_order(
     books: Books, feed: Feed
 ) -> None:
-    events = await RandomHistory(20).tell(LENGTH)
+    events = await RandomHistory(20).generate(LENGTH)
     end = events[-1].position
     await books.write(events)
     rng = random.Random("pages")
@@ -76,20 +78,20 @@ async def test_any_filter_in_any_pages_from_anywhere_gives_what_it_names_once_an
         assert found[-1].after == max(after, end)
 
 
-async def test_an_entry_says_when_it_was_recorded(books: Books, feed: Feed, chronicle: Chronicle) -> None:
-    chronicle.now = datetime(2026, 5, 4, 3, 2, 1, 987_654, tzinfo=UTC)
-    await chronicle.thanks(1)
-    (event,) = await chronicle.events()
+async def test_an_entry_says_when_it_was_recorded(books: Books, feed: Feed, command_log: CommandLog) -> None:
+    command_log.now = datetime(2026, 5, 4, 3, 2, 1, 987_654, tzinfo=UTC)
+    await command_log.thank_many(1)
+    (event,) = await command_log.read_events()
     await books.write([event])
     page = await feed.page(FeedFilter(ACME, ALL), 0, 10)
-    entry = FeedEvent(1, chronicle.now, ACME, "favour.thanked", event.body.decode())
+    entry = FeedEvent(1, command_log.now, ACME, "favour.thanked", event.body.decode())
     assert page == FeedPage([entry], after=1, more=False, shown=1)
 
 
-async def test_a_rare_event_is_looked_for_in_bounded_steps(books: Books, feed: Feed, chronicle: Chronicle) -> None:
+async def test_a_rare_event_is_looked_for_in_bounded_steps(books: Books, feed: Feed, command_log: CommandLog) -> None:
     assert feed_module.SCAN_MAX_ROWS == 10_000
-    await chronicle.thanks(95)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(95)
+    await books.write(await command_log.read_events())
     found = await pages(feed, FeedFilter(ACME, frozenset({"policy.published"})), 0, 500, 10)
     assert [(page.entries, page.after, page.more) for page in found] == [
         *(([], after, True) for after in range(10, 91, 10)),
@@ -98,31 +100,31 @@ async def test_a_rare_event_is_looked_for_in_bounded_steps(books: Books, feed: F
 
 
 async def test_a_page_that_ends_right_where_its_scan_ends_is_not_taken_for_the_last(
-    books: Books, feed: Feed, chronicle: Chronicle
+    books: Books, feed: Feed, command_log: CommandLog
 ) -> None:
-    await chronicle.thanks(20)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(20)
+    await books.write(await command_log.read_events())
     wanted = FeedFilter(ACME, ALL)
     for limit, scan in ((10, 10), (5, 10), (11, 10), (20, 20), (100, 19)):
         found = await pages(feed, wanted, 0, limit, scan)
         assert [entry.position for page in found for entry in page.entries] == list(range(1, 21))
 
 
-async def test_a_place_beyond_the_end_stays_where_it_is(books: Books, feed: Feed, chronicle: Chronicle) -> None:
-    await chronicle.thanks(3)
-    await books.write(await chronicle.events())
+async def test_a_place_beyond_the_end_stays_where_it_is(books: Books, feed: Feed, command_log: CommandLog) -> None:
+    await command_log.thank_many(3)
+    await books.write(await command_log.read_events())
     assert await feed.page(FeedFilter(ACME, ALL), FAR, 10) == FeedPage([], after=FAR, more=False, shown=3)
     assert await feed.since(FAR, [ACME], 10) == (3, [])
 
 
 async def test_nothing_slips_in_behind_a_reader_while_it_is_written(
-    books: Books, feed: Feed, chronicle: Chronicle
+    books: Books, feed: Feed, command_log: CommandLog
 ) -> None:
     """A reader goes on from each answer, without a pause: two communities, written in batches of any size."""
     rng = random.Random("slip")
     for n in range(60):
-        await chronicle.thanks(rng.choice([1, 3, 20]), begin=1_000 * n + 1)
-    events = await chronicle.events()
+        await command_log.thank_many(rng.choice([1, 3, 20]), begin=1_000 * n + 1)
+    events = await command_log.read_events()
     end = events[-1].position
     heard: list[int] = []
 
@@ -152,7 +154,7 @@ async def test_nothing_slips_in_behind_a_reader_while_it_is_written(
 
 
 async def test_what_is_new_is_read_for_several_communities_at_once(books: Books, feed: Feed) -> None:
-    events = await RandomHistory(21).tell(LENGTH)
+    events = await RandomHistory(21).generate(LENGTH)
     end = events[-1].position
     await books.write(events)
     for communities in (["acme"], ["bolt"], ["acme", "bolt"], [], ["nobody"]):
@@ -166,11 +168,11 @@ async def test_what_is_new_is_read_for_several_communities_at_once(books: Books,
 
 
 async def test_a_step_over_the_new_is_bounded(
-    books: Books, feed: Feed, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, feed: Feed, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_module, "SCAN_MAX_ROWS", 10)
-    await chronicle.thanks(25)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(25)
+    await books.write(await command_log.read_events())
     assert [await feed.since(after, ["nobody"], 50) for after in (0, 10, 20, 25)] == [
         (10, []),
         (20, []),
@@ -212,9 +214,11 @@ def read_in(plan: str) -> int:
     return int(top["Shared Hit Blocks"] + top["Shared Read Blocks"])
 
 
-async def test_all_readers_of_a_process_share_a_few_connections(books: Books, feed: Feed, chronicle: Chronicle) -> None:
-    await chronicle.thanks(10)
-    await books.write(await chronicle.events())
+async def test_all_readers_of_a_process_share_a_few_connections(
+    books: Books, feed: Feed, command_log: CommandLog
+) -> None:
+    await command_log.thank_many(10)
+    await books.write(await command_log.read_events())
     await asyncio.gather(*(feed.page(FeedFilter(ACME, ALL), 0, 10) for _ in range(100)))
     ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'referral-ledger feed'"
     assert 1 <= await books.value(ours) <= feed_module.CONNECTIONS_MAX
@@ -234,12 +238,14 @@ async def test_books_that_are_not_there_are_missing_and_empty_ones_a_bug(
         await feed.page(FeedFilter(ACME, ALL), 0, 1)
 
 
-async def test_one_who_waits_for_more_is_woken_by_the_commit_that_brings_it(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(3)
-    events = await chronicle.events()
+async def test_one_who_waits_for_more_is_woken_by_the_commit_that_brings_it(
+    books: Books, command_log: CommandLog
+) -> None:
+    await command_log.thank_many(3)
+    events = await command_log.read_events()
     listening = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'referral-ledger watermark')"
     async with books.reader() as reader:
-        await until(lambda: books.value(listening))
+        await wait_until(lambda: books.value(listening))
         assert reader.last_position == 0
         waiting = [asyncio.create_task(reader.wait_beyond(position)) for position in (0, 2)]
         await books.write(events[:2])

@@ -8,7 +8,7 @@ from typing import Final
 
 from ledger.books.history import History
 from ledger.books.lists import SKEW_MAX
-from tests.books.shown import Books
+from tests.books.books_database import Books
 
 BEGIN: Final = datetime(2026, 3, 1, tzinfo=UTC)
 EVENTS: Final = 400

@@ -12,9 +12,18 @@ import pytest
 from ledger.books.fold import FOLIO_LINES
 from ledger.books.lists import AFTER_ALL, BEFORE_ALL, LISTING_EARLIEST, QUERIES, QUERIES_BY_ORDER, Filters, access_path
 from ledger.books.reader import SortOrder
-from tests.books.filling import BUSY, ENTRIES, GATHERINGS, LARGE, MEMBERS, SELDOM, SMALL, THINGS
-from tests.books.planning import Values, plan_of
-from tests.books.shown import Books
+from tests.books.books_database import Books
+from tests.books.large_books import (
+    AGGREGATE_COUNT,
+    BUSY_MEMBER,
+    ENTRY_COUNT,
+    GATHERING_COUNT,
+    LARGE_COMMUNITY,
+    MEMBER_COUNT,
+    QUIET_MEMBER,
+    SMALL_COMMUNITY,
+)
+from tests.books.query_plans import Values, explain
 
 pytestmark = pytest.mark.slow  # For the books are large.
 
@@ -32,7 +41,7 @@ IN_ORDER: Final = frozenset[str]().union(*ALONG.values(), {"claims_by_receiver"}
 """Where the planner knows the values, it may know better: each of these has things in the order in which they began."""
 SORTED: Final = {"by_tag": ["aggregate.began"]}
 """Who says a tag is known by name, so these are sorted: members, not what they did."""
-GATHERING: Final = UUID(int=MEMBERS + 7)
+GATHERING: Final = UUID(int=MEMBER_COUNT + 7)
 ORDERS: Final[tuple[SortOrder, ...]] = ("oldest", "newest")
 STATES: Final = {
     "favour": ("posted", "claimed", "forgiven", "never"),
@@ -66,20 +75,23 @@ def narrowed(kind: str, member: str) -> Iterator[Filters]:
 
 async def test_the_large_books_are_what_the_tests_take_them_for(large_books: Books) -> None:
     counts = {
-        "aggregate": THINGS,
-        "journal": THINGS + ENTRIES,
-        "posting": 2 * ENTRIES,
+        "aggregate": AGGREGATE_COUNT,
+        "journal": AGGREGATE_COUNT + ENTRY_COUNT,
+        "posting": 2 * ENTRY_COUNT,
         "aggregate WHERE gathering IS NOT NULL AND kind = 'intro'": None,
-        f"posting WHERE member = '{BUSY}'": None,
-        f"folio WHERE member = '{BUSY}'": None,
+        f"posting WHERE member = '{BUSY_MEMBER}'": None,
+        f"folio WHERE member = '{BUSY_MEMBER}'": None,
     }
     found = {what: await large_books.value(f"SELECT count(*) FROM {what}") for what in counts}
     assert {what: found[what] for what in counts if counts[what]} == {what: n for what, n in counts.items() if n}
-    assert found[f"posting WHERE member = '{BUSY}'"] >= 100_000
-    assert found[f"folio WHERE member = '{BUSY}'"] == found[f"posting WHERE member = '{BUSY}'"] // FOLIO_LINES
+    assert found[f"posting WHERE member = '{BUSY_MEMBER}'"] >= 100_000
+    assert (
+        found[f"folio WHERE member = '{BUSY_MEMBER}'"]
+        == found[f"posting WHERE member = '{BUSY_MEMBER}'"] // FOLIO_LINES
+    )
     assert await large_books.value("SELECT sum(points) FROM posting") == 0
-    assert await large_books.value("SELECT position FROM checkpoint") == THINGS + ENTRIES
-    assert await large_books.value("SELECT count(DISTINCT gathering) FROM aggregate") == GATHERINGS
+    assert await large_books.value("SELECT position FROM checkpoint") == AGGREGATE_COUNT + ENTRY_COUNT
+    assert await large_books.value("SELECT count(DISTINCT gathering) FROM aggregate") == GATHERING_COUNT
     last = "SELECT points, given, received FROM posting WHERE member = $1"
     lines = """
         SELECT sum(main), sum(given), sum(received) FROM (
@@ -89,7 +101,7 @@ async def test_the_large_books_are_what_the_tests_take_them_for(large_books: Boo
     """
     until = "(SELECT max(until) FROM folio WHERE member = $1)"
     sums = f"SELECT sum(points), sum(given), sum(received) FROM ({last} AND position <= {until}) p"
-    assert await large_books.rows(lines, BUSY) == await large_books.rows(sums, BUSY)
+    assert await large_books.rows(lines, BUSY_MEMBER) == await large_books.rows(sums, BUSY_MEMBER)
 
 
 @pytest.mark.parametrize("values", ["known", "unknown"])
@@ -99,19 +111,19 @@ async def test_every_list_is_read_along_an_index(
 ) -> None:
     gone: set[str] = set()
     planned: set[tuple[str, SortOrder]] = set()
-    for filters in {**dict.fromkeys(narrowed(kind, BUSY)), **dict.fromkeys(narrowed(kind, SELDOM))}:
+    for filters in {**dict.fromkeys(narrowed(kind, BUSY_MEMBER)), **dict.fromkeys(narrowed(kind, QUIET_MEMBER))}:
         query, others = access_path(kind, filters)
         gone.add(query)
-        for order, community in itertools.product(ORDERS, (LARGE, SMALL)):
+        for order, community in itertools.product(ORDERS, (LARGE_COMMUNITY, SMALL_COMMUNITY)):
             if values == "unknown" and (query, order) in planned:
                 continue  # A plan for unknown values does not depend on the arguments.
             planned.add((query, order))
             arguments = (community, kind, BEFORE_ALL, AFTER_ALL, LISTING_EARLIEST, 501, *others)
-            plan = await plan_of(connection, QUERIES_BY_ORDER[order][query], *arguments, values=values)
+            plan = await explain(connection, QUERIES_BY_ORDER[order][query], *arguments, values=values)
             asked = (filters, order, community)
-            assert plan.read_whole == set(), asked
-            assert plan.bitmaps == set(), asked
-            assert [key.removesuffix(" DESC") for key in plan.sorted_whole] == SORTED.get(query, []), asked
+            assert plan.sequential_scans == set(), asked
+            assert plan.bitmap_scans == set(), asked
+            assert [key.removesuffix(" DESC") for key in plan.unlimited_sorts] == SORTED.get(query, []), asked
             if values == "known":
                 assert plan.indexes <= IN_ORDER, asked
             else:
@@ -128,11 +140,11 @@ async def test_a_page_begins_where_the_last_one_ended_without_reading_up_to_ther
 ) -> None:
     """Wherever that is: the bounds are conditions of the index, not filters of what it yields."""
     for kind, order in itertools.product(("favour", "intro"), ORDERS):
-        for filters in narrowed(kind, BUSY):
+        for filters in narrowed(kind, BUSY_MEMBER):
             query, others = access_path(kind, filters)
-            low, high = (THINGS // 2, AFTER_ALL) if order == "oldest" else (BEFORE_ALL, THINGS // 2)
-            arguments = (LARGE, kind, low, high, LISTING_EARLIEST, 501, *others)
-            plan = await plan_of(connection, QUERIES_BY_ORDER[order][query], *arguments, values=values)
+            low, high = (AGGREGATE_COUNT // 2, AFTER_ALL) if order == "oldest" else (BEFORE_ALL, AGGREGATE_COUNT // 2)
+            arguments = (LARGE_COMMUNITY, kind, low, high, LISTING_EARLIEST, 501, *others)
+            plan = await explain(connection, QUERIES_BY_ORDER[order][query], *arguments, values=values)
             index = {"by_topic": {"one_topic_per_tag"}}.get(query, IN_ORDER - {"one_topic_per_tag"})
             scans = [node.node for node in plan.nodes() if node.node.get("Index Name") in index]
             paged = [scan for scan in scans if "began = " not in scan["Index Cond"]]
@@ -145,8 +157,8 @@ async def test_a_page_begins_where_the_last_one_ended_without_reading_up_to_ther
 async def test_where_since_begins_is_found_by_the_index_on_time(connection: "asyncpg.Connection[Any]") -> None:
     at = datetime(2020, 3, 1, tzinfo=UTC)
     for values in ("known", "unknown"):
-        plan = await plan_of(connection, QUERIES["recorded_before"], at, values=values)
-        assert (plan.indexes, plan.read_whole, plan.sorted_whole) == (ALONG["recorded_before"], set(), [])
+        plan = await explain(connection, QUERIES["recorded_before"], at, values=values)
+        assert (plan.indexes, plan.sequential_scans, plan.unlimited_sorts) == (ALONG["recorded_before"], set(), [])
 
 
 def test_of_every_query_it_is_known_along_which_index_it_goes() -> None:

@@ -21,9 +21,11 @@ from ledger.books.schema import NULL_LOGGER, QUERIES, UNRELEASED, migrate, requi
 from ledger.books.writer import Checkpoint
 from ledger.runtime.settings import BooksAddress
 from tests.books.books_comparison import assert_books_match
-from tests.books.shown import Books, until
-from tests.books.telling import Chronicle, RandomHistory
+from tests.books.books_database import Books
+from tests.books.histories import CommandLog
+from tests.books.random_histories import RandomHistory
 from tests.oracle.expected_books import ExpectedBooks
+from tests.polling import wait_until
 
 KNOWN: Final = sorted(
     path.name.removesuffix(".sql") for path in (files("ledger.books") / "migrations").iterdir() if path.is_file()
@@ -74,13 +76,13 @@ async def test_three_schemas_may_be_migrated_at_once(postgres: EmbeddedPostgres,
 
 
 async def test_a_schema_that_was_dropped_begins_anew(books: Books) -> None:
-    chronicle = Chronicle()
-    await chronicle.thanks(2)
-    await books.write(await chronicle.events())
+    command_log = CommandLog()
+    await command_log.thank_many(2)
+    await books.write(await command_log.read_events())
     await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
     assert await migrate(books.address) == KNOWN
     assert await books.position() == 0
-    await books.write(await chronicle.events())
+    await books.write(await command_log.read_events())
     assert await books.position() == 2
 
 
@@ -101,13 +103,13 @@ async def test_a_schema_that_was_created_beforehand_is_used(postgres: EmbeddedPo
 async def test_two_schemas_stand_side_by_side(books: Books) -> None:
     beside = Books(BooksAddress(books.dsn, f"{books.schema}_beside"))
     await migrate(beside.address)
-    chronicle = Chronicle()
-    await chronicle.thanks(3)
-    empty = await beside.everything()
-    await books.write(await chronicle.events())
-    assert await beside.everything() == empty
-    await beside.write(await chronicle.events())
-    assert await beside.everything() == await books.everything()
+    command_log = CommandLog()
+    await command_log.thank_many(3)
+    empty = await beside.all_rows()
+    await books.write(await command_log.read_events())
+    assert await beside.all_rows() == empty
+    await beside.write(await command_log.read_events())
+    assert await beside.all_rows() == await books.all_rows()
 
 
 async def test_migrating_without_a_server_is_unavailable() -> None:
@@ -120,7 +122,7 @@ async def test_a_connection_that_ends_while_it_waits_to_migrate_is_unavailable(b
     async with books.connection() as other:
         await other.execute(QUERIES["lock_migrations"])
         migrating = asyncio.create_task(migrate(books.address))
-        await until(lambda: books.value(f"SELECT EXISTS (SELECT {waiting})"))
+        await wait_until(lambda: books.value(f"SELECT EXISTS (SELECT {waiting})"))
         await other.execute(f"SELECT pg_terminate_backend(pid) {waiting}")
         with pytest.raises(BooksUnavailable):
             await migrating
@@ -198,12 +200,12 @@ async def test_books_of_the_unreleased_migrations_are_dropped_and_derived_again(
     new = Books(BooksAddress(books.dsn, f"{schema}_new"))
     await migrate(new.address)
     assert await dumped(books) == await dumped(new)
-    events = await RandomHistory(7).tell(200)
+    events = await RandomHistory(7).generate(200)
     async with books.writer() as writer:
         assert await writer.checkpoint() == Checkpoint(0, None)
     await books.write(events)
     await new.write(events)
-    assert await books.everything() == await new.everything()
+    assert await books.all_rows() == await new.all_rows()
     await assert_books_match(books, ExpectedBooks().record(events))
 
 
@@ -225,10 +227,10 @@ async def test_what_others_keep_in_the_schema_stays(unreleased_books: Books) -> 
 
 async def test_nothing_is_dropped_while_a_view_of_somebody_else_depends_on_it(unreleased_books: Books) -> None:
     await unreleased_books.execute("CREATE VIEW report AS SELECT count(*) FROM member_balances")
-    before = await unreleased_books.everything()
+    before = await unreleased_books.all_rows()
     with pytest.raises(asyncpg.DependentObjectsStillExistError, match="member_balances"):
         await migrate(unreleased_books.address)
-    assert await unreleased_books.everything() == before
+    assert await unreleased_books.all_rows() == before
 
 
 # Refusing a schema that does not fit
@@ -272,7 +274,7 @@ async def test_a_schema_from_the_future_is_refused_by_the_name_of_the_new_migrat
 
 async def test_books_from_the_future_are_not_dropped(unreleased_books: Books) -> None:
     await unreleased_books.execute(FUTURE, unreleased_books.schema)
-    before = await unreleased_books.everything()
+    before = await unreleased_books.all_rows()
     with pytest.raises(SchemaMissing, match="newer than this version: it has 9999_from_the_future"):
         await migrate(unreleased_books.address)
-    assert await unreleased_books.everything() == before
+    assert await unreleased_books.all_rows() == before

@@ -11,18 +11,18 @@ from ledger.books import entries, history
 from ledger.books.fold import FOLIO_LINES
 from ledger.books.lists import SKEW_MAX
 from ledger.books.reader import SortOrder
-from tests.books.filling import BUSY, ENTRIES, LARGE, SELDOM, THINGS
-from tests.books.planning import Values, plan_of, planned
-from tests.books.shown import Books
+from tests.books.books_database import Books
+from tests.books.large_books import AGGREGATE_COUNT, BUSY_MEMBER, ENTRY_COUNT, LARGE_COMMUNITY, QUIET_MEMBER
+from tests.books.query_plans import Values, explain, parse_plan
 
 pytestmark = pytest.mark.slow  # For the books are large.
 
-KNOWN: Final = THINGS + ENTRIES - 10
+KNOWN: Final = AGGREGATE_COUNT + ENTRY_COUNT - 10
 AT: Final = datetime(2020, 7, 1, tzinfo=UTC)
 PLACES: Final = ("{" + f'"{AT}"' + "}", "{5}", "{0}")
 PERIOD: Final = (AT, 0, 0, datetime(2021, 1, 1, tzinfo=UTC), 0, 0)
-SUMS: Final = (LARGE, BUSY, KNOWN, *PLACES)
-LINES: Final = (LARGE, BUSY, KNOWN, *PERIOD, 101)
+SUMS: Final = (LARGE_COMMUNITY, BUSY_MEMBER, KNOWN, *PLACES)
+LINES: Final = (LARGE_COMMUNITY, BUSY_MEMBER, KNOWN, *PERIOD, 101)
 AN_ID: Final = "00000000-0000-0000-0000-000000000007"
 
 SINCE: Final = {"one_folio_per_number", "one_posting_per_leg"}  # The postings since the last full folio.
@@ -31,13 +31,16 @@ SINCE: Final = {"one_folio_per_number", "one_posting_per_leg"}  # The postings s
 ALONG: Final[dict[str, tuple[tuple[Any, ...], set[str]]]] = {
     "position_at": ((AT, SKEW_MAX), {"events_by_time"}),
     "member_sums": (SUMS, {"one_line_per_posting", *SINCE}),
-    "pair_sums": ((*SUMS, SELDOM), {"lines_by_pair", *SINCE}),
+    "pair_sums": ((*SUMS, QUIET_MEMBER), {"lines_by_pair", *SINCE}),
     "member_lines": (LINES, {"lines_by_time", *SINCE, "one_event_per_position"}),
-    "pair_lines": ((*LINES, SELDOM), {"lines_by_pair", *SINCE, "one_event_per_position"}),
-    "last_position_of_member": ((LARGE, BUSY, KNOWN), {"one_posting_per_leg"}),
-    "entry": ((LARGE, AN_ID), {"events_by_id"}),
-    "legs": ((LARGE, f"{{{BUSY},{SELDOM}}}", KNOWN), {"one_posting_per_leg"}),
-    "aggregate_events": ((LARGE, "favour", AN_ID, KNOWN, 500), {"one_aggregate_per_id", "one_event_per_position"}),
+    "pair_lines": ((*LINES, QUIET_MEMBER), {"lines_by_pair", *SINCE, "one_event_per_position"}),
+    "last_position_of_member": ((LARGE_COMMUNITY, BUSY_MEMBER, KNOWN), {"one_posting_per_leg"}),
+    "entry": ((LARGE_COMMUNITY, AN_ID), {"events_by_id"}),
+    "legs": ((LARGE_COMMUNITY, f"{{{BUSY_MEMBER},{QUIET_MEMBER}}}", KNOWN), {"one_posting_per_leg"}),
+    "aggregate_events": (
+        (LARGE_COMMUNITY, "favour", AN_ID, KNOWN, 500),
+        {"one_aggregate_per_id", "one_event_per_position"},
+    ),
 }
 WALKS: Final = {"community_sums", "balance_parts"}
 """These walk through all postings of a community, or of a member: for stewards and auditors, and said so."""
@@ -63,8 +66,8 @@ async def test_the_past_is_read_along_an_index(
 ) -> None:
     arguments, along = ALONG[name]
     query = history.QUERIES_BY_ORDER[order].get(name) or entries.QUERIES[name]
-    plan = await plan_of(connection, query, *arguments, values=values)
-    assert plan.read_whole <= FOLIOS
+    plan = await explain(connection, query, *arguments, values=values)
+    assert plan.sequential_scans <= FOLIOS
     assert plan.indexes
     assert plan.indexes <= along
 
@@ -78,10 +81,10 @@ async def test_the_sums_of_a_busy_member_read_no_more_than_a_folio_of_their_post
     told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE sums({said})")
     scans = [
         node.node
-        for node in planned(told).nodes()
+        for node in parse_plan(told).nodes()
         if node.node.get("Relation Name") in {"posting", "folio_line"} and node.node["Actual Loops"]
     ]
     assert scans
     met = {scan["Relation Name"]: scan["Actual Rows"] * scan["Actual Loops"] for scan in scans}
     assert met["posting"] < FOLIO_LINES
-    assert met["folio_line"] < 2 * ENTRIES / FOLIO_LINES
+    assert met["folio_line"] < 2 * ENTRY_COUNT / FOLIO_LINES

@@ -11,8 +11,8 @@ import pytest
 
 import ledger
 from ledger.books.queries import NAME, named, with_position
-from tests.books.planning import planned
-from tests.books.shown import Books
+from tests.books.books_database import Books
+from tests.books.query_plans import parse_plan
 
 ROOT: Final = Path(ledger.__path__[0])
 FILES: Final = sorted(path.name.removesuffix(".sql") for path in (ROOT / "books" / "queries").glob("*.sql"))
@@ -127,9 +127,9 @@ async def test_every_query_with_position_is_a_loop_over_the_one_position(books: 
                 f"EXPLAIN (FORMAT JSON) EXECUTE {name}{arguments and f'({arguments})'}"
             )
             await connection.execute(f"DEALLOCATE {name}")
-            plan = planned(explained)
-            if plan.kind == "Gather":  # The one position goes to one worker, which runs the whole query.
-                (plan,) = plan.below
-            assert (plan.kind, plan.node["Join Type"]) == ("Nested Loop", "Left"), (file, name)
-            (outer,) = [part for part in plan.below if part.node["Parent Relationship"] == "Outer"]
+            plan = parse_plan(explained)
+            if plan.node_type == "Gather":  # The one position goes to one worker, which runs the whole query.
+                (plan,) = plan.children
+            assert (plan.node_type, plan.node["Join Type"]) == ("Nested Loop", "Left"), (file, name)
+            (outer,) = [part for part in plan.children if part.node["Parent Relationship"] == "Outer"]
             assert {part.node.get("Relation Name", "checkpoint") for part in outer.nodes()} == {"checkpoint"}

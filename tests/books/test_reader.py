@@ -33,16 +33,18 @@ from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import Bug
 from ledger.envelope import AggregateRef
 from ledger.runtime.settings import BooksAddress
-from tests.books.shown import Books, until
-from tests.books.telling import ACME, NOW, Chronicle, number
+from tests.books.books_database import Books
+from tests.books.histories import ACME, CommandLog, uuid_of
+from tests.envelopes import NOW
+from tests.polling import wait_until
 
 MANY: Final = 25
 NOBODY: Final = MemberBalance("nobody", 0, 0, 0, 0, 0)
 
 
 @pytest.fixture
-def chronicle() -> Chronicle:
-    return Chronicle()
+def command_log() -> CommandLog:
+    return CommandLog()
 
 
 @pytest.fixture
@@ -75,14 +77,14 @@ async def test_what_was_never_heard_of_is_zero(reader: Reader) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_aggregate_that_was_never_heard_of_is_none(reader: Reader, kind: str) -> None:
-    assert await reader.aggregate(kind, ACME, number(404)) == (0, None)
+    assert await reader.aggregate(kind, ACME, uuid_of(404)) == (0, None)
 
 
 async def test_every_answer_carries_the_position_that_it_shows(
-    books: Books, reader: Reader, chronicle: Chronicle
+    books: Books, reader: Reader, command_log: CommandLog
 ) -> None:
-    await chronicle.thanks(3)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(3)
+    await books.write(await command_log.read_events())
     answers = [
         await reader.balance(ACME, "ada"),
         await reader.balances(ACME, "", 10),
@@ -90,8 +92,8 @@ async def test_every_answer_carries_the_position_that_it_shows(
         await reader.pair(ACME, "ada", "bob"),
         await reader.pairs(ACME, "ada", "", 10),
         await reader.pairs(ACME, "ada", "zed", 10),
-        await reader.aggregate("favour", ACME, number(1)),
-        await reader.aggregate("favour", ACME, number(404)),
+        await reader.aggregate("favour", ACME, uuid_of(1)),
+        await reader.aggregate("favour", ACME, uuid_of(404)),
         await reader.summary(ACME),
         await reader.summary("nowhere"),
         await reader.due(NOW, 10),
@@ -100,11 +102,11 @@ async def test_every_answer_carries_the_position_that_it_shows(
     assert await reader.position() == 3
 
 
-async def test_balances_and_pairs_of_members(books: Books, reader: Reader, chronicle: Chronicle) -> None:
-    await chronicle.thank("ada", "bob", own=number(1))
-    await chronicle.thank("bob", "ada", own=number(2), size="small")
-    await chronicle.thank("ada", "cyd", own=number(3), size="large")
-    await books.write(await chronicle.events())
+async def test_balances_and_pairs_of_members(books: Books, reader: Reader, command_log: CommandLog) -> None:
+    await command_log.thank("ada", "bob", own_id=uuid_of(1))
+    await command_log.thank("bob", "ada", own_id=uuid_of(2), size="small")
+    await command_log.thank("ada", "cyd", own_id=uuid_of(3), size="large")
+    await books.write(await command_log.read_events())
     assert await reader.balance(ACME, "ada") == (3, MemberBalance("ada", 300, 0, 0, 360, 60))
     assert await reader.balance(ACME, "bob") == (3, MemberBalance("bob", -60, 0, 0, 60, 120))
     assert await reader.balance(ACME, "cyd") == (3, MemberBalance("cyd", -240, 0, 0, 0, 240))
@@ -123,13 +125,13 @@ async def test_balances_and_pairs_of_members(books: Books, reader: Reader, chron
     assert await reader.pairs(ACME, "cyd", "", 10) == (3, [PairTally("ada", 0, 240, "none")])
 
 
-async def test_all_accounts_of_a_member_are_shown(books: Books, reader: Reader, chronicle: Chronicle) -> None:
-    await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(1)))
-    await chronicle.say(AcceptIntro(actor="ada", level=3), number(1))
-    await chronicle.say(ConsentIntro(actor="dee"), number(1))
-    await chronicle.say(MakeIntro(actor="ada"), number(1))
-    await chronicle.say(OpenDispute(actor="bob", about=number(1), entry="intro.made", code="not_mine"))
-    await books.write(await chronicle.events())
+async def test_all_accounts_of_a_member_are_shown(books: Books, reader: Reader, command_log: CommandLog) -> None:
+    await command_log.execute(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=uuid_of(1)))
+    await command_log.execute(AcceptIntro(actor="ada", level=3), uuid_of(1))
+    await command_log.execute(ConsentIntro(actor="dee"), uuid_of(1))
+    await command_log.execute(MakeIntro(actor="ada"), uuid_of(1))
+    await command_log.execute(OpenDispute(actor="bob", about=uuid_of(1), entry="intro.made", code="not_mine"))
+    await books.write(await command_log.read_events())
     assert await reader.balances(ACME, "", 10) == (
         5,
         [MemberBalance("ada", -60, 60, 120, 120, 0), MemberBalance("bob", 0, 0, -120, 0, 120)],
@@ -137,38 +139,38 @@ async def test_all_accounts_of_a_member_are_shown(books: Books, reader: Reader, 
 
 
 async def test_two_know_each_other_by_the_furthest_step_that_they_took_whoever_asks(
-    books: Books, reader: Reader, chronicle: Chronicle
+    books: Books, reader: Reader, command_log: CommandLog
 ) -> None:
     async def stages() -> set[str]:
-        await books.write(await chronicle.events(await books.position() + 1))
+        await books.write(await command_log.read_events(await books.position() + 1))
         one, other = "Zoe", "ada"
         shown = {(await reader.pair(ACME, *two))[1].stage for two in ((one, other), (other, one))}
         return shown | {pair.stage for asking in (one, other) for pair in (await reader.pairs(ACME, asking, "", 9))[1]}
 
-    await chronicle.thank("cyd", "dee", own=number(9))
+    await command_log.thank("cyd", "dee", own_id=uuid_of(9))
     assert await stages() == {"none"}
-    await chronicle.say(MakeContact(actor="ada", member="ada", other="Zoe"))
+    await command_log.execute(MakeContact(actor="ada", member="ada", other="Zoe"))
     assert await stages() == {"contact"}
-    await chronicle.say(BookOneToOne(actor="ada", member="ada", other="Zoe", id=number(1)))
-    await chronicle.say(HoldOneToOne(actor="ada"), number(1))
+    await command_log.execute(BookOneToOne(actor="ada", member="ada", other="Zoe", id=uuid_of(1)))
+    await command_log.execute(HoldOneToOne(actor="ada"), uuid_of(1))
     assert await stages() == {"contact"}
-    await chronicle.say(HoldOneToOne(actor="Zoe"), number(1))
+    await command_log.execute(HoldOneToOne(actor="Zoe"), uuid_of(1))
     assert await stages() == {"one_to_one"}
-    await chronicle.thank("ada", "Zoe", own=number(2))
+    await command_log.thank("ada", "Zoe", own_id=uuid_of(2))
     assert await stages() == {"one_to_one"}
-    await chronicle.thank("Zoe", "ada", own=number(3))
+    await command_log.thank("Zoe", "ada", own_id=uuid_of(3))
     assert await stages() == {"trusted"}
 
 
 async def test_what_is_due_is_shown_the_longest_overdue_first(
-    books: Books, reader: Reader, chronicle: Chronicle
+    books: Books, reader: Reader, command_log: CommandLog
 ) -> None:
     refs: list[AggregateRef] = []
     for n in (1, 2, 3):
-        claim = RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=number(9 - n))
-        refs.append((await chronicle.say(claim)).ref)
-        chronicle.now += timedelta(days=1)
-    await books.write(await chronicle.events())
+        claim = RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=uuid_of(9 - n))
+        refs.append((await command_log.execute(claim)).ref)
+        command_log.now += timedelta(days=1)
+    await books.write(await command_log.read_events())
     deadlines = [Due(ref, NOW + timedelta(days=14 + n)) for n, ref in enumerate(refs)]
     assert await reader.due(NOW + timedelta(days=13), 10) == (3, [])
     assert await reader.due(NOW + timedelta(days=14), 10) == (3, deadlines[:1])
@@ -177,16 +179,20 @@ async def test_what_is_due_is_shown_the_longest_overdue_first(
 
 
 async def test_an_aggregate_is_shown_with_its_version_and_whole_state(
-    books: Books, reader: Reader, chronicle: Chronicle
+    books: Books, reader: Reader, command_log: CommandLog
 ) -> None:
-    favour = await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(1)))
+    favour = await command_log.execute(
+        RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=uuid_of(1))
+    )
     given = GiveReferral(actor="ada", referrer="ada", recipient="cyd", prospect="prospect-7", level=5)
-    referral = await chronicle.say(given)
-    intro = await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(3)))
-    favour = await chronicle.say(ConfirmFavour(actor="bob"), number(1))
-    member = await chronicle.say(JoinMember(actor="ada", member="ada"))
-    policy = await chronicle.say(PublishPolicy(actor="ada", policy=Policy(), starts_at=NOW + timedelta(days=1)))
-    await books.write(await chronicle.events())
+    referral = await command_log.execute(given)
+    intro = await command_log.execute(
+        ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=uuid_of(3))
+    )
+    favour = await command_log.execute(ConfirmFavour(actor="bob"), uuid_of(1))
+    member = await command_log.execute(JoinMember(actor="ada", member="ada"))
+    policy = await command_log.execute(PublishPolicy(actor="ada", policy=Policy(), starts_at=NOW + timedelta(days=1)))
+    await books.write(await command_log.read_events())
     for began, outcome in {1: favour, 2: referral, 3: intro, 5: member, 6: policy}.items():
         ref = outcome.ref
         assert await reader.aggregate(ref.kind, ACME, UUID(ref.id)) == (
@@ -198,17 +204,17 @@ async def test_an_aggregate_is_shown_with_its_version_and_whole_state(
         assert {(await reader.aggregate(kind, ACME, UUID(ref.id)))[1] for kind in others} == {None}
 
 
-async def test_the_summary_adds_up_one_community(books: Books, reader: Reader, chronicle: Chronicle) -> None:
-    await chronicle.thank("ada", "bob", own=number(1))
-    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(2)))
-    await chronicle.thank("ada", "bob", own=number(3), community="bolt")
-    await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(4)))
-    await chronicle.say(AcceptIntro(actor="ada", level=3), number(4))
-    await chronicle.say(ConsentIntro(actor="dee"), number(4))
-    await chronicle.say(MakeIntro(actor="ada"), number(4))
-    await chronicle.say(JoinMember(actor="ada", member="ada"))
-    await chronicle.say(OpenDispute(actor="bob", about=number(1), entry="favour.thanked", code="not_mine"))
-    await books.write(await chronicle.events())
+async def test_the_summary_adds_up_one_community(books: Books, reader: Reader, command_log: CommandLog) -> None:
+    await command_log.thank("ada", "bob", own_id=uuid_of(1))
+    await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=uuid_of(2)))
+    await command_log.thank("ada", "bob", own_id=uuid_of(3), community="bolt")
+    await command_log.execute(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=uuid_of(4)))
+    await command_log.execute(AcceptIntro(actor="ada", level=3), uuid_of(4))
+    await command_log.execute(ConsentIntro(actor="dee"), uuid_of(4))
+    await command_log.execute(MakeIntro(actor="ada"), uuid_of(4))
+    await command_log.execute(JoinMember(actor="ada", member="ada"))
+    await command_log.execute(OpenDispute(actor="bob", about=uuid_of(1), entry="favour.thanked", code="not_mine"))
+    await books.write(await command_log.read_events())
     assert await reader.summary(ACME) == (
         9,
         Summary(
@@ -230,13 +236,13 @@ async def test_the_summary_adds_up_one_community(books: Books, reader: Reader, c
 
 @pytest.mark.parametrize("limit", [1, 7, MANY, MANY + 1])
 async def test_pages_of_balances_are_complete_and_repeat_nobody(
-    books: Books, reader: Reader, chronicle: Chronicle, limit: int
+    books: Books, reader: Reader, command_log: CommandLog, limit: int
 ) -> None:
     members = [f"m{n}" for n in range(MANY - 1)]
     for n, member in enumerate(members):
-        await chronicle.thank("ada", member, own=number(n))
-    await chronicle.thank("ada", "in-another-community", own=number(1), community="bolt")
-    await books.write(await chronicle.events())
+        await command_log.thank("ada", member, own_id=uuid_of(n))
+    await command_log.thank("ada", "in-another-community", own_id=uuid_of(1), community="bolt")
+    await books.write(await command_log.read_events())
     found: list[MemberBalance] = []
     after = ""
     while (page := (await reader.balances(ACME, after, limit))[1]) and len(found) <= MANY:
@@ -249,14 +255,14 @@ async def test_pages_of_balances_are_complete_and_repeat_nobody(
 
 @pytest.mark.parametrize("limit", [1, 7, MANY, MANY + 1])
 async def test_pages_of_pairs_are_complete_and_repeat_nobody(
-    books: Books, reader: Reader, chronicle: Chronicle, limit: int
+    books: Books, reader: Reader, command_log: CommandLog, limit: int
 ) -> None:
     others = [f"{'m' if n % 2 else 'a'}{n}" for n in range(MANY)]  # On either side of the one who asks.
     for n, other in enumerate(others):
-        await chronicle.thank("ada", other, own=number(n))
-    await chronicle.thank("m1", "m3", own=number(MANY))
-    await chronicle.thank("ada", "in-another-community", own=number(1), community="bolt")
-    await books.write(await chronicle.events())
+        await command_log.thank("ada", other, own_id=uuid_of(n))
+    await command_log.thank("m1", "m3", own_id=uuid_of(MANY))
+    await command_log.thank("ada", "in-another-community", own_id=uuid_of(1), community="bolt")
+    await books.write(await command_log.read_events())
     found: list[PairTally] = []
     after = ""
     while (page := (await reader.pairs(ACME, "ada", after, limit))[1]) and len(found) <= MANY:
@@ -276,11 +282,11 @@ async def test_books_without_a_checkpoint_are_a_bug(books: Books, reader: Reader
 
 
 async def test_a_position_that_is_shown_already_is_not_waited_for(
-    books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, reader: Reader, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.0)
-    await chronicle.thanks(3)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(3)
+    await books.write(await command_log.read_events())
     await reader.wait_for_position(3)
     await books.execute("DROP TABLE checkpoint CASCADE")
     await reader.wait_for_position(3)  # Known by now: Postgres is not even asked.
@@ -288,11 +294,11 @@ async def test_a_position_that_is_shown_already_is_not_waited_for(
 
 
 async def test_a_position_is_waited_for_until_a_commit_shows_it(
-    books: Books, reader: Reader, chronicle: Chronicle
+    books: Books, reader: Reader, command_log: CommandLog
 ) -> None:
-    await chronicle.thanks(3)
+    await command_log.thank_many(3)
     waiting = [asyncio.create_task(reader.wait_for_position(position)) for position in (1, 2, 3)]
-    events = await chronicle.events()
+    events = await command_log.read_events()
     async with books.writer() as writer:
         for event in events:
             await writer.apply([event])
@@ -302,27 +308,27 @@ async def test_a_position_is_waited_for_until_a_commit_shows_it(
 
 
 async def test_a_commit_wakes_the_waiting_long_before_their_time_is_over(
-    books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, reader: Reader, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The notice alone can do it: nothing else would look again within the minute."""
     monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 60.0)
     monkeypatch.setattr(reader_module, "KEEPALIVE_S", 60.0)
     listening = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'referral-ledger watermark')"
-    await chronicle.thanks(1)
+    await command_log.thank_many(1)
     async with books.reader() as patient:
-        await until(lambda: books.value(listening))
+        await wait_until(lambda: books.value(listening))
         waiting = asyncio.create_task(patient.wait_for_position(1))
-        await books.write(await chronicle.events())
+        await books.write(await command_log.read_events())
         async with asyncio.timeout(5):
             await waiting
 
 
 async def test_books_that_do_not_get_there_in_time_are_behind(
-    books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, reader: Reader, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.05)
-    await chronicle.thanks(3)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(3)
+    await books.write(await command_log.read_events())
     with pytest.raises(BooksBehind, match="position 4 is requested, but the books are at 3"):
         await reader.wait_for_position(4)
 
@@ -332,13 +338,13 @@ def test_nobody_is_kept_waiting_for_more_than_two_seconds() -> None:
 
 
 async def test_what_was_committed_before_anybody_listened_is_seen(
-    books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what is committed while the connection that listens is gone."""
     monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.05)
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
-    await chronicle.thanks(2)
-    await books.write((await chronicle.events())[:1])
+    await command_log.thank_many(2)
+    await books.write((await command_log.read_events())[:1])
     async with books.reader() as reader:
         await reader.wait_for_position(1)
         waiting = asyncio.create_task(reader.wait_for_position(2))
@@ -346,21 +352,21 @@ async def test_what_was_committed_before_anybody_listened_is_seen(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'referral-ledger watermark'"
         )
-        await books.write(await chronicle.events(2))
+        await books.write(await command_log.read_events(2))
         async with asyncio.timeout(2):
             await waiting
 
 
 async def test_a_commit_whose_notice_got_lost_is_found_when_the_time_is_over(
-    books: Books, reader: Reader, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, reader: Reader, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.5)
-    await chronicle.thanks(1)
+    await command_log.thank_many(1)
     assert reader._listening is not None
     reader._listening.cancel()
     await asyncio.wait([reader._listening])
     waiting = asyncio.create_task(reader.wait_for_position(1))
-    await books.write(await chronicle.events())
+    await books.write(await command_log.read_events())
     async with asyncio.timeout(2):
         await waiting
 
@@ -374,21 +380,21 @@ async def behind(reader: Reader, position: int) -> bool:
 
 
 async def test_books_that_begin_anew_are_waited_for_again(
-    books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader outlives the schema that it reads: what was shown before shows nothing now."""
     monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.02)
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.02)
     monkeypatch.setattr(reader_module, "MIN_POSITION_WAIT_S", 0.1)
-    await chronicle.thanks(5)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(5)
+    await books.write(await command_log.read_events())
 
     async with books.reader() as reader:
         await reader.wait_for_position(5)
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
         await migrate(books.address)
         assert await reader.balance(ACME, "ada") == (0, MemberBalance("ada", 0, 0, 0, 0, 0))
-        await until(lambda: behind(reader, 5), within_s=3)
+        await wait_until(lambda: behind(reader, 5), timeout_s=3)
 
 
 # When there is no answer
@@ -407,18 +413,18 @@ async def test_a_schema_that_is_not_there_is_missing(postgres: EmbeddedPostgres,
 
 
 async def test_reading_begins_once_the_schema_is_there(
-    postgres: EmbeddedPostgres, schema: str, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    postgres: EmbeddedPostgres, schema: str, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
     books = Books(BooksAddress(postgres.dsn, schema))
-    await chronicle.thanks(1)
+    await command_log.thank_many(1)
     looked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'referral-ledger watermark')"
     async with books.reader() as reader:
-        await until(lambda: books.value(looked))
+        await wait_until(lambda: books.value(looked))
         await migrate(BooksAddress(books.dsn, schema))
         await reader.check()
         waiting = asyncio.create_task(reader.wait_for_position(1))
-        await books.write(await chronicle.events())
+        await books.write(await command_log.read_events())
         async with asyncio.timeout(5):
             await waiting
 
@@ -438,33 +444,33 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_a_right_that_is_given_while_we_wait_is_made_use_of(
-    books: Books, stranger: str, chronicle: Chronicle, tries: list[str]
+    books: Books, stranger: str, command_log: CommandLog, tries: list[str]
 ) -> None:
     await books.execute(f"GRANT USAGE ON SCHEMA {books.schema} TO {stranger}")
-    await chronicle.thanks(1)
+    await command_log.thank_many(1)
     async with Reader(BooksAddress(books.dsn.replace("postgres@", f"{stranger}@"), books.schema), 1) as reader:
         for ask in (reader.position, reader.check):
             with pytest.raises(BooksUnavailable, match="permission denied"):
                 await ask()
-        await until(lambda: holds_by_now(lambda: len(tries) > 2))
+        await wait_until(lambda: holds_by_now(lambda: len(tries) > 2))
         await books.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {books.schema} TO {stranger}")
         waiting = asyncio.create_task(reader.wait_beyond(0))
-        await books.write(await chronicle.events())
+        await books.write(await command_log.read_events())
         async with asyncio.timeout(5):
             await waiting
         assert await reader.position() == 1
 
 
 async def test_whatever_goes_wrong_the_books_are_heard_of_again_and_it_is_said_once(
-    books: Books, chronicle: Chronicle, tries: list[str], monkeypatch: pytest.MonkeyPatch
+    books: Books, command_log: CommandLog, tries: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await chronicle.thanks(1)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(1)
+    await books.write(await command_log.read_events())
     queries, odd = reader_module.QUERIES, {**reader_module.QUERIES, "position": "SELECT 'a few'"}
     monkeypatch.setattr(reader_module, "QUERIES", odd)
     with capture_logs() as logs:
         async with books.reader() as reader:
-            await until(lambda: holds_by_now(lambda: len(tries) > 2))
+            await wait_until(lambda: holds_by_now(lambda: len(tries) > 2))
             monkeypatch.setattr(reader_module, "QUERIES", queries)
             async with asyncio.timeout(5):
                 await reader.wait_beyond(0)
@@ -506,13 +512,13 @@ async def test_a_reader_that_never_began_ends_quietly(books: Books) -> None:
 
 
 async def test_postgres_may_stop_and_come_back(
-    idle_postgres: EmbeddedPostgres, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    idle_postgres: EmbeddedPostgres, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_module, "RECONNECT_WAIT_S", 0.05)
     monkeypatch.setattr(reader_module, "KEEPALIVE_S", 0.05)
     books = Books(BooksAddress(idle_postgres.dsn, "books"))
-    await chronicle.thanks(2)
-    events = await chronicle.events()
+    await command_log.thank_many(2)
+    events = await command_log.read_events()
     async with books.reader() as reader:
         with pytest.raises(BooksUnavailable):
             await reader.position()  # Not started yet.
@@ -527,7 +533,7 @@ async def test_postgres_may_stop_and_come_back(
                     await ask()
             await reader.wait_for_position(1)  # Known already: it does not take Postgres.
             idle_postgres.start()
-            await until(lambda: holds(reader.check))
+            await wait_until(lambda: holds(reader.check))
             assert await reader.position() == 1
         waiting = asyncio.create_task(reader.wait_for_position(2))
         await books.write(events[1:])
@@ -569,7 +575,7 @@ async def test_while_postgres_hangs_every_read_is_refused_in_time_and_afterwards
                     answers = await asyncio.gather(*(read() for read in reads), return_exceptions=True)
                 assert {type(answer) for answer in answers} == {BooksUnavailable}
         for read in reads:
-            await until(partial(holds, read))
+            await wait_until(partial(holds, read))
 
 
 def test_a_read_is_refused_after_fourteen_seconds_at_the_latest() -> None:

@@ -17,8 +17,9 @@ from ledger.domain.kinds.intro.commands import ProposeIntro
 from ledger.domain.kinds.referral import GiveReferral
 from ledger.domain.values.points import Account
 from ledger.runtime.settings import BooksAddress
-from tests.books.shown import Books
-from tests.books.telling import NOW, Chronicle, number
+from tests.books.books_database import Books
+from tests.books.histories import CommandLog, uuid_of
+from tests.envelopes import NOW
 
 A_UUID: Final = "'00000000-0000-0000-0000-000000000001'"
 
@@ -127,11 +128,11 @@ async def refused(books: Books, sql: str) -> str:
 
 
 async def test_what_must_not_be_is_refused_by_name(books: Books) -> None:
-    before = await books.everything()
+    before = await books.all_rows()
     assert {constraint: await refused(books, sql) for constraint, sql in REFUSED.items()} == {
         constraint: constraint for constraint in REFUSED
     }
-    assert await books.everything() == before
+    assert await books.all_rows() == before
 
 
 RULES: Final = """
@@ -229,13 +230,13 @@ async def test_a_copy_of_many_entries_with_one_wrong_leg_is_refused_whole(books:
 @pytest.mark.parametrize("table", ["journal", "posting"])
 @pytest.mark.parametrize("how", ["DELETE FROM {}", "UPDATE {} SET position = position + 100", "TRUNCATE {}"])
 async def test_what_is_written_down_stays_as_it_is(books: Books, table: str, how: str) -> None:
-    chronicle = Chronicle()
-    await chronicle.thanks(2)
-    await books.write(await chronicle.events())
-    before = await books.everything()
+    command_log = CommandLog()
+    await command_log.thank_many(2)
+    await books.write(await command_log.read_events())
+    before = await books.all_rows()
     name = {"journal": "append_only_journal", "posting": "append_only_postings"}[table]
     assert await refused(books, how.format(table)) == name
-    assert await books.everything() == before
+    assert await books.all_rows() == before
 
 
 # The public face
@@ -277,9 +278,9 @@ async def test_reports_may_rely_on_the_columns_of_the_views(books: Books, view: 
 
 
 async def test_the_views_show_what_is_written(books: Books) -> None:
-    chronicle = Chronicle()
-    await chronicle.thanks(2)
-    await books.write(await chronicle.events())
+    command_log = CommandLog()
+    await command_log.thank_many(2)
+    await books.write(await command_log.read_events())
     assert await books.rows("SELECT member, net, given, received FROM member_balances ORDER BY member") == [
         ("ada", -240, 0, 240),
         ("bob", 240, 240, 0),
@@ -292,11 +293,13 @@ async def test_the_views_show_what_is_written(books: Books) -> None:
 
 
 async def test_the_views_of_a_kind_show_it_by_the_names_of_the_page(books: Books) -> None:
-    chronicle = Chronicle()
-    await chronicle.thank("ada", "bob", own=number(1))
-    await chronicle.say(GiveReferral(actor="ada", referrer="ada", recipient="cyd", prospect="prospect-7", level=5))
-    await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(3)))
-    await books.write(await chronicle.events())
-    assert await books.rows("SELECT id, state, giver, receiver FROM favours") == [(number(1), "posted", "ada", "bob")]
+    command_log = CommandLog()
+    await command_log.thank("ada", "bob", own_id=uuid_of(1))
+    await command_log.execute(
+        GiveReferral(actor="ada", referrer="ada", recipient="cyd", prospect="prospect-7", level=5)
+    )
+    await command_log.execute(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=uuid_of(3)))
+    await books.write(await command_log.read_events())
+    assert await books.rows("SELECT id, state, giver, receiver FROM favours") == [(uuid_of(1), "posted", "ada", "bob")]
     assert await books.rows("SELECT state, referrer, recipient FROM referrals") == [("given", "ada", "cyd")]
     assert await books.rows("SELECT state, asker, connector, target FROM intros") == [("asked", "bob", "ada", "dee")]

@@ -50,42 +50,45 @@ from ledger.domain.values.refusals import Bug, Refusal
 from ledger.envelope import AggregateRef, Poison, RecordedEvent, encode_state
 from ledger.runtime.settings import BooksAddress
 from tests.books.books_comparison import assert_books_match, assert_folios_match
-from tests.books.shown import Books, one_stands_by, until
-from tests.books.telling import ACME, MODERATOR, NOW, Chronicle, RandomHistory, number, renumbered
+from tests.books.books_database import Books
+from tests.books.histories import ACME, CommandLog, renumber, uuid_of
+from tests.books.random_histories import MODERATOR, RandomHistory
 from tests.databases import Databases
+from tests.envelopes import NOW
 from tests.oracle.expected_books import ExpectedBooks
+from tests.polling import wait_until
 from workers.projector import FOLDED_MAX, fold_all, write_all
 
 EMPTY: Final = Checkpoint(0, None)
 
 
 @pytest.fixture
-def chronicle() -> Chronicle:
-    return Chronicle()
+def command_log() -> CommandLog:
+    return CommandLog()
 
 
-async def told_of_everything(chronicle: Chronicle) -> None:
+async def told_of_everything(command_log: CommandLog) -> None:
     """A favour, a referral and an introduction, each to its end."""
-    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(1)))
-    await chronicle.say(ConfirmFavour(actor="bob"), number(1))
+    await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=uuid_of(1)))
+    await command_log.execute(ConfirmFavour(actor="bob"), uuid_of(1))
     given = GiveReferral(actor="ada", referrer="ada", recipient="cyd", prospect="prospect-7", level=5)
-    referral = UUID((await chronicle.say(given)).ref.id)
-    await chronicle.say(QualifyReferral(actor="cyd"), referral)
-    await chronicle.say(WinReferral(actor="cyd", band="M"), referral)
-    await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(3)))
-    await chronicle.say(AcceptIntro(actor="ada", level=4), number(3))
-    await chronicle.say(ConsentIntro(actor="dee"), number(3))
-    await chronicle.say(MakeIntro(actor="ada"), number(3))
-    await chronicle.say(MeetIntro(actor="bob"), number(3))
+    referral = UUID((await command_log.execute(given)).ref.id)
+    await command_log.execute(QualifyReferral(actor="cyd"), referral)
+    await command_log.execute(WinReferral(actor="cyd", band="M"), referral)
+    await command_log.execute(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=uuid_of(3)))
+    await command_log.execute(AcceptIntro(actor="ada", level=4), uuid_of(3))
+    await command_log.execute(ConsentIntro(actor="dee"), uuid_of(3))
+    await command_log.execute(MakeIntro(actor="ada"), uuid_of(3))
+    await command_log.execute(MeetIntro(actor="bob"), uuid_of(3))
 
 
-async def refused(books: Books, chronicle: Chronicle, error: type[Exception], first: int = 1) -> Exception:
+async def refused(books: Books, command_log: CommandLog, error: type[Exception], first: int = 1) -> Exception:
     """Writing everything from `first` on ends in the error, and leaves the books as they were."""
-    before = await books.everything()
+    before = await books.all_rows()
     async with books.writer() as writer:
         with pytest.raises(error) as raised:
-            await writer.apply(await chronicle.events(first))
-    assert await books.everything() == before
+            await writer.apply(await command_log.read_events(first))
+    assert await books.all_rows() == before
     return raised.value
 
 
@@ -97,9 +100,9 @@ async def test_empty_books_stand_at_zero(books: Books) -> None:
         assert await writer.checkpoint() == EMPTY
 
 
-async def test_effects_and_checkpoint_move_together(books: Books, chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    events = await chronicle.events()
+async def test_effects_and_checkpoint_move_together(books: Books, command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    events = await command_log.read_events()
     async with books.writer() as writer:
         await writer.apply(events[:4])
         assert await writer.checkpoint() == Checkpoint(4, events[3].envelope.id)
@@ -109,9 +112,9 @@ async def test_effects_and_checkpoint_move_together(books: Books, chronicle: Chr
         assert await books.value("SELECT max(position) FROM journal") == 10
 
 
-async def test_the_journal_keeps_the_bytes_and_the_time_of_recording(books: Books, chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    events = await chronicle.events()
+async def test_the_journal_keeps_the_bytes_and_the_time_of_recording(books: Books, command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    events = await command_log.read_events()
     await books.write(events)
     rows = await books.rows("SELECT position, event, recorded_at FROM journal ORDER BY position")
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
@@ -120,11 +123,11 @@ async def test_the_journal_keeps_the_bytes_and_the_time_of_recording(books: Book
     ]
 
 
-async def test_every_posting_carries_the_balance_after_it(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thank("ada", "bob", own=number(1))
-    await chronicle.thank("ada", "cyd", own=number(2), size="small")
-    await chronicle.thank("bob", "ada", own=number(3), size="large")
-    await books.write(await chronicle.events(), batch_max=2)
+async def test_every_posting_carries_the_balance_after_it(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank("ada", "bob", own_id=uuid_of(1))
+    await command_log.thank("ada", "cyd", own_id=uuid_of(2), size="small")
+    await command_log.thank("bob", "ada", own_id=uuid_of(3), size="large")
+    await books.write(await command_log.read_events(), batch_max=2)
     rows = await books.rows("SELECT member, points, balance_after FROM posting ORDER BY position, leg")
     assert rows == [
         ("bob", -120, -120),
@@ -136,10 +139,10 @@ async def test_every_posting_carries_the_balance_after_it(books: Books, chronicl
     ]
 
 
-async def test_the_stake_has_a_running_balance_of_its_own(books: Books, chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    await chronicle.say(CloseIntro(actor="ada", outcome="fruitful"), number(3))
-    await books.write(await chronicle.events())
+async def test_the_stake_has_a_running_balance_of_its_own(books: Books, command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    await command_log.execute(CloseIntro(actor="ada", outcome="fruitful"), uuid_of(3))
+    await books.write(await command_log.read_events())
     rows = await books.rows(
         "SELECT account, points, balance_after FROM posting"
         " WHERE member = 'ada' AND position > 8 ORDER BY position, leg"
@@ -154,20 +157,20 @@ async def test_the_stake_has_a_running_balance_of_its_own(books: Books, chronicl
     ]
 
 
-async def test_what_is_at_stake_goes_back_in_a_later_batch(books: Books, chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    await books.write(await chronicle.events())
+async def test_what_is_at_stake_goes_back_in_a_later_batch(books: Books, command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    await books.write(await command_log.read_events())
     assert (await books.balances())["ada"] == (840, 120, 960, 0)
-    await chronicle.say(CloseIntro(actor="ada", outcome="fruitful"), number(3))
-    await books.write(await chronicle.events(11))
+    await command_log.execute(CloseIntro(actor="ada", outcome="fruitful"), uuid_of(3))
+    await books.write(await command_log.read_events(11))
     assert (await books.balances())["ada"] == (960, 0, 960, 0)
 
 
-async def test_gross_tallies_never_go_down_and_a_gift_moves_none(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thank("ada", "bob", own=number(1))
-    await chronicle.thank("bob", "ada", own=number(2), size="small")
-    await chronicle.say(ForgiveFavour(actor="ada"), number(1))
-    await books.write(await chronicle.events())
+async def test_gross_tallies_never_go_down_and_a_gift_moves_none(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank("ada", "bob", own_id=uuid_of(1))
+    await command_log.thank("bob", "ada", own_id=uuid_of(2), size="small")
+    await command_log.execute(ForgiveFavour(actor="ada"), uuid_of(1))
+    await books.write(await command_log.read_events())
     assert await books.balances() == {"ada": (-60, 0, 120, 60), "bob": (60, 0, 60, 120)}
     assert await books.rows("SELECT low, high, low_gave, high_gave, low_helped, high_helped FROM pair") == [
         ("ada", "bob", 120, 60, 1, 1)
@@ -175,10 +178,10 @@ async def test_gross_tallies_never_go_down_and_a_gift_moves_none(books: Books, c
 
 
 async def test_pairs_add_up_over_batches_and_a_members_own_accounts_make_none(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
-    await told_of_everything(chronicle)
-    await books.write(await chronicle.events(), batch_max=1)
+    await told_of_everything(command_log)
+    await books.write(await command_log.read_events(), batch_max=1)
     rows = await books.rows("SELECT low, high, low_gave, high_gave, low_helped, high_helped FROM pair ORDER BY 1, 2")
     assert rows == [
         ("ada", "bob", 240 + 240, 0, 2, 0),
@@ -188,55 +191,55 @@ async def test_pairs_add_up_over_batches_and_a_members_own_accounts_make_none(
 
 
 async def test_a_pair_is_one_row_whoever_gives_and_however_their_names_are_written(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
-    await chronicle.thank("ada", "Zoe", own=number(1))
-    await chronicle.thank("Zoe", "ada", own=number(2), size="small")
-    await books.write(await chronicle.events(), batch_max=1)
+    await command_log.thank("ada", "Zoe", own_id=uuid_of(1))
+    await command_log.thank("Zoe", "ada", own_id=uuid_of(2), size="small")
+    await books.write(await command_log.read_events(), batch_max=1)
     assert await books.rows("SELECT low, high, low_gave, high_gave FROM pair") == [("Zoe", "ada", 60, 120)]
 
 
 async def test_who_has_met_whom_is_counted_once_and_a_one_to_one_when_both_say_so(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
     pair = "SELECT low, high, low_gave, high_gave, contacts, one_to_ones FROM pair"
-    await chronicle.say(MakeContact(actor="bob", member="bob", other="ada"))
-    await chronicle.say(MakeContact(actor="ada", member="ada", other="bob"))
-    await chronicle.say(BookOneToOne(actor="ada", member="ada", other="bob", id=number(1)))
-    await chronicle.say(HoldOneToOne(actor="ada"), number(1))
-    await books.write(await chronicle.events())
+    await command_log.execute(MakeContact(actor="bob", member="bob", other="ada"))
+    await command_log.execute(MakeContact(actor="ada", member="ada", other="bob"))
+    await command_log.execute(BookOneToOne(actor="ada", member="ada", other="bob", id=uuid_of(1)))
+    await command_log.execute(HoldOneToOne(actor="ada"), uuid_of(1))
+    await books.write(await command_log.read_events())
     assert await books.rows(pair) == [("ada", "bob", 0, 0, 1, 0)]
-    await chronicle.say(HoldOneToOne(actor="bob"), number(1))
-    await books.write(await chronicle.events(4))
+    await command_log.execute(HoldOneToOne(actor="bob"), uuid_of(1))
+    await books.write(await command_log.read_events(4))
     assert await books.rows(pair) == [("ada", "bob", 0, 0, 1, 1)]
     assert await books.balances() == {}
 
 
-async def test_aggregates_stand_in_one_table_with_columns_and_facts(books: Books, chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    referral = UUID((await chronicle.events(3))[0].ref.id)
-    await books.write(await chronicle.events())
+async def test_aggregates_stand_in_one_table_with_columns_and_facts(books: Books, command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    referral = UUID((await command_log.read_events(3))[0].ref.id)
+    await books.write(await command_log.read_events())
     columns = "kind, id, version, position, began, state, party_1, party_2, party_3, gathering, community"
     assert await books.rows(f"SELECT {columns} FROM aggregate ORDER BY kind") == [
-        ("favour", number(1), 2, 2, 1, "posted", "ada", "bob", None, None, ACME),
-        ("intro", number(3), 5, 10, 6, "met", "bob", "ada", "dee", None, ACME),
+        ("favour", uuid_of(1), 2, 2, 1, "posted", "ada", "bob", None, None, ACME),
+        ("intro", uuid_of(3), 5, 10, 6, "met", "bob", "ada", "dee", None, ACME),
         ("referral", referral, 3, 5, 3, "won", "ada", "cyd", None, None, ACME),
     ]
     facts = json.loads(await books.value("SELECT facts FROM referrals"))
     assert facts.items() >= {"state": "won", "band": "M", "prospect": "prospect-7", "level": 5}.items()
 
 
-async def test_what_came_of_a_gathering_names_it(books: Books, chronicle: Chronicle) -> None:
-    where = number(7)
-    await chronicle.say(HoldGathering(actor="ada", host="ada", dues=True, id=where))
-    await chronicle.say(Attend(actor="bob", gathering=where, member="bob"))
-    await chronicle.say(MakeContact(actor="bob", member="bob", other="cyd", gathering=where))
-    claimed = RecordFavour(actor="bob", giver="bob", receiver="cyd", size="small", id=number(1), gathering=where)
-    await chronicle.say(claimed)
-    await chronicle.say(ConfirmFavour(actor="cyd"), number(1))
-    await chronicle.thank("bob", "cyd", own=number(2))
-    await books.write((await chronicle.events())[:4])
-    await books.write(await chronicle.events(5))
+async def test_what_came_of_a_gathering_names_it(books: Books, command_log: CommandLog) -> None:
+    where = uuid_of(7)
+    await command_log.execute(HoldGathering(actor="ada", host="ada", dues=True, id=where))
+    await command_log.execute(Attend(actor="bob", gathering=where, member="bob"))
+    await command_log.execute(MakeContact(actor="bob", member="bob", other="cyd", gathering=where))
+    claimed = RecordFavour(actor="bob", giver="bob", receiver="cyd", size="small", id=uuid_of(1), gathering=where)
+    await command_log.execute(claimed)
+    await command_log.execute(ConfirmFavour(actor="cyd"), uuid_of(1))
+    await command_log.thank("bob", "cyd", own_id=uuid_of(2))
+    await books.write((await command_log.read_events())[:4])
+    await books.write(await command_log.read_events(5))
     assert await books.rows("SELECT kind, party_1 FROM aggregate WHERE gathering = $1 ORDER BY kind", where) == [
         ("attendance", "bob"),
         ("contact", "bob"),
@@ -248,11 +251,11 @@ async def test_what_came_of_a_gathering_names_it(books: Books, chronicle: Chroni
     ]
 
 
-async def test_an_aggregate_began_when_its_first_event_was_recorded(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=number(1)))
-    chronicle.now += timedelta(days=3)
-    await chronicle.say(ConfirmFavour(actor="bob", occurred_at=NOW - timedelta(days=9)), number(1))
-    await books.write(await chronicle.events(), batch_max=1)
+async def test_an_aggregate_began_when_its_first_event_was_recorded(books: Books, command_log: CommandLog) -> None:
+    await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=uuid_of(1)))
+    command_log.now += timedelta(days=3)
+    await command_log.execute(ConfirmFavour(actor="bob", occurred_at=NOW - timedelta(days=9)), uuid_of(1))
+    await books.write(await command_log.read_events(), batch_max=1)
     assert await books.rows("SELECT began, began_at, position FROM aggregate") == [(1, NOW, 2)]
     assert set(await books.rows("SELECT happened_at FROM posting")) == {(NOW - timedelta(days=9),)}
 
@@ -260,43 +263,43 @@ async def test_an_aggregate_began_when_its_first_event_was_recorded(books: Books
 # Disputes
 
 
-async def disputed(chronicle: Chronicle, entry: DisputedEntry = "favour.thanked", actor: str = "ada") -> UUID:
+async def disputed(command_log: CommandLog, entry: DisputedEntry = "favour.thanked", actor: str = "ada") -> UUID:
     """One who was charged for number 1 says that it should not stand."""
-    await chronicle.say(OpenDispute(actor=actor, about=number(1), entry=entry, code="not_mine"))
-    return dispute_id(number(1), entry)
+    await command_log.execute(OpenDispute(actor=actor, about=uuid_of(1), entry=entry, code="not_mine"))
+    return dispute_id(uuid_of(1), entry)
 
 
 ALL_ACCOUNTS: Final = "SELECT member, main, stake, disputed, given, received, settled FROM balance ORDER BY member"
 
 
-async def test_disputed_points_are_set_aside_and_come_back(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(1)
-    dispute = await disputed(chronicle)
-    await books.write(await chronicle.events())
+async def test_disputed_points_are_set_aside_and_come_back(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(1)
+    dispute = await disputed(command_log)
+    await books.write(await command_log.read_events())
     assert await books.rows(ALL_ACCOUNTS) == [("ada", 0, 0, -120, 0, 120, 1), ("bob", 0, 0, 120, 120, 0, 1)]
-    await chronicle.say(RejectDispute(actor=MODERATOR), dispute)
-    await books.write(await chronicle.events(3))
+    await command_log.execute(RejectDispute(actor=MODERATOR), dispute)
+    await books.write(await command_log.read_events(3))
     assert await books.rows(ALL_ACCOUNTS) == [("ada", -120, 0, 0, 0, 120, 1), ("bob", 120, 0, 0, 120, 0, 1)]
 
 
 async def test_a_reversal_leaves_nothing_of_its_entry_however_much_later_it_comes(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
-    await chronicle.say(
+    await command_log.execute(
         RecordFavour(
             actor="ada",
             giver="bob",
             receiver="ada",
             size="large",
-            id=number(1),
+            id=uuid_of(1),
             occurred_at=NOW - timedelta(days=700),
         )
     )
-    chronicle.now += timedelta(days=50, hours=7)
-    dispute = await disputed(chronicle)
-    chronicle.now += timedelta(days=20, hours=7)
-    await chronicle.say(UpholdDispute(actor=MODERATOR), dispute)
-    await books.write(await chronicle.events(), batch_max=1)
+    command_log.now += timedelta(days=50, hours=7)
+    dispute = await disputed(command_log)
+    command_log.now += timedelta(days=20, hours=7)
+    await command_log.execute(UpholdDispute(actor=MODERATOR), dispute)
+    await books.write(await command_log.read_events(), batch_max=1)
     nothing = "main, stake, disputed, given, received, recent_given, recent_received, settled"
     assert set(await books.rows(f"SELECT {nothing} FROM balance")) == {(0,) * 8}
     assert await books.rows("SELECT low_gave, high_gave, low_helped, high_helped FROM pair") == [(0, 0, 0, 0)]
@@ -309,51 +312,51 @@ async def test_a_reversal_leaves_nothing_of_its_entry_however_much_later_it_come
 # Deadlines and tags
 
 
-async def test_a_deadline_stands_as_long_as_there_is_one_to_wait_for(books: Books, chronicle: Chronicle) -> None:
+async def test_a_deadline_stands_as_long_as_there_is_one_to_wait_for(books: Books, command_log: CommandLog) -> None:
     due = "SELECT kind, id, due_at FROM deadline ORDER BY id"
     for n in (1, 2):
-        await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=number(n)))
-    await chronicle.say(ConfirmFavour(actor="bob"), number(1))  # In the batch in which it began.
-    await chronicle.say(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=number(3)))
-    await books.write(await chronicle.events())
+        await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=uuid_of(n)))
+    await command_log.execute(ConfirmFavour(actor="bob"), uuid_of(1))  # In the batch in which it began.
+    await command_log.execute(ProposeIntro(actor="bob", asker="bob", connector="ada", target="dee", id=uuid_of(3)))
+    await books.write(await command_log.read_events())
     in_14_days = NOW + timedelta(days=14)
-    assert await books.rows(due) == [("favour", number(2), in_14_days), ("intro", number(3), in_14_days)]
-    chronicle.now += timedelta(days=1)
-    await chronicle.say(RefuseFavour(actor="bob"), number(2))
-    await chronicle.say(AcceptIntro(actor="ada", level=4), number(3))
-    await books.write(await chronicle.events(5))
-    assert await books.rows(due) == [("intro", number(3), NOW + timedelta(days=11))]
+    assert await books.rows(due) == [("favour", uuid_of(2), in_14_days), ("intro", uuid_of(3), in_14_days)]
+    command_log.now += timedelta(days=1)
+    await command_log.execute(RefuseFavour(actor="bob"), uuid_of(2))
+    await command_log.execute(AcceptIntro(actor="ada", level=4), uuid_of(3))
+    await books.write(await command_log.read_events(5))
+    assert await books.rows(due) == [("intro", uuid_of(3), NOW + timedelta(days=11))]
 
 
-async def test_tags_are_those_of_members_who_are_there(books: Books, chronicle: Chronicle) -> None:
+async def test_tags_are_those_of_members_who_are_there(books: Books, command_log: CommandLog) -> None:
     tags = "SELECT member, side, tag FROM tag ORDER BY side, tag"
-    ada = UUID((await chronicle.say(JoinMember(actor="ada", member="ada"))).ref.id)
-    await chronicle.say(SetWants(actor="ada", tags=("tax", "law")), ada)
-    await chronicle.say(SetOffers(actor="ada", tags=("web",)), ada)
-    await books.write(await chronicle.events())
+    ada = UUID((await command_log.execute(JoinMember(actor="ada", member="ada"))).ref.id)
+    await command_log.execute(SetWants(actor="ada", tags=("tax", "law")), ada)
+    await command_log.execute(SetOffers(actor="ada", tags=("web",)), ada)
+    await books.write(await command_log.read_events())
     assert await books.rows(tags) == [("ada", "offer", "web"), ("ada", "want", "law"), ("ada", "want", "tax")]
-    await chronicle.say(SetWants(actor="ada", tags=("law", "sales")), ada)
-    await books.write(await chronicle.events(4))
+    await command_log.execute(SetWants(actor="ada", tags=("law", "sales")), ada)
+    await books.write(await command_log.read_events(4))
     assert await books.rows(tags) == [("ada", "offer", "web"), ("ada", "want", "law"), ("ada", "want", "sales")]
-    await chronicle.say(PauseMember(actor="ada"), ada)
-    await books.write(await chronicle.events(5))
+    await command_log.execute(PauseMember(actor="ada"), ada)
+    await books.write(await command_log.read_events(5))
     assert await books.rows(tags) == []
-    await chronicle.say(ResumeMember(actor="ada"), ada)
-    await books.write(await chronicle.events(6))
+    await command_log.execute(ResumeMember(actor="ada"), ada)
+    await books.write(await command_log.read_events(6))
     assert len(await books.rows(tags)) == 3
-    await chronicle.say(LeaveMember(actor="ada"), ada)
-    await chronicle.say(JoinMember(actor="ada", member="ada", sponsor="bob"))
-    await books.write(await chronicle.events(7))
+    await command_log.execute(LeaveMember(actor="ada"), ada)
+    await command_log.execute(JoinMember(actor="ada", member="ada", sponsor="bob"))
+    await books.write(await command_log.read_events(7))
     assert await books.rows(tags) == []
 
 
 # Members
 
 
-async def test_members_of_two_communities_are_told_apart(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thank("ada", "bob", own=number(1))
-    await chronicle.thank("bob", "ada", own=number(1), size="small", community="bolt")
-    await books.write(await chronicle.events())
+async def test_members_of_two_communities_are_told_apart(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank("ada", "bob", own_id=uuid_of(1))
+    await command_log.thank("bob", "ada", own_id=uuid_of(1), size="small", community="bolt")
+    await books.write(await command_log.read_events())
     assert await books.rows("SELECT community, member, main FROM balance ORDER BY community, member") == [
         (ACME, "ada", 120),
         (ACME, "bob", -120),
@@ -366,30 +369,30 @@ async def test_members_of_two_communities_are_told_apart(books: Books, chronicle
     ]
 
 
-async def test_a_batch_that_moves_nothing_is_written_down_all_the_same(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=number(1)))
-    await books.write(await chronicle.events())
+async def test_a_batch_that_moves_nothing_is_written_down_all_the_same(books: Books, command_log: CommandLog) -> None:
+    await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=uuid_of(1)))
+    await books.write(await command_log.read_events())
     assert await books.position() == 1
     assert await books.rows("SELECT state FROM aggregate") == [("claimed",)]
     assert await books.balances() == {}
     assert await books.rows("SELECT * FROM posting") == []
 
 
-async def test_an_event_that_is_worth_nothing_posts_nothing(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.put(number(99), FavourThanked(giver="ada", receiver="bob", size="medium", points=0))
-    await books.write(await chronicle.events())
+async def test_an_event_that_is_worth_nothing_posts_nothing(books: Books, command_log: CommandLog) -> None:
+    await command_log.append_event(uuid_of(99), FavourThanked(giver="ada", receiver="bob", size="medium", points=0))
+    await books.write(await command_log.read_events())
     assert await books.rows("SELECT state FROM aggregate") == [("posted",)]
     assert await books.rows("SELECT * FROM posting") == []
 
 
 async def test_an_aggregate_that_begins_and_goes_on_in_one_batch_is_written_once(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
-    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=number(1)))
-    await chronicle.say(ConfirmFavour(actor="bob"), number(1))
-    await books.write((await chronicle.events())[:2])
-    await chronicle.say(ForgiveFavour(actor="ada"), number(1))
-    await books.write(await chronicle.events(3))
+    await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="small", id=uuid_of(1)))
+    await command_log.execute(ConfirmFavour(actor="bob"), uuid_of(1))
+    await books.write((await command_log.read_events())[:2])
+    await command_log.execute(ForgiveFavour(actor="ada"), uuid_of(1))
+    await books.write(await command_log.read_events(3))
     assert await books.rows("SELECT version, position, state FROM aggregate") == [(3, 3, "forgiven")]
 
 
@@ -406,7 +409,7 @@ async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
 ) -> None:
     monkeypatch.setattr("ledger.books.fold.FOLIO_LINES", FOLIO_LINES)
     history = RandomHistory(seed)
-    events = await history.tell(LENGTH)
+    events = await history.generate(LENGTH)
     async with (
         databases.empty_books() as by_one,
         databases.empty_books() as by_seven,
@@ -414,7 +417,7 @@ async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
     ):
         for size, books in ((1, by_one), (7, by_seven), (1_000, at_once)):
             await books.write(events, batch_max=size)
-        one, seven, thousand = [await books.everything() for books in (by_one, by_seven, at_once)]
+        one, seven, thousand = [await books.all_rows() for books in (by_one, by_seven, at_once)]
         assert one == seven
         assert seven == thousand
         assert all(one.values()), "a table is empty: the history is too dull"
@@ -482,7 +485,7 @@ async def test_batches_that_are_folded_while_others_are_written_give_the_same_bo
 ) -> None:
     """As the projector does: one is being written and one waits, while the next one is folded over both."""
     monkeypatch.setattr("ledger.books.writer.CACHED_MAX", remembered_max)
-    events = await RandomHistory(SEEDS[0]).tell(LENGTH // 4)
+    events = await RandomHistory(SEEDS[0]).generate(LENGTH // 4)
     await write_as_the_projector_does(books, events, size)
     await assert_books_match(books, ExpectedBooks().record(events))
 
@@ -492,15 +495,15 @@ async def test_a_writer_that_remembers_next_to_nothing_gives_the_same_books(
     books: Books, remembered_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.books.writer.CACHED_MAX", remembered_max)
-    events = await RandomHistory(SEEDS[1]).tell(LENGTH // 2)
+    events = await RandomHistory(SEEDS[1]).generate(LENGTH // 2)
     await books.write(events, batch_max=5)
     await assert_books_match(books, ExpectedBooks().record(events))
 
 
-async def test_a_writer_that_remembers_everything_reads_no_balance_twice(books: Books, chronicle: Chronicle) -> None:
+async def test_a_writer_that_remembers_everything_reads_no_balance_twice(books: Books, command_log: CommandLog) -> None:
     """Otherwise the tests of what it remembers would prove nothing."""
-    await chronicle.thanks(6)
-    events = await chronicle.events()
+    await command_log.thank_many(6)
+    events = await command_log.read_events()
     async with books.writer() as writer:
         await writer.apply(events[:3])
         await books.execute("UPDATE balance SET main = 1000000")
@@ -509,14 +512,14 @@ async def test_a_writer_that_remembers_everything_reads_no_balance_twice(books: 
 
 
 async def test_a_writer_that_forgets_reads_again_what_is_written(
-    books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.books.writer.CACHED_MAX", 1)
-    await chronicle.thanks(1)
-    await chronicle.thank("cyd", "dee", own=number(2))
-    await chronicle.thank("cyd", "dee", own=number(3))
-    await chronicle.thanks(1, begin=4)
-    events = await chronicle.events()
+    await command_log.thank_many(1)
+    await command_log.thank("cyd", "dee", own_id=uuid_of(2))
+    await command_log.thank("cyd", "dee", own_id=uuid_of(3))
+    await command_log.thank_many(1, begin=4)
+    events = await command_log.read_events()
     async with books.writer() as writer:
         for event in events[:3]:
             await writer.apply([event])
@@ -536,7 +539,7 @@ async def held_against_the_executor(books: Books, history: RandomHistory) -> Non
 
 
 async def test_the_random_histories_tell_of_everything() -> None:
-    said = [event.envelope.data for seed in SEEDS for event in await RandomHistory(seed).tell(LENGTH)]
+    said = [event.envelope.data for seed in SEEDS for event in await RandomHistory(seed).generate(LENGTH)]
     assert {tag_of(data) for data in said} == set(EVENTS)
     closed = {(data.fault, data.matchmade, data.stake > 0) for data in said if isinstance(data, IntroClosed)}
     assert closed == {
@@ -566,42 +569,42 @@ async def test_the_random_histories_use_every_operation(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Executor, "execute_all", listen)
     for seed in SEEDS:
-        await RandomHistory(seed).tell(LENGTH)
+        await RandomHistory(seed).generate(LENGTH)
     assert used == OPERATIONS.keys() | {f"{kind}.lapse" for kind in LAPSES}
 
 
 # All or nothing
 
 
-async def test_the_same_batch_twice_is_displaced_and_writes_nothing(books: Books, chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    await books.write(await chronicle.events())
-    await refused(books, chronicle, Displaced)
+async def test_the_same_batch_twice_is_displaced_and_writes_nothing(books: Books, command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    await books.write(await command_log.read_events())
+    await refused(books, command_log, Displaced)
 
 
-async def test_a_batch_that_overlaps_what_is_written_is_displaced(books: Books, chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    await books.write((await chronicle.events())[:5])
-    await refused(books, chronicle, Displaced, first=5)
+async def test_a_batch_that_overlaps_what_is_written_is_displaced(books: Books, command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    await books.write((await command_log.read_events())[:5])
+    await refused(books, command_log, Displaced, first=5)
 
 
 async def test_a_step_that_somebody_else_has_written_is_displaced_and_no_poison(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
-    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(1)))
-    await chronicle.say(ConfirmFavour(actor="bob"), number(1))
-    await books.write(await chronicle.events())
-    await refused(books, chronicle, Displaced, first=2)
+    await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=uuid_of(1)))
+    await command_log.execute(ConfirmFavour(actor="bob"), uuid_of(1))
+    await books.write(await command_log.read_events())
+    await refused(books, command_log, Displaced, first=2)
 
 
-async def test_a_batch_after_a_gap_is_displaced_and_writes_nothing(books: Books, chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    await refused(books, chronicle, Displaced, first=2)
+async def test_a_batch_after_a_gap_is_displaced_and_writes_nothing(books: Books, command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    await refused(books, command_log, Displaced, first=2)
 
 
-async def test_a_batch_with_a_gap_inside_is_refused_and_writes_nothing(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(4)
-    events = await chronicle.events()
+async def test_a_batch_with_a_gap_inside_is_refused_and_writes_nothing(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(4)
+    events = await command_log.read_events()
     async with books.writer() as writer:
         with pytest.raises(Bug, match="3 events from 1 to 4"):
             await writer.apply([events[0], events[1], events[3]])
@@ -611,13 +614,13 @@ async def test_a_batch_with_a_gap_inside_is_refused_and_writes_nothing(books: Bo
 
 
 async def test_books_that_somebody_emptied_are_displaced_and_their_next_step_no_poison(
-    books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the writer remembers what the step follows upon, or reads it."""
     for n in (1, 2, 3):
-        await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(n)))
-    await chronicle.say(ConfirmFavour(actor="bob"), number(1))
-    events = await chronicle.events()
+        await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=uuid_of(n)))
+    await command_log.execute(ConfirmFavour(actor="bob"), uuid_of(1))
+    events = await command_log.read_events()
     for remembered_max in (CACHED_MAX, 1):
         monkeypatch.setattr("ledger.books.writer.CACHED_MAX", remembered_max)
         async with books.writer() as writer:
@@ -630,10 +633,10 @@ async def test_books_that_somebody_emptied_are_displaced_and_their_next_step_no_
     assert await books.position() == 0
 
 
-async def test_of_two_who_write_the_same_at_once_one_is_displaced(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(50)
-    events = await chronicle.events()
-    async with books.intruder() as one, books.intruder() as other:
+async def test_of_two_who_write_the_same_at_once_one_is_displaced(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(50)
+    events = await command_log.read_events()
+    async with books.unlocked_writer() as one, books.unlocked_writer() as other:
         results = await asyncio.gather(*(writer.apply(events) for writer in (one, other)), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["Displaced", "NoneType"]
     assert await books.balances() == {"ada": (-6_000, 0, 0, 6_000), "bob": (6_000, 0, 6_000, 0)}
@@ -649,10 +652,10 @@ async def test_books_without_a_checkpoint_are_a_bug(books: Books) -> None:
 TABLES: Final = ("checkpoint", "journal", "posting", "balance", "pair", "aggregate", "deadline", "tag")
 
 
-async def told_of_every_table(chronicle: Chronicle) -> None:
-    await told_of_everything(chronicle)
-    ada = UUID((await chronicle.say(JoinMember(actor="ada", member="ada"))).ref.id)
-    await chronicle.say(SetWants(actor="ada", tags=("law", "tax")), ada)
+async def told_of_every_table(command_log: CommandLog) -> None:
+    await told_of_everything(command_log)
+    ada = UUID((await command_log.execute(JoinMember(actor="ada", member="ada"))).ref.id)
+    await command_log.execute(SetWants(actor="ada", tags=("law", "tax")), ada)
 
 
 async def when_written(books: Books, table: str, what: str) -> None:
@@ -664,39 +667,39 @@ async def when_written(books: Books, table: str, what: str) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-async def test_a_connection_that_ends_halfway_leaves_nothing(books: Books, chronicle: Chronicle, table: str) -> None:
-    await told_of_every_table(chronicle)
+async def test_a_connection_that_ends_halfway_leaves_nothing(books: Books, command_log: CommandLog, table: str) -> None:
+    await told_of_every_table(command_log)
     await when_written(books, table, "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10)")
-    await refused(books, chronicle, BooksUnavailable)
+    await refused(books, command_log, BooksUnavailable)
     await books.execute("DROP FUNCTION mishap CASCADE")
-    await books.write(await chronicle.events())
+    await books.write(await command_log.read_events())
     assert await books.position() == 12
 
 
 @pytest.mark.parametrize("table", TABLES)
 async def test_a_statement_that_fails_leaves_nothing_and_the_next_writer_goes_on(
-    books: Books, chronicle: Chronicle, table: str
+    books: Books, command_log: CommandLog, table: str
 ) -> None:
     """The one that failed remembers what was never written, and is thrown away."""
-    await told_of_every_table(chronicle)
-    events = await chronicle.events()
+    await told_of_every_table(command_log)
+    events = await command_log.read_events()
     await books.write(events[:3])
     await when_written(books, table, "RAISE EXCEPTION 'mishap'")
-    before = await books.everything()
+    before = await books.all_rows()
     async with books.writer() as writer:
         with pytest.raises(asyncpg.RaiseError, match="mishap"):
             await writer.apply(events[3:])
-    assert await books.everything() == before
+    assert await books.all_rows() == before
     await books.execute("DROP FUNCTION mishap CASCADE")
     await books.write(events[3:])
     await assert_books_match(books, ExpectedBooks().record(events))
 
 
 async def test_a_connection_that_is_ended_while_it_waits_for_another_leaves_nothing(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
-    await chronicle.thanks(3)
-    before = await books.everything()
+    await command_log.thank_many(3)
+    before = await books.all_rows()
     waiting = (
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'referral-ledger writer'"
         " AND state = 'active' AND wait_event_type = 'Lock'"
@@ -704,18 +707,18 @@ async def test_a_connection_that_is_ended_while_it_waits_for_another_leaves_noth
     async with books.connection() as other, books.writer() as writer:
         async with other.transaction():
             await other.execute("LOCK TABLE balance IN EXCLUSIVE MODE")
-            applying = asyncio.create_task(writer.apply(await chronicle.events()))
-            await until(lambda: books.value(f"SELECT EXISTS ({waiting})"))
+            applying = asyncio.create_task(writer.apply(await command_log.read_events()))
+            await wait_until(lambda: books.value(f"SELECT EXISTS ({waiting})"))
             await books.execute(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) w")
             with pytest.raises(BooksUnavailable):
                 await applying
         with pytest.raises(BooksUnavailable):
             await writer.checkpoint()
-    assert await books.everything() == before
+    assert await books.all_rows() == before
 
 
 async def test_a_writer_that_stood_still_for_too_long_is_unavailable_and_writes_nothing(
-    books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Postgres ends a transaction that is idle for a minute, as of a process that was suspended."""
 
@@ -723,14 +726,14 @@ async def test_a_writer_that_stood_still_for_too_long_is_unavailable_and_writes_
         time.sleep(0.1)
         return new_aggregate_row(ref, held)
 
-    await chronicle.thanks(3)
-    before = await books.everything()
+    await command_log.thank_many(3)
+    before = await books.all_rows()
     monkeypatch.setattr("ledger.books.changes.new_aggregate_row", slow)
     async with books.writer() as writer:
         await writer._connection.execute("SET idle_in_transaction_session_timeout = '20ms'")
         with pytest.raises(BooksUnavailable):
-            await writer.apply(await chronicle.events())
-    assert await books.everything() == before
+            await writer.apply(await command_log.read_events())
+    assert await books.all_rows() == before
 
 
 async def test_times_are_written_to_the_microsecond_whatever_their_zone(books: Books) -> None:
@@ -757,12 +760,12 @@ async def test_times_are_written_to_the_microsecond_whatever_their_zone(books: B
     ],
 )
 async def test_the_writer_finds_an_aggregate_by_its_key_also_in_new_books(
-    books: Books, chronicle: Chronicle, query: str, arguments: tuple[list[Any], ...], along: set[str]
+    books: Books, command_log: CommandLog, query: str, arguments: tuple[list[Any], ...], along: set[str]
 ) -> None:
     """Of which nobody has gathered statistics: what is first looked up is looked up as if there were little of it."""
-    await chronicle.thanks(500)
+    await command_log.thank_many(500)
     async with books.writer() as writer:
-        await writer.apply(await chronicle.events())
+        await writer.apply(await command_log.read_events())
         assert await books.value("SELECT reltuples FROM pg_class WHERE oid = 'aggregate'::regclass") == -1
         plan = await writer._connection.fetch("EXPLAIN " + QUERIES[query], *arguments)
     assert set(re.findall(r"Index Scan using (\w+)", "\n".join(line for (line,) in plan))) == along
@@ -772,12 +775,12 @@ async def test_the_writer_finds_an_aggregate_by_its_key_also_in_new_books(
 
 
 async def test_a_confirmation_of_nothing_is_poison_and_its_batch_is_not_written(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
-    await chronicle.thanks(2)
-    await chronicle.put(number(99), FavourConfirmed(giver="ada", receiver="bob", points=120))
-    await chronicle.thanks(2, begin=3)
-    poison = await refused(books, chronicle, Poison)
+    await command_log.thank_many(2)
+    await command_log.append_event(uuid_of(99), FavourConfirmed(giver="ada", receiver="bob", points=120))
+    await command_log.thank_many(2, begin=3)
+    poison = await refused(books, command_log, Poison)
     assert isinstance(poison, Poison)
     assert poison.position == 3
     assert "favour.confirmed after None" in str(poison)
@@ -786,76 +789,76 @@ async def test_a_confirmation_of_nothing_is_poison_and_its_batch_is_not_written(
 THANKED: Final = FavourThanked(giver="ada", receiver="bob", size="medium", points=120)
 
 
-async def test_a_favour_that_begins_twice_in_one_batch_is_poison(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(2)
-    await chronicle.put(number(1), THANKED)
-    poison = await refused(books, chronicle, Poison)
+async def test_a_favour_that_begins_twice_in_one_batch_is_poison(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(2)
+    await command_log.append_event(uuid_of(1), THANKED)
+    poison = await refused(books, command_log, Poison)
     assert isinstance(poison, Poison)
     assert poison.position == 3
 
 
-async def test_a_favour_that_begins_again_in_a_later_batch_is_poison(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(2)
-    await books.write(await chronicle.events())
-    await chronicle.thanks(1, begin=3)
-    await chronicle.put(number(1), THANKED)
-    poison = await refused(books, chronicle, Poison, first=3)
+async def test_a_favour_that_begins_again_in_a_later_batch_is_poison(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(2)
+    await books.write(await command_log.read_events())
+    await command_log.thank_many(1, begin=3)
+    await command_log.append_event(uuid_of(1), THANKED)
+    poison = await refused(books, command_log, Poison, first=3)
     assert isinstance(poison, Poison)
     assert poison.position == 4
 
 
-async def test_a_step_that_cannot_follow_what_is_written_is_poison(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(2)
-    await books.write(await chronicle.events())
-    await chronicle.thanks(1, begin=3)
-    await chronicle.put(number(2), FavourConfirmed(giver="ada", receiver="bob", points=120))
-    poison = await refused(books, chronicle, Poison, first=3)
+async def test_a_step_that_cannot_follow_what_is_written_is_poison(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(2)
+    await books.write(await command_log.read_events())
+    await command_log.thank_many(1, begin=3)
+    await command_log.append_event(uuid_of(2), FavourConfirmed(giver="ada", receiver="bob", points=120))
+    poison = await refused(books, command_log, Poison, first=3)
     assert isinstance(poison, Poison)
     assert poison.position == 4
     assert "favour.confirmed after posted" in str(poison)
 
 
-async def closed_for_more_than_was_at_stake(chronicle: Chronicle) -> None:
+async def closed_for_more_than_was_at_stake(command_log: CommandLog) -> None:
     """An introduction with 120 points at stake is closed, and gives back 500. That is the eleventh event."""
-    await told_of_everything(chronicle)
+    await told_of_everything(command_log)
     lie = IntroClosed(
         asker="bob", connector="ada", target="dee", outcome="fruitful", fault="none", points=240, stake=500
     )
-    await chronicle.put(number(3), lie)
+    await command_log.append_event(uuid_of(3), lie)
 
 
-async def test_an_entry_that_takes_more_than_is_at_stake_is_poison(books: Books, chronicle: Chronicle) -> None:
-    await closed_for_more_than_was_at_stake(chronicle)
-    poison = await refused(books, chronicle, Poison)
+async def test_an_entry_that_takes_more_than_is_at_stake_is_poison(books: Books, command_log: CommandLog) -> None:
+    await closed_for_more_than_was_at_stake(command_log)
+    poison = await refused(books, command_log, Poison)
     assert isinstance(poison, Poison)
     assert poison.position == 11
 
 
-async def test_a_stake_below_zero_is_refused_in_any_batch_size(books: Books, chronicle: Chronicle) -> None:
+async def test_a_stake_below_zero_is_refused_in_any_batch_size(books: Books, command_log: CommandLog) -> None:
     """Also when the next event of the batch puts more at stake than was missing."""
-    await closed_for_more_than_was_at_stake(chronicle)
+    await closed_for_more_than_was_at_stake(command_log)
     parties: dict[str, Any] = {"asker": "bob", "connector": "ada", "target": "dee"}
     for n in (4, 5, 6, 7):
-        await chronicle.say(ProposeIntro(actor="ada", level=5, id=number(n), **parties))
-        await chronicle.say(ConsentIntro(actor="dee"), number(n))
-        await chronicle.say(ConsentIntro(actor="bob"), number(n))
-        await chronicle.say(MakeIntro(actor="ada"), number(n))
-    poison = await refused(books, chronicle, Poison)
+        await command_log.execute(ProposeIntro(actor="ada", level=5, id=uuid_of(n), **parties))
+        await command_log.execute(ConsentIntro(actor="dee"), uuid_of(n))
+        await command_log.execute(ConsentIntro(actor="bob"), uuid_of(n))
+        await command_log.execute(MakeIntro(actor="ada"), uuid_of(n))
+    poison = await refused(books, command_log, Poison)
     assert isinstance(poison, Poison)
     assert poison.position == 11
 
 
 async def test_an_event_that_no_rule_can_post_is_poison(
-    books: Books, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+    books: Books, command_log: CommandLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unbalanced(_event: object) -> Entry:
         return Entry((Leg("ada", "main", 1, "bob"),))
 
-    await chronicle.thanks(2)
-    await books.write(await chronicle.events())
-    await chronicle.thanks(1, begin=3)
+    await command_log.thank_many(2)
+    await books.write(await command_log.read_events())
+    await command_log.thank_many(1, begin=3)
     monkeypatch.setattr("ledger.books.fold.entry_of", unbalanced)
-    poison = await refused(books, chronicle, Poison, first=3)
+    poison = await refused(books, command_log, Poison, first=3)
     assert isinstance(poison, Poison)
     assert poison.position == 3
 
@@ -878,22 +881,22 @@ async def test_an_event_that_breaks_what_always_holds_is_poison(books: Books, su
     """Found when it is folded: Postgres would refuse it too, but could not say which event it was."""
     for what, (event, at) in BREAKS_WHAT_ALWAYS_HOLDS.items():
         with subtests.test(what):
-            chronicle = Chronicle()
-            await chronicle.thanks(2)
-            await chronicle.put(number(99), event, at=at)
-            await chronicle.thanks(2, begin=3)
-            poison = await refused(books, chronicle, Poison)
+            command_log = CommandLog()
+            await command_log.thank_many(2)
+            await command_log.append_event(uuid_of(99), event, at=at)
+            await command_log.thank_many(2, begin=3)
+            poison = await refused(books, command_log, Poison)
             assert isinstance(poison, Poison)
             assert poison.position == 3
 
 
 @pytest.mark.parametrize("side", ["given", "received"])
-async def test_a_reversal_of_more_than_there_was_is_poison(books: Books, chronicle: Chronicle, side: str) -> None:
-    await chronicle.thanks(1)
+async def test_a_reversal_of_more_than_there_was_is_poison(books: Books, command_log: CommandLog, side: str) -> None:
+    await command_log.thank_many(1)
     giver, receiver = ("cyd", "ada") if side == "given" else ("bob", "cyd")
-    await chronicle.thank(giver, receiver, own=number(2))  # So that on the other side there is enough.
-    dispute = await disputed(chronicle)
-    (opened,) = await chronicle.events(3)
+    await command_log.thank(giver, receiver, own_id=uuid_of(2))  # So that on the other side there is enough.
+    dispute = await disputed(command_log)
+    (opened,) = await command_log.read_events(3)
     facts = opened.envelope.data
     assert isinstance(facts, DisputeOpened)
     lie = DisputeUpheld(
@@ -906,17 +909,17 @@ async def test_a_reversal_of_more_than_there_was_is_poison(books: Books, chronic
         transfers=(Transfer("ada", "bob", 200),),
         remedy="reversal",
     )
-    await chronicle.put(dispute, lie)
-    poison = await refused(books, chronicle, Poison)
+    await command_log.append_event(dispute, lie)
+    poison = await refused(books, command_log, Poison)
     assert isinstance(poison, Poison)
     assert poison.position == 4
     assert f"{'bob' if side == 'given' else 'ada'} has given or received" in str(poison)
 
 
-async def test_what_stands_before_the_poison_can_be_written(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(2)
-    await chronicle.put(number(99), FavourConfirmed(giver="ada", receiver="bob", points=120))
-    events = await chronicle.events()
+async def test_what_stands_before_the_poison_can_be_written(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(2)
+    await command_log.append_event(uuid_of(99), FavourConfirmed(giver="ada", receiver="bob", points=120))
+    events = await command_log.read_events()
     async with books.writer() as writer:
         with pytest.raises(Poison):
             await writer.apply(events)
@@ -939,15 +942,15 @@ async def test_poison_in_the_middle_of_a_batch_leaves_no_trace_in_what_the_write
         return Entry((Leg("ada", "main", 1, "bob"),)) if event == NO_ENTRY else entry_of(event)
 
     monkeypatch.setattr("ledger.books.fold.entry_of", unbalanced)
-    events = await RandomHistory(SEEDS[0]).tell(LENGTH // 4)
-    elsewhere = Chronicle()
-    await elsewhere.put(number(99), lie)
-    (poison,) = await elsewhere.events()
+    events = await RandomHistory(SEEDS[0]).generate(LENGTH // 4)
+    elsewhere = CommandLog()
+    await elsewhere.append_event(uuid_of(99), lie)
+    (poison,) = await elsewhere.read_events()
     async with books.writer() as writer:
         for n, batch in enumerate(batches_of(events, size)):
             place = n % len(batch)
             sound = batch[:place]
-            spoiled = renumbered([*sound, poison, *batch[place:]], batch[0].position)
+            spoiled = renumber([*sound, poison, *batch[place:]], batch[0].position)
             with pytest.raises(Poison) as raised:
                 await writer.prepare(spoiled)
             assert raised.value.position == batch[place].position
@@ -961,11 +964,11 @@ async def test_poison_in_the_middle_of_a_batch_leaves_no_trace_in_what_the_write
 
 async def test_poison_behind_what_is_not_written_yet_leaves_that_remembered(books: Books) -> None:
     """As when the projector meets it: one batch is being written, and one waits."""
-    events = await RandomHistory(SEEDS[1]).tell(LENGTH // 5)
-    elsewhere = Chronicle()
-    await elsewhere.put(number(99), NO_STEP)
+    events = await RandomHistory(SEEDS[1]).generate(LENGTH // 5)
+    elsewhere = CommandLog()
+    await elsewhere.append_event(uuid_of(99), NO_STEP)
     first, second, third = events[:40], events[40:80], events[80:]
-    spoiled = renumbered([*third[:9], *await elsewhere.events(), *third[9:]], third[0].position)
+    spoiled = renumber([*third[:9], *await elsewhere.read_events(), *third[9:]], third[0].position)
     async with books.writer() as writer:
         waiting = [await writer.prepare(first), await writer.prepare(second)]
         with pytest.raises(Poison):
@@ -980,9 +983,9 @@ async def test_poison_behind_what_is_not_written_yet_leaves_that_remembered(book
 # One writer
 
 
-async def test_a_second_writer_waits_until_the_first_is_done(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(4)
-    events = await chronicle.events()
+async def test_a_second_writer_waits_until_the_first_is_done(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(4)
+    events = await command_log.read_events()
     waits = asyncio.Event()
     second: list[Checkpoint] = []
 
@@ -995,7 +998,7 @@ async def test_a_second_writer_waits_until_the_first_is_done(books: Books, chron
     async with books.writer() as writer:
         waiting = asyncio.create_task(take_over())
         await waits.wait()
-        await until(lambda: one_stands_by(books))
+        await wait_until(books.has_waiting_writer)
         await writer.apply(events[:2])
         assert not second
     async with asyncio.timeout(5):
@@ -1005,15 +1008,15 @@ async def test_a_second_writer_waits_until_the_first_is_done(books: Books, chron
 
 
 async def test_the_next_writer_takes_over_when_the_connection_of_the_first_ends(
-    books: Books, chronicle: Chronicle
+    books: Books, command_log: CommandLog
 ) -> None:
-    await chronicle.thanks(2)
-    events = await chronicle.events()
+    await command_log.thank_many(2)
+    events = await command_log.read_events()
     async with books.writer() as first:
         await first.apply(events[:1])
         pid = first._connection.get_server_pid()
         taking_over = asyncio.create_task(books.write(events[1:]))
-        await until(lambda: one_stands_by(books))
+        await wait_until(books.has_waiting_writer)
         assert not taking_over.done()
         await books.execute("SELECT pg_terminate_backend($1)", pid)
         async with asyncio.timeout(5):
@@ -1024,9 +1027,9 @@ async def test_the_next_writer_takes_over_when_the_connection_of_the_first_ends(
 
 
 @pytest.mark.parametrize("name", ["writer", "writer, reading"])
-async def test_a_writer_needs_both_of_its_connections(books: Books, chronicle: Chronicle, name: str) -> None:
-    await told_of_everything(chronicle)
-    events = await chronicle.events()
+async def test_a_writer_needs_both_of_its_connections(books: Books, command_log: CommandLog, name: str) -> None:
+    await told_of_everything(command_log)
+    events = await command_log.read_events()
     async with books.writer() as writer:
         await writer.apply(events[:1])
         await books.execute(
@@ -1043,7 +1046,7 @@ async def test_a_writer_needs_both_of_its_connections(books: Books, chronicle: C
 async def test_a_standby_whose_connection_ends_says_so(books: Books) -> None:
     async with books.writer() as first:
         standing_by = asyncio.create_task(books.write([]))
-        await until(lambda: one_stands_by(books))
+        await wait_until(books.has_waiting_writer)
         await books.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'referral-ledger writer' AND query LIKE '%try_advisory%' AND pid <> $1",
@@ -1065,12 +1068,12 @@ async def test_a_connection_that_ends_while_the_schema_is_looked_at_says_so(
         await books.write([])
 
 
-async def test_writers_of_two_schemas_do_not_wait_for_each_other(books: Books, chronicle: Chronicle) -> None:
+async def test_writers_of_two_schemas_do_not_wait_for_each_other(books: Books, command_log: CommandLog) -> None:
     other = Books(BooksAddress(books.dsn, f"{books.schema}_beside"))
     await migrate(other.address)
-    await chronicle.thanks(1)
+    await command_log.thank_many(1)
     async with books.writer(), asyncio.timeout(5):
-        await other.write(await chronicle.events())
+        await other.write(await command_log.read_events())
     assert await other.position() == 1
     assert await books.position() == 0
 
@@ -1080,46 +1083,46 @@ async def test_there_is_no_writer_before_there_is_a_schema(postgres: EmbeddedPos
         await Books(BooksAddress(postgres.dsn, schema)).write([])
 
 
-async def test_a_schema_that_is_dropped_under_the_writer_is_missing(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(1)
+async def test_a_schema_that_is_dropped_under_the_writer_is_missing(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(1)
     async with books.writer() as writer:
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
         with pytest.raises(SchemaMissing):
             await writer.checkpoint()
         with pytest.raises(SchemaMissing):
-            await writer.apply(await chronicle.events())
+            await writer.apply(await command_log.read_events())
 
 
 # Announcing
 
 
-async def test_a_commit_wakes_whoever_waits_for_its_position(books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(3)
+async def test_a_commit_wakes_whoever_waits_for_its_position(books: Books, command_log: CommandLog) -> None:
+    await command_log.thank_many(3)
     async with books.reader() as reader, books.writer() as writer:
         waiting = asyncio.create_task(reader.wait_for_position(3))
-        await writer.apply((await chronicle.events())[:2])
+        await writer.apply((await command_log.read_events())[:2])
         assert not waiting.done()
-        await writer.apply(await chronicle.events(3))
+        await writer.apply(await command_log.read_events(3))
         async with asyncio.timeout(2):
             await waiting
 
 
-async def test_nothing_is_announced_before_it_is_committed(books: Books, chronicle: Chronicle) -> None:
+async def test_nothing_is_announced_before_it_is_committed(books: Books, command_log: CommandLog) -> None:
     heard: asyncio.Queue[object] = asyncio.Queue()
 
     def hear(_connection: object, _pid: object, _channel: object, payload: object) -> None:
         heard.put_nowait(payload)
 
-    await chronicle.thanks(2)
-    await chronicle.put(number(99), FavourConfirmed(giver="ada", receiver="bob", points=120))
-    events = await chronicle.events()
+    await command_log.thank_many(2)
+    await command_log.append_event(uuid_of(99), FavourConfirmed(giver="ada", receiver="bob", points=120))
+    events = await command_log.read_events()
     async with books.connection() as ear:
         await ear.add_listener(f"ledger_{books.schema}", hear)
         async with books.writer() as writer:
             with pytest.raises(Poison):
                 await writer.apply(events)
             with pytest.raises(Displaced):
-                await writer.apply(renumbered(events[:2], 5))
+                await writer.apply(renumber(events[:2], 5))
         await books.write(events[:2])
         async with asyncio.timeout(5):
             assert await heard.get() == "2"

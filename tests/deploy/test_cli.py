@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from deploy.embedded.nats import EmbeddedNats
     from ledger.runtime.settings import Settings
-    from tests.books.shown import Books
+    from tests.books.books_database import Books
 
     Invoke = Callable[..., Result]
 

@@ -14,8 +14,8 @@ from deploy.embedded.ports import HOST, free_port
 from tests.conftest import fresh_ledger
 from tests.databases import Databases
 from tests.deploy.conftest import in_a_folder, variables_of
+from tests.polling import wait_until
 from tests.scale import scale
-from tests.services.caller import until
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ async def documented(base: str) -> list[Any]:
             except httpx.TransportError:
                 return False
 
-        await until(ready)
+        await wait_until(ready)
     schema: Any = await asyncio.to_thread(schemathesis.openapi.from_url, f"{base}/openapi.json")
     checks = schema.config.checks
     checks.positive_data_acceptance.expected_statuses += BEYOND_A_SCHEMA

@@ -18,11 +18,11 @@ from deploy.embedded.ports import HOST, free_port
 from ledger.domain.kinds.member import JoinMember, SetWants, membership_id
 from ledger.runtime.settings import Settings
 from services.feed import hub
-from tests.books.telling import submission
+from tests.books.histories import submission
 from tests.deploy.conftest import CommandLine, Started
-from tests.services.caller import until
+from tests.polling import wait_until
 from tests.services.http_server import HttpServer
-from tests.services.written import Written
+from tests.services.instant_ledger import InstantLedger
 from tests.sse_client import SseClient
 
 MANY: Final = 500
@@ -53,7 +53,7 @@ async def a_service(commands: CommandLine) -> AsyncGenerator[tuple[Started, Http
             except httpx.TransportError:
                 return False
 
-        await until(ready)
+        await wait_until(ready)
         yield started, HttpServer(port, client)
 
 
@@ -80,17 +80,17 @@ async def latency_s(server: HttpServer, requests: int = 300) -> float:
 async def test_five_hundred_idle_streams_hold_up_no_query_hear_of_an_event_and_end_with_the_service(
     beside_servers: CommandLine, settings: Settings
 ) -> None:
-    written = Written(settings)
-    await written.thanks(3)
+    instant_ledger = InstantLedger(settings)
+    await instant_ledger.thank_many(3)
     async with AsyncExitStack() as stack:
         started, server = await stack.enter_async_context(a_service(beside_servers))
         alone_s = await latency_s(server)
         subscribers = await opened(server, stack, MANY)
         assert await server.open_streams() == MANY
         ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'referral-ledger %'"
-        assert await written.books.value(ours) < 20
+        assert await instant_ledger.books.value(ours) < 20
         assert await latency_s(server) < max(FACTOR * alone_s, 0.05)
-        await written.thanks(2)
+        await instant_ledger.thank_many(2)
         for subscriber in subscribers:
             await subscriber.wait_for_events(2)
             assert subscriber.positions == [4, 5]
@@ -108,9 +108,9 @@ async def test_those_who_do_not_read_cost_little_memory_and_the_others_no_time(
     beside_servers: CommandLine, settings: Settings
 ) -> None:
     """Fifty open a stream and never read, while more than 6 MiB are recorded: 300, if they were held for each."""
-    written = Written(settings)
+    instant_ledger = InstantLedger(settings)
     members = [f"m{n}" for n in range(100)]
-    await written.say(*(JoinMember(actor=member, member=member) for member in members))
+    await instant_ledger.execute(*(JoinMember(actor=member, member=member) for member in members))
     async with AsyncExitStack() as stack:
         started, server = await stack.enter_async_context(a_service(beside_servers))
         process = psutil.Process(started.popen.pid)
@@ -122,8 +122,8 @@ async def test_those_who_do_not_read_cost_little_memory_and_the_others_no_time(
         for turn in range(ROUNDS):
             tags = tuple(f"{turn:0>3}{tag}"[:40] for tag in TAGS)
             said = [submission(SetWants(actor=name, tags=tags), membership_id("acme", name)) for name in members]
-            await written.chronicle.executor.execute_all(said)
-            await written.write()
+            await instant_ledger.command_log.executor.execute_all(said)
+            await instant_ledger.project()
             most = max(most, process.memory_info().rss)
         await reading.wait_for_events(100 * (ROUNDS + 1))
         assert reading.positions == list(range(1, 100 * (ROUNDS + 1) + 1))
@@ -135,7 +135,7 @@ async def test_those_who_do_not_read_cost_little_memory_and_the_others_no_time(
             most = max(most, process.memory_info().rss)
             return await server.open_streams() == 1
 
-        await until(deaf_are_left, wait_s=40)
+        await wait_until(deaf_are_left, timeout_s=40)
         assert (most - before) / 2**20 < GROWTH_MAX_MIB
         for subscriber in deaf[:2]:
             subscriber.start_reading()

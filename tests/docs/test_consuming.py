@@ -22,9 +22,10 @@ from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import bucket
 from ledger.log.stream import STREAM
 from ledger.runtime.settings import Settings
-from tests.log.story import CONFIRMED, a_favour, first, following, last_of
+from tests.log.reads import wait_for_last_event
+from tests.log.samples import CONFIRMED, favour_ref, first_append, next_append
 from tests.services.http_server import running_server
-from tests.services.written import Written
+from tests.services.instant_ledger import InstantLedger
 from tests.sse_client import EventStreamParser
 
 ROOT: Final = Path(__file__).parents[2]
@@ -71,14 +72,14 @@ async def printed(output: asyncio.StreamReader) -> str:
 async def test_the_program_prints_the_events_and_goes_on_where_it_was_killed(
     settings: Settings, log: JetStreamLog, js: JetStreamContext
 ) -> None:
-    favour = a_favour("chapter")
-    await log.append([first(favour), first(a_favour("elsewhere"))])
-    await log.append([following(await last_of(log, favour, 1), CONFIRMED)])
+    favour = favour_ref("chapter")
+    await log.append([first_append(favour), first_append(favour_ref("elsewhere"))])
+    await log.append([next_append(await wait_for_last_event(log, favour, 1), CONFIRMED)])
     async with running(PROGRAM, settings) as output:
         assert re.match(r"1 [0-9a-f-]{36} referral-ledger\.favour\.claimed\.v1 \{'event': ", await printed(output))
         assert re.match(r"3 [0-9a-f-]{36} referral-ledger\.favour\.confirmed\.v1 \{'event': ", await printed(output))
         await all_acknowledged(js)
-    await log.append([first(a_favour("chapter"))])
+    await log.append([first_append(favour_ref("chapter"))])
     async with running(PROGRAM, settings) as output:
         assert (await printed(output)).startswith("4 ")
 
@@ -90,7 +91,7 @@ async def all_acknowledged(js: JetStreamContext) -> None:
 
 
 async def test_what_was_not_acknowledged_comes_again(settings: Settings, log: JetStreamLog) -> None:
-    await log.append([first(a_favour("chapter"))])
+    await log.append([first_append(favour_ref("chapter"))])
     assert PROGRAM.count(ACK) == PROGRAM.count(EXPLICIT) == 1
     impatient = PROGRAM.replace(EXPLICIT, f"{EXPLICIT}, ack_wait=1")
     async with running(impatient.replace(ACK, "raise SystemExit"), settings) as output:
@@ -132,7 +133,7 @@ async def test_pull_subscribe_goes_on_with_the_old_filter_and_add_consumer_chang
 async def test_a_consumer_that_was_deleted_says_so_and_begins_at_the_beginning_when_it_is_made_again(
     log: JetStreamLog, js: JetStreamContext
 ) -> None:
-    await log.append([first(a_favour("chapter"))])
+    await log.append([first_append(favour_ref("chapter"))])
     config = ConsumerConfig(filter_subject="ledger.*.chapter.>")
     await js.add_consumer(STREAM, config, durable_name=DURABLE)
     events = await js.pull_subscribe_bind(DURABLE, STREAM)
@@ -167,8 +168,8 @@ BY_CURL: Final = re.findall(r"^curl .+$", PAGE, re.MULTILINE)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page shows curl, and it is not installed here")
 async def test_the_page_and_the_stream_are_what_curl_gets(settings: Settings) -> None:
     """As printed, but for the address, and from an earlier position on."""
-    written = Written(settings)
-    await written.thanks(3)
+    instant_ledger = InstantLedger(settings)
+    await instant_ledger.thank_many(3)
     async with running_server(settings) as server:
         poll, stream = (line.replace("25", "1").replace("$L", f"{server.client.base_url}{PATH}") for line in BY_CURL)
         async with saying(poll) as output:

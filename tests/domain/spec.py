@@ -1,8 +1,7 @@
-"""The words that specs are made of: given these events, when this is asked for, then that is recorded.
+"""Specifications of the domain: given these events, when this command is decided, then that event is recorded.
 
-Every event a spec ends in is also proved to post a balanced entry, to lead to a state, to survive being
-stored (event, state and command are read back from JSON), and to be recorded once: the same command again
-records nothing.
+For every recorded event a specification also checks that it posts a balanced entry, that it leads to a state, that
+event, state and command can be read back from JSON, and that the same command again records nothing.
 """
 
 from collections import Counter
@@ -27,14 +26,14 @@ from tests.oracle.legs import Leg, Legs
 
 NOW: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 MOMENT: Final = timedelta(microseconds=1)
-LATER: Final = NOW + timedelta(days=90)  # Every deadline that was running at NOW is due.
+LATER: Final = NOW + timedelta(days=90)  # Every deadline that was set at NOW is due.
 
 KIND_OF_COMMAND: Final[Mapping[type[Command | Lapse], Kind]] = {
     **{operation.command: operation.kind for operation in OPERATIONS.values()},
     **{lapse: KINDS[kind] for kind, lapse in LAPSES.items()},
 }
 
-# Kinds of which there is one for whatever it is about: to begin it again is already so, and not a second one.
+# Kinds whose id follows from their parties: a repeated creation is a no-op and no conflict.
 ONE_OF_EACH: Final = frozenset({"member", "attendance", "contact", "policy", "dispute"})
 
 T = TypeVar("T")
@@ -45,19 +44,19 @@ def days(count: int) -> timedelta:
 
 
 def fold(kind: Kind, history: Iterable[Event]) -> State | None:
-    """The state that the events lead to."""
+    """Return the state after a history."""
     nothing: State | None = None
     return reduce(kind.evolve, history, nothing)
 
 
 def stored(value: T, as_type: Any) -> T:
-    """`value`, written as JSON and read back as one of `as_type`."""
+    """Return `value` after it was written as JSON and read back as `as_type`."""
     read: T = msgspec.json.decode(msgspec.json.encode(value), type=as_type)
     return read
 
 
 def posted_legs(event: Event) -> Legs:
-    """The legs that the product posts for `event`, in the terms of the oracle."""
+    """Return the legs that the product posts for `event`, as legs of the oracle."""
     return tuple(
         Leg(leg.member, leg.account, leg.counterparty, leg.points, leg.given, leg.received)
         for leg in entry_of(event).legs
@@ -69,12 +68,13 @@ def posted_legs(event: Event) -> Legs:
 
 @dataclass(frozen=True)
 class Then:
-    """What was recorded, and what came of it."""
+    """The event that was recorded, and the state after it."""
 
     event: Event
     state: State
 
     def posting(self, *movements: Legs) -> Self:
+        """Check that the event posts exactly these legs, in any order."""
         posted, expected = posted_legs(self.event), [leg for legs in movements for leg in legs]
         assert Counter(posted) == Counter(expected), f"posted {posted}, not {expected}"
         return self
@@ -83,7 +83,7 @@ class Then:
         return self.posting()
 
     def leaving(self, state: str, **fields: Any) -> Self:
-        """The state it is in now, by its tag, and some of what that state knows."""
+        """Check the name of the state, and some of its fields."""
         found = {name: getattr(self.state, name) for name in fields}
         assert (tag_of(self.state), found) == (state, fields), f"left {self.state}"
         return self
@@ -91,7 +91,7 @@ class Then:
 
 @dataclass(frozen=True)
 class When:
-    """A command, on its way to a decision."""
+    """A command and all that its decision depends on."""
 
     kind: Kind
     state: State | None
@@ -104,7 +104,7 @@ class When:
         return recorded
 
     def then_recorded(self, tag: str) -> Then:
-        """Like `then`, for specs that care which event it is and not what it says."""
+        """Check the name of the event only."""
         event = self.kind.decide(self.command, self.state, self.context)
         assert event is not None, "recorded nothing"
         assert tag_of(event) == tag, f"recorded {event}, not {tag}"
@@ -125,7 +125,7 @@ class When:
         assert event is None, f"recorded {event}"
 
     def then_refused(self, refusal: type[Refusal], **facts: Fact) -> None:
-        """Refused for this and no other reason, with all of these facts and no others."""
+        """Check that the command is refused with this refusal and exactly these facts."""
         with pytest.raises(Refusal) as refused:
             self.kind.decide(self.command, self.state, self.context)
         assert refused.type is refusal, f"refused as {refused.value!r}"
@@ -134,7 +134,7 @@ class When:
 
 @dataclass(frozen=True)
 class Given:
-    """What has happened to one aggregate so far."""
+    """The history of one aggregate."""
 
     history: tuple[Event, ...]
 
@@ -156,25 +156,23 @@ def given(*history: Event) -> Given:
     return Given(history)
 
 
-# A whole lifecycle, as a table
+# A lifecycle as a table
 
 
 @dataclass(frozen=True)
-class Lifecycle:
-    """A table of what every command comes to after every event, with an example of each.
+class TransitionTable:
+    """A table of the outcome of every command after every history, with an example of each command and history.
 
-    A cell of the table is the event recorded, `-` for nothing, `!` for a wrong state (`!not_now`: told as another
-    one), or another refusal.
+    A cell is the event recorded, `-` for nothing, `!` for a wrong state (`!not_now`: the refusal names this state
+    instead), or another refusal.
     """
 
     kind: Kind
-    after: Mapping[str, tuple[Event, ...]]  # Row: the history, named for its last event.
-    asked_to: Mapping[str, Command | Lapse]  # Column: the command, by one who may.
-    possible_when: Mapping[str, str]  # Column: what a wrong state should have been.
+    after: Mapping[str, tuple[Event, ...]]  # By row: the history, which its last event names.
+    asked_to: Mapping[str, Command | Lapse]  # By column: the command of an actor who may give it.
+    possible_when: Mapping[str, str]  # By column: the state that a refusal expects.
     table: str
-    found: Mapping[Need, Finding] = field(
-        default_factory=dict[Need, Finding]
-    )  # What the commands need to see of others.
+    found: Mapping[Need, Finding] = field(default_factory=dict[Need, Finding])  # What the commands need.
 
     @property
     def cells(self) -> list[tuple[str, str, str]]:
@@ -185,7 +183,7 @@ class Lifecycle:
             for command, outcome in zip(header, outcomes, strict=True)
         ]
 
-    def prove(self, after: str, command: str, outcome: str) -> None:
+    def check_cell(self, after: str, command: str, outcome: str) -> None:
         when = given(*self.after[after]).when(self.asked_to[command], at=LATER, found=self.found)
         match outcome:
             case "-":
@@ -201,13 +199,13 @@ class Lifecycle:
             case event:
                 when.then_recorded(f"{self.kind.name}.{event}")
 
-    def prove_whole(self) -> None:
-        """Every row has a column for every command, and no state, command or event was forgotten."""
+    def check_complete(self) -> None:
+        """Check that there is a row for every history and a column for every command, in order."""
         expected = [(after, command) for after in self.after for command in self.asked_to]
         assert [(after, command) for after, command, _ in self.cells] == expected
 
-    def prove_nothing_else_can_happen(self) -> None:
-        """The events that can follow a history are those of its row; any other one is corrupt history."""
+    def check_no_other_event(self) -> None:
+        """Check that the events which may follow a history are those of its row: any other is corrupt history."""
         examples = {tag_of(event): event for history in self.after.values() for event in history}
         for after, history in self.after.items():
             state = fold(self.kind, history)
@@ -220,11 +218,11 @@ class Lifecycle:
                         self.kind.evolve(state, event)
 
 
-def prove_nothing_forgotten(*lifecycles: Lifecycle) -> None:
-    """Between them, the lifecycles of a kind show every state, event and command there is."""
-    (kind,) = {life.kind.name: life.kind for life in lifecycles}.values()
-    histories = [history for life in lifecycles for history in life.after.values()]
-    commands = {type(command) for life in lifecycles for command in life.asked_to.values()}
+def check_all_covered(*tables: TransitionTable) -> None:
+    """Check that the tables of a kind cover every state, event and command of it."""
+    (kind,) = {table.kind.name: table.kind for table in tables}.values()
+    histories = [history for table in tables for history in table.after.values()]
+    commands = {type(command) for table in tables for command in table.asked_to.values()}
     assert {type(fold(kind, history)) for history in histories if history} == set(union_members(kind.states))
     assert {type(event) for history in histories for event in history} == set(kind.events)
     assert commands == {command for command, of in KIND_OF_COMMAND.items() if of.name == kind.name}

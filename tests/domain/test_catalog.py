@@ -20,8 +20,8 @@ from ledger.domain.values import policy, refusals
 from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse, tag_of
 from ledger.domain.values.context import Context, EventOf, StateOf
 from ledger.domain.values.refusals import Bug, Refusal, WrongState
-from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW
+from tests.domain.strategies import structs_of
 
 PARENT: Final = "0190f000-0000-7000-8000-000000000001"
 EVENING: Final = "0190f000-0000-7000-8000-000000000002"  # A gathering.
@@ -196,7 +196,7 @@ def test_nothing_that_was_said_can_be_edited(struct: type[msgspec.Struct]) -> No
     assert struct.__struct_config__.frozen
 
 
-@given(event=st.one_of([arbitrary(event) for event in EVENTS.values()]))
+@given(event=st.one_of([structs_of(event) for event in EVENTS.values()]))
 def test_every_event_survives_being_stored_and_says_which_it_is(event: Event) -> None:
     stored = msgspec.json.encode(event)
     assert msgspec.json.decode(stored)["event"] == tag_of(event)

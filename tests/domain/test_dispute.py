@@ -41,17 +41,17 @@ from ledger.domain.values.refusals import (
     Unknown,
     WrongState,
 )
-from tests.domain.arbitrary import CAST
 from tests.domain.spec import (
     MOMENT,
     NOW,
-    Lifecycle,
     Then,
+    TransitionTable,
+    check_all_covered,
     days,
     fold,
     given,
-    prove_nothing_forgotten,
 )
+from tests.domain.strategies import CAST
 from tests.domain.test_favour import CLAIMED, CONFIRMED, FORGIVE, FORGIVEN, LIFE, THANKED
 from tests.domain.test_intro import (
     ACCEPTED,
@@ -135,7 +135,7 @@ UPHELD = DisputeUpheld(**same(OPENED), remedy="reversal")
 REJECTED = DisputeRejected(**same(OPENED))
 LAPSED = DisputeLapsed(**same(OPENED))
 
-DISPUTE_LIFE = Lifecycle(
+DISPUTE_LIFE = TransitionTable(
     kind=DISPUTE,
     after={
         "nothing": (),
@@ -160,16 +160,16 @@ DISPUTE_LIFE = Lifecycle(
 
 @pytest.mark.parametrize(("after", "command", "outcome"), DISPUTE_LIFE.cells)
 def test_every_command_after_every_event_does_what_the_table_says(after: str, command: str, outcome: str) -> None:
-    DISPUTE_LIFE.prove(after, command, outcome)
+    DISPUTE_LIFE.check_cell(after, command, outcome)
 
 
 def test_the_table_forgets_no_state_no_event_and_no_command() -> None:
-    DISPUTE_LIFE.prove_whole()
-    prove_nothing_forgotten(DISPUTE_LIFE)
+    DISPUTE_LIFE.check_complete()
+    check_all_covered(DISPUTE_LIFE)
 
 
 def test_history_that_no_command_can_write_is_a_bug() -> None:
-    DISPUTE_LIFE.prove_nothing_else_can_happen()
+    DISPUTE_LIFE.check_no_other_event()
 
 
 # What can be disputed, and by whom

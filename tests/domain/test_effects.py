@@ -28,8 +28,8 @@ from ledger.domain.standing.effects import Acquaintance, acquaintance, is_help, 
 from ledger.domain.values.aggregate_types import Event, tag_of
 from ledger.domain.values.entries import Transfer
 from ledger.domain.values.ids import MemberId
-from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW, days, fold
+from tests.domain.strategies import structs_of
 
 CLOSED: Final = IntroClosed(
     asker="ada", connector="bob", target="cyd", outcome="fruitful", fault="none", points=120, stake=60
@@ -53,7 +53,7 @@ SAME: Final[dict[str, Any]] = {
     "transfers": (Transfer("bob", "ada", 120),),
 }
 
-events = st.one_of([arbitrary(event) for event in EVENTS.values()])
+events = st.one_of([structs_of(event) for event in EVENTS.values()])
 
 
 def upheld(remedy: str, entry: DisputedEntry = "favour.thanked") -> DisputeUpheld:
@@ -153,7 +153,7 @@ def test_nothing_else_makes_two_know_each_other(tag: str) -> None:
     assert held is not None
 
     @settings(max_examples=20)
-    @arbitrarily(arbitrary(EVENTS[tag]))
+    @arbitrarily(structs_of(EVENTS[tag]))
     def proved(event: Event) -> None:
         assert acquaintance(event, held) is None
 
@@ -176,7 +176,7 @@ def test_nothing_else_is(tag: str) -> None:
     """Neither a referral, which helps a prospect, nor what a fault costs, nor what is given away again."""
 
     @settings(max_examples=20)
-    @arbitrarily(arbitrary(EVENTS[tag]))
+    @arbitrarily(structs_of(EVENTS[tag]))
     def proved(event: Event) -> None:
         assert not is_help(event)
 
@@ -201,7 +201,7 @@ def test_what_is_reversed_is_counted_off_where_it_was_counted(entry: DisputedEnt
     assert not is_help(upheld("none", entry))
 
 
-@arbitrarily(arbitrary(FavourThanked) | arbitrary(FavourConfirmed) | arbitrary(IntroMade) | arbitrary(IntroMet))
+@arbitrarily(structs_of(FavourThanked) | structs_of(FavourConfirmed) | structs_of(IntroMade) | structs_of(IntroMet))
 def test_help_is_given_by_somebody_to_somebody(event: AnyEvent) -> None:
     """So that the one who gave and the one who received are known: every gross leg has its counterparty."""
     assert all(leg.counterparty is not None for leg in entry_of(event).legs if leg.given or leg.received)

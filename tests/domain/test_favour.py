@@ -23,7 +23,7 @@ from ledger.domain.kinds.favour import (
 from ledger.domain.values.points import Size
 from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import NotDue, NotYours, SelfDealing
-from tests.domain.spec import MOMENT, NOW, Lifecycle, days, given, prove_nothing_forgotten
+from tests.domain.spec import MOMENT, NOW, TransitionTable, check_all_covered, days, given
 from tests.oracle.legs import forgive, pay
 
 GIVER: Final = "ada"
@@ -46,7 +46,7 @@ REFUSE = RefuseFavour(actor=RECEIVER)
 FORGIVE = ForgiveFavour(actor=GIVER)
 LAPSE = LapseFavour()
 
-LIFE = Lifecycle(
+LIFE = TransitionTable(
     kind=FAVOUR,
     after={
         "nothing": (),
@@ -81,16 +81,16 @@ LIFE = Lifecycle(
 
 @pytest.mark.parametrize(("after", "command", "outcome"), LIFE.cells)
 def test_every_command_after_every_event_does_what_the_table_says(after: str, command: str, outcome: str) -> None:
-    LIFE.prove(after, command, outcome)
+    LIFE.check_cell(after, command, outcome)
 
 
 def test_the_table_forgets_no_state_no_event_and_no_command() -> None:
-    LIFE.prove_whole()
-    prove_nothing_forgotten(LIFE)
+    LIFE.check_complete()
+    check_all_covered(LIFE)
 
 
 def test_history_that_no_command_can_write_is_a_bug() -> None:
-    LIFE.prove_nothing_else_can_happen()
+    LIFE.check_no_other_event()
 
 
 # Who, and what it is worth

@@ -12,7 +12,7 @@ from ledger.domain.kinds.favour import Refused
 from ledger.domain.kinds.gathering import GatheringHeld, HoldGathering
 from ledger.domain.values.context import Finding, Need, PastEvent, StateOf
 from ledger.domain.values.refusals import Bug, NoDues, NotYours, Unknown
-from tests.domain.spec import LATER, NOW, Lifecycle, days, fold, given, prove_nothing_forgotten
+from tests.domain.spec import LATER, NOW, TransitionTable, check_all_covered, days, fold, given
 
 HOST: Final = "ada"
 MEMBER: Final = "bob"
@@ -34,7 +34,7 @@ PAY = PayDues(actor=HOST)
 WITH_DUES: Final[dict[Need, Finding]] = {NEED: fold(GATHERING, (HELD,))}
 WITHOUT_DUES: Final[dict[Need, Finding]] = {NEED: fold(GATHERING, (FREE,))}
 
-GATHERINGS = Lifecycle(
+GATHERINGS = TransitionTable(
     kind=GATHERING,
     after={"nothing": (), "held": (HELD,)},
     asked_to={"hold": HOLD},
@@ -45,7 +45,7 @@ GATHERINGS = Lifecycle(
     held     exists
     """,
 )
-ATTENDANCES = Lifecycle(
+ATTENDANCES = TransitionTable(
     kind=ATTENDANCE,
     after={"nothing": (), "attended": (ATTENDED,), "dues-paid": (ATTENDED, DUES_PAID)},
     asked_to={"attend": ATTEND, "pay": PAY},
@@ -65,20 +65,20 @@ LIVES: Final = (GATHERINGS, ATTENDANCES)
     ("life", "after", "command", "outcome"), [(life, *cell) for life in LIVES for cell in life.cells]
 )
 def test_every_command_after_every_event_does_what_the_table_says(
-    life: Lifecycle, after: str, command: str, outcome: str
+    life: TransitionTable, after: str, command: str, outcome: str
 ) -> None:
-    life.prove(after, command, outcome)
+    life.check_cell(after, command, outcome)
 
 
 @pytest.mark.parametrize("life", LIVES)
-def test_the_tables_forget_no_state_no_event_and_no_command(life: Lifecycle) -> None:
-    life.prove_whole()
-    prove_nothing_forgotten(life)
+def test_the_tables_forget_no_state_no_event_and_no_command(life: TransitionTable) -> None:
+    life.check_complete()
+    check_all_covered(life)
 
 
 @pytest.mark.parametrize("life", LIVES)
-def test_history_that_no_command_can_write_is_a_bug(life: Lifecycle) -> None:
-    life.prove_nothing_else_can_happen()
+def test_history_that_no_command_can_write_is_a_bug(life: TransitionTable) -> None:
+    life.check_no_other_event()
 
 
 # Gatherings

@@ -14,8 +14,8 @@ from ledger.domain.kinds.intro.reciprocity_guard import is_riding, refuse_if_enf
 from ledger.domain.values.advice import Advice, GuardFacts, Reason, Suggestion
 from ledger.domain.values.policy import DEFAULT_POLICY, Policy
 from ledger.domain.values.refusals import AskedBefore, Bug, InboundAsks, OpenAsks, ReciprocityLimit, Refusal
-from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import MOMENT, NOW, days, stored
+from tests.domain.strategies import structs_of
 
 ADVISE: Final = DEFAULT_POLICY
 ENFORCE: Final = Policy(guard="enforce")
@@ -99,7 +99,7 @@ def rides_by_the_page(facts: GuardFacts, now: datetime) -> bool:
     return old and deep and facts.received_items >= 5 and Fraction(facts.given, facts.received) < Fraction(2, 10)
 
 
-riders = arbitrary(
+riders = structs_of(
     GuardFacts,
     net=st.integers(-(2**53), 2**53) | st.integers(-90, -80),
     limit=st.integers(120, 2_400) | st.just(120),
@@ -204,7 +204,7 @@ def test_an_invitation_drops_what_protects_the_connector_and_keeps_the_facts() -
     assert invited.verdict == "riding"
 
 
-facts_of_any_kind = arbitrary(GuardFacts, open_asks=st.integers(0, 7), inbound_asks=st.integers(0, 6)) | riders
+facts_of_any_kind = structs_of(GuardFacts, open_asks=st.integers(0, 7), inbound_asks=st.integers(0, 6)) | riders
 
 
 @given(facts=facts_of_any_kind, policy=st.sampled_from([ADVISE, ENFORCE]))
@@ -219,7 +219,7 @@ def test_giving_never_makes_it_harder_to_ask(facts: GuardFacts, given_more: int)
     assert set(told(better).reasons) <= set(told(facts).reasons)
 
 
-@given(advice=arbitrary(Advice))
+@given(advice=structs_of(Advice))
 def test_any_advice_survives_being_stored(advice: Advice) -> None:
     assert stored(advice, Advice) == advice
 

@@ -58,10 +58,10 @@ from tests.domain.spec import (
     LATER,
     MOMENT,
     NOW,
-    Lifecycle,
+    TransitionTable,
+    check_all_covered,
     days,
     given,
-    prove_nothing_forgotten,
 )
 from tests.oracle.legs import pay, put_at_stake, return_stake
 
@@ -134,7 +134,7 @@ POSSIBLE_WHEN: Final = {
     "close": "made or met",
     "lapse": "asked, offered, accepted, made or met",
 }
-ASKED_LIFE = Lifecycle(
+ASKED_LIFE = TransitionTable(
     kind=INTRO,
     after={
         "nothing": (),
@@ -177,7 +177,7 @@ ASKED_LIFE = Lifecycle(
     expired    exists   !         !         withdrawn  !          !        !        !not_now  !        -
     """,
 )
-OFFERED_LIFE = Lifecycle(
+OFFERED_LIFE = TransitionTable(
     kind=INTRO,
     after={
         "nothing": (),
@@ -213,25 +213,25 @@ OFFERED_LIFE = Lifecycle(
 def test_of_an_ask_every_command_after_every_event_does_what_the_table_says(
     after: str, command: str, outcome: str
 ) -> None:
-    ASKED_LIFE.prove(after, command, outcome)
+    ASKED_LIFE.check_cell(after, command, outcome)
 
 
 @pytest.mark.parametrize(("after", "command", "outcome"), OFFERED_LIFE.cells)
 def test_of_an_offer_every_command_after_every_event_does_what_the_table_says(
     after: str, command: str, outcome: str
 ) -> None:
-    OFFERED_LIFE.prove(after, command, outcome)
+    OFFERED_LIFE.check_cell(after, command, outcome)
 
 
 def test_the_tables_forget_no_state_no_event_and_no_command() -> None:
-    ASKED_LIFE.prove_whole()
-    OFFERED_LIFE.prove_whole()
-    prove_nothing_forgotten(ASKED_LIFE, OFFERED_LIFE)
+    ASKED_LIFE.check_complete()
+    OFFERED_LIFE.check_complete()
+    check_all_covered(ASKED_LIFE, OFFERED_LIFE)
 
 
 @pytest.mark.parametrize("life", [ASKED_LIFE, OFFERED_LIFE])
-def test_history_that_no_command_can_write_is_a_bug(life: Lifecycle) -> None:
-    life.prove_nothing_else_can_happen()
+def test_history_that_no_command_can_write_is_a_bug(life: TransitionTable) -> None:
+    life.check_no_other_event()
 
 
 def test_history_in_which_one_of_the_two_consented_twice_is_a_bug() -> None:
@@ -494,7 +494,9 @@ OF_AN_OFFER: Final[list[tuple[IntroStep, str, set[str]]]] = [
         if actor not in may
     ],
 )
-def test_nobody_else_may_whatever_has_happened(life: Lifecycle, command: IntroStep, role: str, actor: str) -> None:
+def test_nobody_else_may_whatever_has_happened(
+    life: TransitionTable, command: IntroStep, role: str, actor: str
+) -> None:
     outside = actor == STRANGER and isinstance(command, CloseIntro)  # Told first that it is none of theirs.
     for history in life.after.values():
         if history:

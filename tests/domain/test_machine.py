@@ -47,8 +47,8 @@ from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse
 from ledger.domain.values.context import Context, EventOf, Finding, Need, PastEvent
 from ledger.domain.values.points import DealBand, Level, Size
 from ledger.domain.values.refusals import Refusal
-from tests.domain.arbitrary import CAST, PROSPECTS, arbitrary, arbitrary_field, members
 from tests.domain.spec import KIND_OF_COMMAND, NOW, days, fold, posted_legs
+from tests.domain.strategies import CAST, PROSPECTS, members, structs_of, values_of
 from tests.oracle.aggregates import Aggregate, stated_facts
 from tests.oracle.aggregates import Event as OracleEvent
 from tests.oracle.expected_books import ExpectedBooks
@@ -88,11 +88,11 @@ Words = dict[str, Any]
 # Everything a step may say; each command takes the words it knows.
 WORDS: Final = st.fixed_dictionaries(
     {
-        "level": arbitrary_field(Level),
-        "band": arbitrary_field(DealBand),
-        "reason": arbitrary_field(Disqualification),
-        "outcome": arbitrary_field(Outcome),
-        "fault": arbitrary_field(Fault),
+        "level": values_of(Level),
+        "band": values_of(DealBand),
+        "reason": values_of(Disqualification),
+        "outcome": values_of(Outcome),
+        "fault": values_of(Fault),
         "tell_now": st.booleans(),
     }
 )
@@ -129,7 +129,7 @@ class Community(RuleBasedStateMachine):
         self.expected = ExpectedBooks()
         self.expected_totals = Totals()
 
-    @initialize(target=lives, cast=casts, words=WORDS, size=arbitrary_field(Size))
+    @initialize(target=lives, cast=casts, words=WORDS, size=values_of(Size))
     def a_past(self, cast: list[str], words: Words, size: Size) -> MultipleResults[Key]:
         """A referral that was won and one that grew out of it, introductions that only have to be made, and
         some of each that nobody has answered.
@@ -167,7 +167,7 @@ class Community(RuleBasedStateMachine):
     # What may happen
 
     @precondition(few)
-    @rule(target=lives, cast=casts, size=arbitrary_field(Size), claimed=st.booleans())
+    @rule(target=lives, cast=casts, size=values_of(Size), claimed=st.booleans())
     def favour(self, cast: list[str], size: Size, claimed: bool) -> MultipleResults[Key]:
         giver, receiver, *_ = cast
         actor = giver if claimed else receiver
@@ -202,7 +202,7 @@ class Community(RuleBasedStateMachine):
         return multiple(*self.begin(command))
 
     @precondition(lambda self: self.disputable())
-    @rule(target=lives, code=arbitrary_field(Code), data=st.data())
+    @rule(target=lives, code=values_of(Code), data=st.data())
     def dispute(self, code: Code, data: st.DataObject) -> MultipleResults[Key]:
         """Somebody disputes what has happened: one who may, if any may for this reason."""
         own, entry = data.draw(st.sampled_from(self.disputable()))
@@ -226,7 +226,7 @@ class Community(RuleBasedStateMachine):
     )
     def anything_new(self, operation: Operation, data: st.DataObject) -> MultipleResults[Key]:
         """Anybody says that anything began, mostly wrongly."""
-        command = data.draw(arbitrary(operation.command, actor=members))
+        command = data.draw(structs_of(operation.command, actor=members))
         assert isinstance(command, Creation)
         return multiple(*self.begin(command))
 
@@ -256,7 +256,7 @@ class Community(RuleBasedStateMachine):
     def any_step(self, key: Key, data: st.DataObject) -> None:
         """Anybody asks for anything, right or wrong."""
         of_this_kind = [op.command for op in OPERATIONS.values() if op.kind is self.known[key].kind]
-        command = data.draw(st.sampled_from(of_this_kind).flatmap(lambda wish: arbitrary(wish, actor=members)))
+        command = data.draw(st.sampled_from(of_this_kind).flatmap(lambda wish: structs_of(wish, actor=members)))
         self.submit(self.known[key], command)
 
     @rule(key=lives)

@@ -27,7 +27,7 @@ from ledger.domain.kinds.member import (
     SetWants,
 )
 from ledger.domain.values.refusals import AlreadyExists, NotYours, SelfDealing, WrongState
-from tests.domain.spec import NOW, Lifecycle, days, given, prove_nothing_forgotten
+from tests.domain.spec import NOW, TransitionTable, check_all_covered, days, given
 
 ADA: Final = "ada"
 SPONSOR: Final = "bob"
@@ -51,7 +51,7 @@ OFFER = SetOffers(actor=ADA, tags=("design",))
 CAP = SetCaps(actor=ADA, asks_in=0)
 LEAVE = LeaveMember(actor=ADA)
 
-LIFE = Lifecycle(
+LIFE = TransitionTable(
     kind=MEMBER,
     after={
         "nothing": (),
@@ -100,16 +100,16 @@ LIFE = Lifecycle(
 
 @pytest.mark.parametrize(("after", "command", "outcome"), LIFE.cells)
 def test_every_command_after_every_event_does_what_the_table_says(after: str, command: str, outcome: str) -> None:
-    LIFE.prove(after, command, outcome)
+    LIFE.check_cell(after, command, outcome)
 
 
 def test_the_table_forgets_no_state_no_event_and_no_command() -> None:
-    LIFE.prove_whole()
-    prove_nothing_forgotten(LIFE)
+    LIFE.check_complete()
+    check_all_covered(LIFE)
 
 
 def test_history_that_no_command_can_write_is_a_bug() -> None:
-    LIFE.prove_nothing_else_can_happen()
+    LIFE.check_no_other_event()
 
 
 # Who

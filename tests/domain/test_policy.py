@@ -27,8 +27,8 @@ from ledger.domain.values.aggregate_types import Event, State
 from ledger.domain.values.context import Context
 from ledger.domain.values.policy import DEFAULT_POLICY, Policy
 from ledger.domain.values.refusals import Bug, PolicyInvalid, StartsOutOfRange, TooManyScheduled
-from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import MOMENT, NOW, days, given, stored
+from tests.domain.strategies import structs_of
 
 ADMIN: Final = "ada"
 NOTICE: Final = timedelta(minutes=1)
@@ -102,7 +102,7 @@ def test_the_defaults_are_those_of_the_page() -> None:
     assert Policy() == DEFAULT_POLICY
 
 
-@for_any(policy=arbitrary(Policy))
+@for_any(policy=structs_of(Policy))
 def test_a_policy_survives_being_stored_whole(policy: Policy) -> None:
     assert stored(policy, Policy) == policy
     assert set(msgspec.json.decode(msgspec.json.encode(policy))) == set(PAGE)

@@ -29,10 +29,10 @@ from ledger.domain.values.entries import (
 )
 from ledger.domain.values.points import Account
 from ledger.domain.values.refusals import Bug
-from tests.domain.arbitrary import arbitrary
 from tests.domain.spec import NOW
+from tests.domain.strategies import structs_of
 
-events = st.one_of([arbitrary(event) for event in EVENTS.values()])
+events = st.one_of([structs_of(event) for event in EVENTS.values()])
 
 
 def test_every_event_is_accounted_for_exactly_once() -> None:
@@ -158,7 +158,7 @@ class Parties(TypedDict):
 
 
 PARTIES = Parties(asker="ada", connector="bob", target="cyd")
-made_intros = arbitrary(IntroMade, asker=st.just("ada"), connector=st.just("bob"), target=st.just("cyd"))
+made_intros = structs_of(IntroMade, asker=st.just("ada"), connector=st.just("bob"), target=st.just("cyd"))
 faults = st.sampled_from(get_args(Fault))
 
 

@@ -32,7 +32,7 @@ from ledger.domain.values.context import Context, PastEvent, StateOf
 from ledger.domain.values.points import DealBand, Level
 from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import Bug, NotDue, NotYours, ParentNotWon, SelfDealing, Unknown, WrongState
-from tests.domain.spec import MOMENT, NOW, Lifecycle, days, fold, given, prove_nothing_forgotten
+from tests.domain.spec import MOMENT, NOW, TransitionTable, check_all_covered, days, fold, given
 from tests.oracle.legs import pay
 
 REFERRER: Final = "ada"
@@ -61,7 +61,7 @@ WIN = WinReferral(actor=RECIPIENT, band="M")
 LOSE = LoseReferral(actor=RECIPIENT)
 LAPSE = LapseReferral()
 
-LIFE = Lifecycle(
+LIFE = TransitionTable(
     kind=REFERRAL,
     after={
         "nothing": (),
@@ -106,16 +106,16 @@ LIFE = Lifecycle(
 
 @pytest.mark.parametrize(("after", "command", "outcome"), LIFE.cells)
 def test_every_command_after_every_event_does_what_the_table_says(after: str, command: str, outcome: str) -> None:
-    LIFE.prove(after, command, outcome)
+    LIFE.check_cell(after, command, outcome)
 
 
 def test_the_table_forgets_no_state_no_event_and_no_command() -> None:
-    LIFE.prove_whole()
-    prove_nothing_forgotten(LIFE)
+    LIFE.check_complete()
+    check_all_covered(LIFE)
 
 
 def test_history_that_no_command_can_write_is_a_bug() -> None:
-    LIFE.prove_nothing_else_can_happen()
+    LIFE.check_no_other_event()
 
 
 # Who, and what it is worth

@@ -17,7 +17,7 @@ from ledger.domain.kinds.one_to_one import (
     OneToOneHeld,
 )
 from ledger.domain.values.refusals import Bug, NotYours, SelfDealing, WrongState
-from tests.domain.spec import NOW, Lifecycle, fold, given, prove_nothing_forgotten
+from tests.domain.spec import NOW, TransitionTable, check_all_covered, fold, given
 
 ONE: Final = "ada"
 OTHER: Final = "bob"
@@ -39,7 +39,7 @@ HOLD_TOO = HoldOneToOne(actor=OTHER)
 CANCEL = CancelOneToOne(actor=ONE)
 CANCEL_TOO = CancelOneToOne(actor=OTHER)
 
-CONTACTS = Lifecycle(
+CONTACTS = TransitionTable(
     kind=CONTACT,
     after={"nothing": (), "made": (MADE,)},
     asked_to={"make": MAKE, "make-too": MAKE_TOO},
@@ -50,7 +50,7 @@ CONTACTS = Lifecycle(
     made     -     -
     """,
 )
-ONE_TO_ONES = Lifecycle(
+ONE_TO_ONES = TransitionTable(
     kind=ONE_TO_ONE,
     after={
         "nothing": (),
@@ -79,20 +79,20 @@ LIVES: Final = (CONTACTS, ONE_TO_ONES)
     ("life", "after", "command", "outcome"), [(life, *cell) for life in LIVES for cell in life.cells]
 )
 def test_every_command_after_every_event_does_what_the_table_says(
-    life: Lifecycle, after: str, command: str, outcome: str
+    life: TransitionTable, after: str, command: str, outcome: str
 ) -> None:
-    life.prove(after, command, outcome)
+    life.check_cell(after, command, outcome)
 
 
 @pytest.mark.parametrize("life", LIVES)
-def test_the_tables_forget_no_state_no_event_and_no_command(life: Lifecycle) -> None:
-    life.prove_whole()
-    prove_nothing_forgotten(life)
+def test_the_tables_forget_no_state_no_event_and_no_command(life: TransitionTable) -> None:
+    life.check_complete()
+    check_all_covered(life)
 
 
 @pytest.mark.parametrize("life", LIVES)
-def test_history_that_no_command_can_write_is_a_bug(life: Lifecycle) -> None:
-    life.prove_nothing_else_can_happen()
+def test_history_that_no_command_can_write_is_a_bug(life: TransitionTable) -> None:
+    life.check_no_other_event()
 
 
 # Contacts

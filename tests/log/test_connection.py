@@ -17,7 +17,9 @@ from ledger.log.connection import Connection, TappedClient, TappedParser, unreac
 from ledger.log.event_log import LogUnavailable
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.stream import provision
-from tests.log.story import a_favour, first, take, until
+from tests.log.reads import take
+from tests.log.samples import favour_ref, first_append
+from tests.polling import wait_until
 
 HEADERS: Final = b"NATS/1.0\r\nLedger-Snapshot: {}\r\n\r\n"
 STATUS: Final = b"NATS/1.0 100 Idle Heartbeat\r\n\r\n"
@@ -132,7 +134,7 @@ async def test_a_connection_that_the_server_ended_for_good_is_made_anew_and_what
         await connection.ready()
         await provision(connection, 1)
         log = JetStreamLog(connection)
-        await log.append([first()])
+        await log.append([first_append()])
         async with aclosing(log.read_from(1)) as events:
             assert [event.position for event in await take(events, 1)] == [1]
             waiting = asyncio.ensure_future(take(events, 1))
@@ -142,17 +144,17 @@ async def test_a_connection_that_the_server_ended_for_good_is_made_anew_and_what
             async def ended() -> bool:
                 return closed.is_closed
 
-            await until(ended)
+            await wait_until(ended)
             with pytest.raises(LogUnavailable):
                 await log.end()
             reload(open_to_all)
 
             async def recorded() -> bool:
                 with suppress(LogUnavailable):
-                    return await log.append([first()]) == [2]
+                    return await log.append([first_append()]) == [2]
                 return False
 
-            await until(recorded)
+            await wait_until(recorded)
             assert [event.position for event in await waiting] == [2]
         assert connection.client is not closed
     assert connection.client.is_closed
@@ -191,7 +193,7 @@ async def test_no_log_line_contains_the_password_of_the_server(
             lines += capsys.readouterr().out
             return text in lines
 
-        await until(logged)
+        await wait_until(logged)
 
     async with Connection(own_nats.url.replace("//", "//user:secret@"), "test") as connection:
         await connection.ready()
@@ -212,9 +214,9 @@ async def test_a_read_of_many_that_is_cut_off_leaves_no_subscription_behind(own_
         await connection.ready()
         await provision(connection, 1)
         log = JetStreamLog(connection)
-        await log.last([a_favour(), a_favour()])
+        await log.last([favour_ref(), favour_ref()])
         subscriptions = len(connection.client._subs)
-        reading = [asyncio.ensure_future(log.last([a_favour(), a_favour()])) for _ in range(20)]
+        reading = [asyncio.ensure_future(log.last([favour_ref(), favour_ref()])) for _ in range(20)]
         await asyncio.sleep(0)
         own_nats.kill()
         results = await asyncio.gather(*reading, return_exceptions=True)

@@ -29,7 +29,8 @@ from ledger.envelope import (
     encode_state,
 )
 from ledger.log.message import ALL_SUBJECTS, BUCKETS, aggregate_filter, bucket, parse_message, subject_of
-from tests.log.story import CLAIMED, GOLDEN, GROWN, NOW, OUTGROWN, altered, envelope_of, first, golden
+from tests.envelopes import NOW, make_envelope
+from tests.log.samples import CLAIMED, GOLDEN, GROWN, OUTGROWN, first_append, golden_envelope, with_fields
 
 every_golden = pytest.mark.parametrize("sample", GOLDEN)
 EXTENSIONS: Final = {
@@ -61,7 +62,7 @@ def test_there_is_a_golden_sample_of_every_event() -> None:
 
 @every_golden
 def test_a_stored_event_is_read_and_written_again_to_the_byte(sample: str) -> None:
-    envelope = golden(sample)
+    envelope = golden_envelope(sample)
     assert envelope.type == type_of(sample) == TYPES[type(envelope.data)]
     assert encode(envelope) == GOLDEN[sample]
 
@@ -70,7 +71,7 @@ def test_a_stored_event_is_read_and_written_again_to_the_byte(sample: str) -> No
 def test_a_golden_sample_shows_every_field_there_is(sample: str) -> None:
     stored = msgspec.json.decode(GOLDEN[sample])
     assert list(stored) == list(Envelope.__struct_fields__)
-    event = golden(sample).data
+    event = golden_envelope(sample).data
     assert list(stored["data"]) == ["event", *event.__struct_fields__]
     assert stored["data"]["event"] == tag_of(event)
     for form, shown in fields_shown(event).items():
@@ -101,7 +102,7 @@ def fields_shown(value: Any) -> dict[type[Struct], set[str]]:
 def test_what_was_stored_before_an_event_grew_has_no_other_fields_and_means_the_same(sample: str) -> None:
     before, after = (msgspec.json.decode(GOLDEN[name])["data"] for name in (sample, sample + GROWN))
     assert before.items() < after.items()
-    event = golden(sample).data
+    event = golden_envelope(sample).data
     added = after.keys() - before.keys()
     defaults = {field.name: field.default for field in msgspec.structs.fields(type(event))}
     assert {name: getattr(event, name) for name in added} == {name: defaults[name] for name in added}
@@ -109,7 +110,7 @@ def test_what_was_stored_before_an_event_grew_has_no_other_fields_and_means_the_
 
 @every_golden
 def test_what_a_golden_sample_may_leave_out_is_not_missed(sample: str) -> None:
-    envelope = golden(sample)
+    envelope = golden_envelope(sample)
     fields = msgspec.structs.fields(type(envelope.data))
     optional = {field.name: field.default for field in fields if not field.required}
     spare = msgspec.structs.replace(
@@ -131,7 +132,7 @@ def test_what_a_golden_sample_may_leave_out_is_not_missed(sample: str) -> None:
 
 @every_golden
 def test_the_cloudevents_sdk_reads_what_is_written(sample: str) -> None:
-    envelope = golden(sample)
+    envelope = golden_envelope(sample)
     event = JSONFormat().read(CloudEvent, encode(envelope))
     assert event.get_specversion() == "1.0"
     assert event.get_id() == envelope.id
@@ -150,7 +151,7 @@ def test_the_cloudevents_sdk_reads_what_is_written(sample: str) -> None:
 
 @every_golden
 def test_what_the_cloudevents_sdk_writes_is_read(sample: str) -> None:
-    envelope = golden(sample)
+    envelope = golden_envelope(sample)
     written = JSONFormat().write(JSONFormat().read(None, encode(envelope)))
     assert decode(written) == envelope
 
@@ -168,7 +169,7 @@ def test_attribute_names_are_those_that_cloudevents_allow() -> None:
 
 def test_an_envelope_knows_its_aggregate() -> None:
     ref = AggregateRef("acme", "favour", str(UUID(int=7)))
-    assert envelope_of(ref, CLAIMED).ref == ref
+    assert make_envelope(ref, CLAIMED).ref == ref
 
 
 # Subjects
@@ -176,7 +177,7 @@ def test_an_envelope_knows_its_aggregate() -> None:
 
 @every_golden
 def test_a_subject_says_bucket_community_kind_aggregate_and_event(sample: str) -> None:
-    envelope = golden(sample)
+    envelope = golden_envelope(sample)
     ref, event = envelope.ref, envelope.data
     ledger, digits, community, kind, aggregate_id, word = subject_of(ref, event).split(".")
     assert (ledger, community, kind, aggregate_id) == ("ledger", "acme", KIND_OF_EVENT[type(event)].name, ref.id)
@@ -195,7 +196,7 @@ def test_a_bucket_has_two_digits_and_never_changes() -> None:
 
 @every_golden
 def test_nobody_is_named_in_a_subject(sample: str) -> None:
-    envelope = golden(sample)
+    envelope = golden_envelope(sample)
     data = msgspec.json.encode(envelope.data).decode()
     members = {member for member in ("ada", "bob", "cyd", "dee") if f'"{member}"' in data}
     assert members or tag_of(envelope.data) == "policy.published"
@@ -213,13 +214,15 @@ def test_nobody_is_named_in_a_subject(sample: str) -> None:
         b"[]",
         b"{}",
         b"garbage",
-        *(altered(first(), **{name: None}).body for name in Envelope.__struct_fields__[:12]),
-        altered(first(), policyversion="1").body,
-        altered(first(), time="yesterday").body,
-        altered(first(), data=ADA_ALONE).body,
-        altered(first(), data={**ADA_ALONE, "event": "favour.sold"}).body,
-        altered(first(), data=msgspec.json.decode(msgspec.json.encode(CLAIMED)) | {"giver": "ada lovelace"}).body,
-        altered(first(), data=msgspec.json.decode(msgspec.json.encode(CLAIMED)) | {"points": 1.5}).body,
+        *(with_fields(first_append(), **{name: None}).body for name in Envelope.__struct_fields__[:12]),
+        with_fields(first_append(), policyversion="1").body,
+        with_fields(first_append(), time="yesterday").body,
+        with_fields(first_append(), data=ADA_ALONE).body,
+        with_fields(first_append(), data={**ADA_ALONE, "event": "favour.sold"}).body,
+        with_fields(
+            first_append(), data=msgspec.json.decode(msgspec.json.encode(CLAIMED)) | {"giver": "ada lovelace"}
+        ).body,
+        with_fields(first_append(), data=msgspec.json.decode(msgspec.json.encode(CLAIMED)) | {"points": 1.5}).body,
     ],
 )
 def test_what_is_no_envelope_of_ours_is_not_decoded(body: bytes) -> None:
@@ -244,7 +247,7 @@ def test_what_is_no_envelope_of_ours_is_not_decoded(body: bytes) -> None:
     ids=str,
 )
 def test_an_event_that_no_ledger_writes_is_poison(fields: dict[str, Any]) -> None:
-    append = altered(first(), **fields)
+    append = with_fields(first_append(), **fields)
     envelope = decode_whatever_it_is(append.body)
     with pytest.raises(Poison, match="position 7") as raised:
         parse_message(7, 0, subject_that_fits(envelope) if envelope else append.subject, append.body, None)
@@ -260,7 +263,7 @@ def decode_whatever_it_is(body: bytes) -> Envelope | None:
 
 
 def test_a_message_on_another_subject_than_its_event_is_poison() -> None:
-    event = first()
+    event = first_append()
     subject = event.subject.removesuffix("claimed")
     for wrong in (subject + "thanked", subject + "confirmed", event.subject.replace("acme", "umbrella"), "ledger"):
         with pytest.raises(Poison, match="subject"):
@@ -268,7 +271,7 @@ def test_a_message_on_another_subject_than_its_event_is_poison() -> None:
 
 
 def test_a_message_is_understood_whole() -> None:
-    event = first()
+    event = first_append()
     recorded = parse_message(7, 1_000_001, event.subject, event.body, '{"version":2}')
     assert recorded == RecordedEvent(7, 1_000_001, event.body, b'{"version":2}', decode(event.body), event.ref)
     assert recorded.kind is KINDS["favour"]
@@ -286,6 +289,6 @@ def test_a_state_survives_being_stored_and_is_read_as_its_own_kind_alone() -> No
 
 
 def test_a_time_is_written_in_utc_with_its_z() -> None:
-    stored = msgspec.json.decode(encode(envelope_of(first().ref, CLAIMED)))
+    stored = msgspec.json.decode(encode(make_envelope(first_append().ref, CLAIMED)))
     assert stored["time"] == NOW.isoformat().replace("+00:00", "Z")
     assert datetime.fromisoformat(stored["time"]) == NOW

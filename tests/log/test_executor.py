@@ -51,21 +51,20 @@ from ledger.log.jetstream import JetStreamLog
 from ledger.log.memory import MemoryLog
 from ledger.log.snapshot import REMEMBERED_COMMANDS, CommandMark, Snapshot, load_aggregate
 from tests.conftest import fresh_stream
-from tests.log.story import (
+from tests.envelopes import NOW
+from tests.log.reads import TIMEOUT_S, wait_for_last_event
+from tests.log.samples import (
     CONFIRMED,
     GOLDEN,
-    NOW,
-    WAIT_MAX_S,
-    altered,
-    asks,
-    claims,
-    confirms,
-    first,
-    following,
-    golden,
-    last_of,
-    until,
+    claim,
+    confirm,
+    first_append,
+    golden_envelope,
+    next_append,
+    submission_of,
+    with_fields,
 )
+from tests.polling import wait_until
 
 on_both = pytest.mark.parametrize("log", ["memory", "jetstream_r1"], indirect=True)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -85,26 +84,28 @@ def gives(prospect: str = "prospect-7", **fields: Any) -> Submission:
         "level": 3,
         **fields,
     }
-    return asks("referral.give", **whole)
+    return submission_of("referral.give", **whole)
 
 
 def joins(**fields: Any) -> Submission:
     """Ada joins."""
-    return asks("member.join", **{"actor": "ada", "member": "ada", **fields})
+    return submission_of("member.join", **{"actor": "ada", "member": "ada", **fields})
 
 
 def wants(*tags: str, **fields: Any) -> Submission:
     """Ada says what she is looking for."""
-    return asks("member.wants", id=membership_id("acme", "ada"), actor="ada", tags=tags, **fields)
+    return submission_of("member.wants", id=membership_id("acme", "ada"), actor="ada", tags=tags, **fields)
 
 
 def proposes(**fields: Any) -> Submission:
     """Ada asks Bob for Cyd; said by Bob, and with a level, it is an offer."""
-    return asks("intro.propose", **{"actor": "ada", "asker": "ada", "connector": "bob", "target": "cyd", **fields})
+    return submission_of(
+        "intro.propose", **{"actor": "ada", "asker": "ada", "connector": "bob", "target": "cyd", **fields}
+    )
 
 
 def publishes(policy: Policy, starts_at: datetime, **fields: Any) -> Submission:
-    return asks("policy.publish", actor="mod", policy=policy, starts_at=starts_at, **fields)
+    return submission_of("policy.publish", actor="mod", policy=policy, starts_at=starts_at, **fields)
 
 
 def counted(operation: str, outcome: str) -> float:
@@ -122,14 +123,14 @@ def outcomes(results: Sequence[Outcome | Refusal]) -> list[str]:
 async def test_a_command_leaves_its_state_its_version_and_its_event(log: EventLog) -> None:
     execute = executor_on(log).execute
     favour = uuid4()
-    claimed = await execute(claims(id=favour))
+    claimed = await execute(claim(id=favour))
     assert claimed.ref == AggregateRef("acme", "favour", str(favour))
     assert isinstance(claimed.state, Claimed)
     assert (claimed.version, claimed.position, claimed.how) == (1, 1, "recorded")
-    confirmed = await execute(confirms(favour))
+    confirmed = await execute(confirm(favour))
     assert isinstance(confirmed.state, Posted)
     assert (confirmed.version, confirmed.position, confirmed.how) == (2, 2, "recorded")
-    last = load_aggregate(await last_of(log, claimed.ref, 2))
+    last = load_aggregate(await wait_for_last_event(log, claimed.ref, 2))
     assert (last.state, last.version, last.position) == (confirmed.state, 2, 2)
 
 
@@ -137,7 +138,7 @@ async def test_the_event_says_who_asked_for_what_when_and_on_which_call() -> Non
     log = MemoryLog()
     happened = NOW - timedelta(days=3)
     submission = msgspec.structs.replace(
-        claims(key="k-1", occurred_at=happened), correlation_id="call-7", traceparent="00-trace"
+        claim(key="k-1", occurred_at=happened), correlation_id="call-7", traceparent="00-trace"
     )
     await executor_on(log).execute(submission)
     event = await log.at(1)
@@ -151,14 +152,14 @@ async def test_the_event_says_who_asked_for_what_when_and_on_which_call() -> Non
 
 async def test_what_has_no_time_of_its_own_happened_now() -> None:
     log = MemoryLog()
-    await executor_on(log).execute(claims(key="k-1"))
+    await executor_on(log).execute(claim(key="k-1"))
     event = await log.at(1)
     assert event is not None
     assert event.envelope.time == NOW
 
 
 async def test_the_ledger_has_a_clock_of_its_own() -> None:
-    outcome = await Executor(MemoryLog()).execute(claims(key="k-1"))
+    outcome = await Executor(MemoryLog()).execute(claim(key="k-1"))
     assert isinstance(outcome.state, Claimed)
     assert outcome.state.lapses_at > NOW
 
@@ -167,9 +168,9 @@ async def test_the_ledger_has_a_clock_of_its_own() -> None:
 async def test_a_refused_command_records_nothing(log: EventLog) -> None:
     execute = executor_on(log).execute
     with pytest.raises(SelfDealing):
-        await execute(claims(id=uuid4(), receiver="ada"))
+        await execute(claim(id=uuid4(), receiver="ada"))
     with pytest.raises(Unknown):
-        await execute(confirms(uuid4()))
+        await execute(confirm(uuid4()))
     assert await log.end() == 0
 
 
@@ -179,23 +180,23 @@ async def test_what_happened_lies_at_most_five_minutes_ahead(offset_h: int) -> N
     latest = (NOW + timedelta(minutes=5)).astimezone(timezone(timedelta(hours=offset_h)))
     assert latest == NOW + OCCURRED_AHEAD_MAX
     with pytest.raises(TimeInFuture) as refused:
-        await execute(claims(key="k-1", occurred_at=latest + MICROSECOND))
+        await execute(claim(key="k-1", occurred_at=latest + MICROSECOND))
     assert refused.value.facts == {"field": "occurred_at", "latest": latest}
-    assert (await execute(claims(key="k-1", occurred_at=latest))).how == "recorded"
+    assert (await execute(claim(key="k-1", occurred_at=latest))).how == "recorded"
 
 
 async def test_nothing_happened_before_the_ledger_counts_time() -> None:
     execute = executor_on(MemoryLog()).execute
     earliest = datetime(1970, 1, 1, tzinfo=UTC)
     with pytest.raises(TimeTooEarly) as refused:
-        await execute(claims(key="k-1", occurred_at=earliest - MICROSECOND))
+        await execute(claim(key="k-1", occurred_at=earliest - MICROSECOND))
     assert refused.value.facts == {"field": "occurred_at", "earliest": earliest}
-    assert (await execute(claims(key="k-1", occurred_at=earliest))).how == "recorded"
+    assert (await execute(claim(key="k-1", occurred_at=earliest))).how == "recorded"
 
 
 async def test_the_clock_is_one_who_acts_like_anybody() -> None:
     log = MemoryLog()
-    claimed = await executor_on(log).execute(claims(key="k-1"))
+    claimed = await executor_on(log).execute(claim(key="k-1"))
     lapse = Submission(
         community="acme", operation="favour.lapse", kind="favour", command=LapseFavour(), id=UUID(claimed.ref.id)
     )
@@ -211,7 +212,7 @@ async def test_the_clock_is_one_who_acts_like_anybody() -> None:
 async def test_every_answer_is_counted_by_what_became_of_it() -> None:
     executor = executor_on(MemoryLog())
     before = {how: counted("favour.record", how) for how in ("recorded", "replayed", "self_dealing")}
-    await executor.execute_all([claims(key="k-1"), claims(key="k-1"), claims(key="k-2", receiver="ada")])
+    await executor.execute_all([claim(key="k-1"), claim(key="k-1"), claim(key="k-2", receiver="ada")])
     assert {how: counted("favour.record", how) - count for how, count in before.items()} == dict.fromkeys(before, 1)
 
 
@@ -222,7 +223,7 @@ async def test_a_decision_that_does_nothing_to_nothing_is_a_bug(monkeypatch: pyt
     idle = msgspec.structs.replace(KINDS["favour"], decide=decide)
     monkeypatch.setattr("ledger.commands.decision.KINDS", {"favour": idle})
     with pytest.raises(Bug, match=r"favour\.confirm"):
-        await executor_on(MemoryLog()).execute(confirms(uuid4()))
+        await executor_on(MemoryLog()).execute(confirm(uuid4()))
 
 
 # If-Match
@@ -233,16 +234,16 @@ async def test_a_step_that_names_a_version_is_carried_out_on_that_one_alone(log:
     execute = executor_on(log).execute
     favour = uuid4()
     with pytest.raises(VersionMismatch) as refused:
-        await execute(confirms(favour, if_match=1))
+        await execute(confirm(favour, if_match=1))
     assert refused.value.facts == {"if_match": 1, "version": 0}
-    await execute(claims(id=favour))
+    await execute(claim(id=favour))
     with pytest.raises(VersionMismatch) as refused:
-        await execute(confirms(favour, if_match=2))
+        await execute(confirm(favour, if_match=2))
     assert refused.value.facts == {"if_match": 2, "version": 1}
-    assert (await execute(confirms(favour, if_match=1, key="k-2"))).version == 2
+    assert (await execute(confirm(favour, if_match=1, key="k-2"))).version == 2
     assert await log.end() == 2
     # A repeat is answered as the first time: it is not asked again which version it meant.
-    assert (await execute(confirms(favour, if_match=1, key="k-2"))).how == "replayed"
+    assert (await execute(confirm(favour, if_match=1, key="k-2"))).how == "replayed"
 
 
 # The same again
@@ -251,11 +252,11 @@ async def test_a_step_that_names_a_version_is_carried_out_on_that_one_alone(log:
 @on_both
 async def test_a_repeated_creation_answers_as_the_first_time_even_after_later_steps(log: EventLog) -> None:
     execute = executor_on(log).execute
-    once = await execute(claims(key="k-1"))
-    assert (await execute(claims(key="k-1"))) == msgspec.structs.replace(once, how="replayed")
-    await execute(confirms(once.ref.id))
-    await execute(asks("favour.forgive", id=UUID(once.ref.id), actor="ada"))
-    again = await execute(claims(key="k-1"))
+    once = await execute(claim(key="k-1"))
+    assert (await execute(claim(key="k-1"))) == msgspec.structs.replace(once, how="replayed")
+    await execute(confirm(once.ref.id))
+    await execute(submission_of("favour.forgive", id=UUID(once.ref.id), actor="ada"))
+    again = await execute(claim(key="k-1"))
     assert again == msgspec.structs.replace(once, how="replayed")
     assert isinstance(again.state, Claimed)
     assert await log.end() == 3
@@ -264,12 +265,12 @@ async def test_a_repeated_creation_answers_as_the_first_time_even_after_later_st
 @on_both
 async def test_a_repeated_step_answers_as_the_first_time_even_after_later_steps(log: EventLog) -> None:
     execute = executor_on(log).execute
-    claimed = await execute(claims(key="k-1"))
-    once = await execute(confirms(claimed.ref.id, key="k-2"))
-    assert await execute(confirms(claimed.ref.id, key="k-2")) == msgspec.structs.replace(once, how="replayed")
-    forgiven = await execute(asks("favour.forgive", id=UUID(claimed.ref.id), actor="ada", key="k-3"))
+    claimed = await execute(claim(key="k-1"))
+    once = await execute(confirm(claimed.ref.id, key="k-2"))
+    assert await execute(confirm(claimed.ref.id, key="k-2")) == msgspec.structs.replace(once, how="replayed")
+    forgiven = await execute(submission_of("favour.forgive", id=UUID(claimed.ref.id), actor="ada", key="k-3"))
     assert isinstance(forgiven.state, Forgiven)
-    again = await execute(confirms(claimed.ref.id, key="k-2"))
+    again = await execute(confirm(claimed.ref.id, key="k-2"))
     assert again == msgspec.structs.replace(once, how="replayed")
     assert isinstance(again.state, Posted)
     assert await log.end() == 3
@@ -278,14 +279,14 @@ async def test_a_repeated_step_answers_as_the_first_time_even_after_later_steps(
 @on_both
 async def test_a_key_that_comes_with_another_request_is_refused(log: EventLog) -> None:
     execute = executor_on(log).execute
-    claimed = await execute(claims(key="k-1"))
-    await execute(confirms(claimed.ref.id, key="k-2"))
+    claimed = await execute(claim(key="k-1"))
+    await execute(confirm(claimed.ref.id, key="k-2"))
     for other in (
-        claims(key="k-1", size="large"),
-        claims(key="k-1", occurred_at=NOW),
-        claims(key="k-1", actor="bob"),
-        confirms(claimed.ref.id, key="k-2", occurred_at=NOW),
-        asks("favour.refuse", id=UUID(claimed.ref.id), actor="bob", key="k-2"),
+        claim(key="k-1", size="large"),
+        claim(key="k-1", occurred_at=NOW),
+        claim(key="k-1", actor="bob"),
+        confirm(claimed.ref.id, key="k-2", occurred_at=NOW),
+        submission_of("favour.refuse", id=UUID(claimed.ref.id), actor="bob", key="k-2"),
     ):
         with pytest.raises(KeyReused) as refused:
             await execute(other)
@@ -298,22 +299,22 @@ async def test_a_steps_key_is_its_actors_own(log: EventLog) -> None:
     """Were ada told that her key was used, she would learn that somebody has taken a step: cyd, who has refused."""
     execute = executor_on(log).execute
     intro = UUID((await execute(proposes(key="k"))).ref.id)
-    await execute(asks("intro.accept", id=intro, actor="bob", level=3, key="k"))
-    refused = await execute(asks("intro.refuse", id=intro, actor="cyd", key="k"))
-    withdrawn = await execute(asks("intro.withdraw", id=intro, actor="ada", key="k"))
+    await execute(submission_of("intro.accept", id=intro, actor="bob", level=3, key="k"))
+    refused = await execute(submission_of("intro.refuse", id=intro, actor="cyd", key="k"))
+    withdrawn = await execute(submission_of("intro.withdraw", id=intro, actor="ada", key="k"))
     assert [refused.how, withdrawn.how, withdrawn.version] == ["recorded", "recorded", 4]
-    again = await execute(asks("intro.refuse", id=intro, actor="cyd", key="k"))
+    again = await execute(submission_of("intro.refuse", id=intro, actor="cyd", key="k"))
     assert again == msgspec.structs.replace(refused, how="replayed")
     with pytest.raises(KeyReused):
-        await execute(asks("intro.refuse", id=intro, actor="cyd", key="k", tell_now=True))
+        await execute(submission_of("intro.refuse", id=intro, actor="cyd", key="k", tell_now=True))
     assert (await execute(proposes(key="k"))).version == 1
     assert await log.end() == 4
 
 
 async def test_the_same_key_in_another_community_is_another_key() -> None:
     execute = executor_on(MemoryLog()).execute
-    one = await execute(claims(key="k-1"))
-    other = await execute(claims(key="k-1", community="umbrella"))
+    one = await execute(claim(key="k-1"))
+    other = await execute(claim(key="k-1", community="umbrella"))
     assert (one.how, other.how) == ("recorded", "recorded")
     assert one.ref.id != other.ref.id
 
@@ -321,24 +322,24 @@ async def test_the_same_key_in_another_community_is_another_key() -> None:
 async def test_a_refused_command_does_not_use_up_its_key() -> None:
     execute = executor_on(MemoryLog()).execute
     with pytest.raises(SelfDealing):
-        await execute(claims(key="k-1", receiver="ada"))
-    assert (await execute(claims(key="k-1"))).how == "recorded"
+        await execute(claim(key="k-1", receiver="ada"))
+    assert (await execute(claim(key="k-1"))).how == "recorded"
 
 
 async def test_a_creation_without_an_id_needs_a_key() -> None:
     with pytest.raises(KeyMissing):
-        await executor_on(MemoryLog()).execute(claims())
+        await executor_on(MemoryLog()).execute(claim())
 
 
 @on_both
 async def test_a_repeated_creation_by_id_needs_no_key(log: EventLog) -> None:
     execute = executor_on(log).execute
     favour = uuid4()
-    once = await execute(claims(id=favour))
-    await execute(confirms(favour))
-    assert await execute(claims(id=favour)) == msgspec.structs.replace(once, how="replayed")
+    once = await execute(claim(id=favour))
+    await execute(confirm(favour))
+    assert await execute(claim(id=favour)) == msgspec.structs.replace(once, how="replayed")
     with pytest.raises(AlreadyExists):
-        await execute(claims(id=favour, size="large"))
+        await execute(claim(id=favour, size="large"))
     assert await log.end() == 2
 
 
@@ -346,9 +347,9 @@ async def test_a_repeated_creation_by_id_needs_no_key(log: EventLog) -> None:
 async def test_a_repeated_step_without_a_key_leaves_it_as_it_is_now(log: EventLog) -> None:
     execute = executor_on(log).execute
     favour = uuid4()
-    await execute(claims(id=favour))
-    once = await execute(confirms(favour))
-    assert await execute(confirms(favour)) == msgspec.structs.replace(once, how="unchanged")
+    await execute(claim(id=favour))
+    once = await execute(confirm(favour))
+    assert await execute(confirm(favour)) == msgspec.structs.replace(once, how="unchanged")
     assert await log.end() == 2
 
 
@@ -380,7 +381,7 @@ LONGEST_LIVES: Final = {  # In events. Of kinds that come to an end: members and
 
 @pytest.mark.parametrize("name", KINDS)
 def test_no_aggregate_that_comes_to_an_end_lives_so_long_that_it_forgets_a_command(name: str) -> None:
-    events: list[AnyEvent] = [golden(sample).data for sample in GOLDEN]
+    events: list[AnyEvent] = [golden_envelope(sample).data for sample in GOLDEN]
     consent = next(event for event in events if isinstance(event, IntroConsented))
     events.append(msgspec.structs.replace(consent, member=consent.asker))
     held = next(event for event in events if isinstance(event, OneToOneHeld))
@@ -425,12 +426,12 @@ async def test_one_who_has_left_may_join_again_with_or_without_a_key(log: EventL
     assert (await execute(joins())).how == "unchanged"
     with pytest.raises(AlreadyExists):
         await execute(joins(sponsor="cyd"))
-    left = await execute(asks("member.leave", id=UUID(first_time.ref.id), actor="ada"))
+    left = await execute(submission_of("member.leave", id=UUID(first_time.ref.id), actor="ada"))
     assert isinstance(left.state, Left)
     again = await execute(joins())
     assert isinstance(again.state, Active)
     assert (again.how, again.version) == ("recorded", 3)
-    await execute(asks("member.leave", id=UUID(first_time.ref.id), actor="ada"))
+    await execute(submission_of("member.leave", id=UUID(first_time.ref.id), actor="ada"))
     with_key = await execute(joins(key="k-1"))
     assert (with_key.how, with_key.version) == ("recorded", 5)
     assert (await execute(joins(key="k-1"))).how == "replayed"
@@ -440,30 +441,30 @@ async def test_one_who_has_left_may_join_again_with_or_without_a_key(log: EventL
 @on_both
 async def test_what_the_other_one_has_said_already_is_so_and_records_nothing(log: EventLog) -> None:
     execute = executor_on(log).execute
-    said = await execute(asks("contact.make", actor="ada", member="ada", other="bob"))
-    assert (await execute(asks("contact.make", actor="ada", member="ada", other="bob"))).how == "replayed"
-    other = await execute(asks("contact.make", actor="bob", member="bob", other="ada"))
+    said = await execute(submission_of("contact.make", actor="ada", member="ada", other="bob"))
+    assert (await execute(submission_of("contact.make", actor="ada", member="ada", other="bob"))).how == "replayed"
+    other = await execute(submission_of("contact.make", actor="bob", member="bob", other="ada"))
     assert other == msgspec.structs.replace(said, how="unchanged")
     assert await log.end() == 1
 
 
 async def test_a_forgotten_creation_is_refused_and_not_recorded_twice() -> None:
     log = MemoryLog()
-    begun = first()
+    begun = first_append()
     marks = tuple(CommandMark(f"k-{n}", "f" * 32, 1) for n in range(REMEMBERED_COMMANDS))
     state = Claimed(giver="ada", receiver="bob", size="medium", points=120, lapses_at=NOW)
     snapshot = msgspec.json.encode(Snapshot(9, msgspec.Raw(encode_state(state)), marks))
     await log.append([msgspec.structs.replace(begun, snapshot=snapshot)])
-    last = await last_of(log, begun.ref, 1)
+    last = await wait_for_last_event(log, begun.ref, 1)
     assert [mark.id for mark in load_aggregate(last).commands] == [
         *(f"k-{n}" for n in range(1, REMEMBERED_COMMANDS)),
         last.envelope.commandid,
     ]
     with pytest.raises(AlreadyExists):
-        await executor_on(log).execute(claims(id=UUID(begun.ref.id), key="k-0"))
-    step = following(last, CONFIRMED, key="k-9")
+        await executor_on(log).execute(claim(id=UUID(begun.ref.id), key="k-0"))
+    step = next_append(last, CONFIRMED, key="k-9")
     await log.append([step])
-    aggregate = load_aggregate(await last_of(log, begun.ref, 2))
+    aggregate = load_aggregate(await wait_for_last_event(log, begun.ref, 2))
     assert (aggregate.version, len(aggregate.commands), aggregate.commands[-1].id) == (10, REMEMBERED_COMMANDS, "k-9")
 
 
@@ -496,8 +497,8 @@ async def test_a_referral_carries_who_gave_the_one_it_grew_out_of(log: EventLog)
     grown = gives("prospect-8", actor="bob", referrer="bob", recipient="cyd", parent=parent)
     with pytest.raises(ParentNotWon):
         await execute(grown)
-    await execute(asks("referral.qualify", id=parent, actor="bob"))
-    won = await execute(asks("referral.win", id=parent, actor="bob", band="M"))
+    await execute(submission_of("referral.qualify", id=parent, actor="bob"))
+    won = await execute(submission_of("referral.win", id=parent, actor="bob", band="M"))
     assert isinstance(won.state, Won)
     child = await execute(grown)
     assert isinstance(child.state, Given)
@@ -531,7 +532,7 @@ class PolicyReads(MemoryLog):
 
 async def worth(executor: Executor, **fields: Any) -> int:
     """What a medium favour is worth now."""
-    outcome = await executor.execute(claims(key=str(uuid4()), **fields))
+    outcome = await executor.execute(claim(key=str(uuid4()), **fields))
     assert isinstance(outcome.state, Claimed)
     return outcome.state.points
 
@@ -688,8 +689,8 @@ async def test_the_books_are_consulted_of_a_new_ask_and_of_nothing_else(guard: G
     await executor.execute(proposes(key="k-2", actor="bob", level=3))
     with pytest.raises(AlreadyExists):
         await executor.execute(proposes(command_id=asked.ref.id, tags=("law",)))
-    await executor.execute(asks("intro.accept", id=UUID(asked.ref.id), actor="bob", level=1))
-    await executor.execute(claims(key="k-3"))
+    await executor.execute(submission_of("intro.accept", id=UUID(asked.ref.id), actor="bob", level=1))
+    await executor.execute(claim(key="k-3"))
     await executor.execute(gives())
     await executor.execute(joins())
     with pytest.raises(NotYours):
@@ -742,7 +743,7 @@ async def test_where_the_guard_is_enforced_nothing_is_asked_for_that_the_books_c
     with pytest.raises(GuardUnavailable) as refused:
         await executor.execute(proposes(key="k-1"))
     assert (refused.value.code, refused.value.facts) == ("guard_unavailable", {})
-    results = await executor.execute_all([proposes(key="k-1"), claims(key="k-2"), proposes(key="k-3")])
+    results = await executor.execute_all([proposes(key="k-1"), claim(key="k-2"), proposes(key="k-3")])
     assert outcomes(results) == ["guard_unavailable", "recorded", "guard_unavailable"]
     assert (await executor.execute(proposes(key="k-4", actor="bob", level=3))).how == "recorded"
     books.facts = GuardFacts(member="ada")
@@ -772,10 +773,10 @@ async def hidden(log: EventLog, *steps: Submission) -> UUID:
 
 SILENCES: Final[dict[str, tuple[Submission, ...]]] = {
     "asked": (),
-    "accepted": (asks("intro.accept", actor="bob", level=3),),
-    "consented": (asks("intro.accept", actor="bob", level=3), asks("intro.consent", actor="cyd")),
-    "declined": (asks("intro.decline", actor="bob"),),
-    "refused": (asks("intro.accept", actor="bob", level=3), asks("intro.refuse", actor="cyd")),
+    "accepted": (submission_of("intro.accept", actor="bob", level=3),),
+    "consented": (submission_of("intro.accept", actor="bob", level=3), submission_of("intro.consent", actor="cyd")),
+    "declined": (submission_of("intro.decline", actor="bob"),),
+    "refused": (submission_of("intro.accept", actor="bob", level=3), submission_of("intro.refuse", actor="cyd")),
 }
 
 
@@ -789,9 +790,9 @@ async def test_if_match_of_an_asker_is_held_against_what_they_see(
     execute = executor_on(log, NOW + timedelta(days=days)).execute
     for version in {0, 1, 2, 3, 4} - {seen}:
         with pytest.raises(VersionMismatch) as refused:
-            await execute(asks("intro.withdraw", id=intro, actor="ada", if_match=version))
+            await execute(submission_of("intro.withdraw", id=intro, actor="ada", if_match=version))
         assert refused.value.facts == {"if_match": version, "version": seen}
-    assert (await execute(asks("intro.withdraw", id=intro, actor="ada", if_match=seen))).how == "recorded"
+    assert (await execute(submission_of("intro.withdraw", id=intro, actor="ada", if_match=seen))).how == "recorded"
 
 
 @pytest.mark.parametrize("actor", ["bob", "cyd"])
@@ -800,11 +801,11 @@ async def test_if_match_of_those_who_decide_is_held_against_the_version_there_is
     intro = await hidden(log, *SILENCES["consented"])
     execute = executor_on(log).execute
     with pytest.raises(VersionMismatch) as refused:
-        await execute(asks("intro.make", id=intro, actor=actor, if_match=1))
+        await execute(submission_of("intro.make", id=intro, actor=actor, if_match=1))
     assert refused.value.facts == {"if_match": 1, "version": 3}
-    made = asks("intro.make", id=intro, actor="bob", if_match=3)
+    made = submission_of("intro.make", id=intro, actor="bob", if_match=3)
     assert (await execute(made)).version == 4
-    met = asks("intro.meet", id=intro, actor="ada", if_match=4)  # From here on it is the same for all.
+    met = submission_of("intro.meet", id=intro, actor="ada", if_match=4)  # From here on it is the same for all.
     assert (await execute(met)).version == 5
 
 
@@ -816,18 +817,18 @@ async def test_each_of_many_succeeds_or_is_refused_alone_and_in_its_place(log: E
     one, other = uuid4(), uuid4()
     results = await executor_on(log).execute_all(
         [
-            claims(id=one),
-            claims(),  # No key, no id.
-            confirms(one, actor="ada"),  # Not hers to confirm.
-            confirms(one),
-            claims(id=other, receiver="ada"),  # To herself.
-            claims(id=other),
-            confirms(uuid4()),
-            confirms(one),
-            asks("favour.refuse", id=one, actor="bob"),
-            claims(key="k-1", occurred_at=NOW + timedelta(hours=1)),
-            asks("favour.forgive", id=one, actor="ada"),
-            claims(id=other),
+            claim(id=one),
+            claim(),  # No key, no id.
+            confirm(one, actor="ada"),  # Not hers to confirm.
+            confirm(one),
+            claim(id=other, receiver="ada"),  # To herself.
+            claim(id=other),
+            confirm(uuid4()),
+            confirm(one),
+            submission_of("favour.refuse", id=one, actor="bob"),
+            claim(key="k-1", occurred_at=NOW + timedelta(hours=1)),
+            submission_of("favour.forgive", id=one, actor="ada"),
+            claim(id=other),
         ]
     )
     assert outcomes(results) == [
@@ -864,13 +865,13 @@ async def test_of_many_each_knows_what_those_before_it_have_done(log: EventLog) 
     submissions = [
         given,
         msgspec.structs.replace(grown, key="too-early"),
-        asks("referral.qualify", id=parent, actor="bob", key="q"),
-        asks("referral.win", id=parent, actor="bob", band="M", key="w"),
+        submission_of("referral.qualify", id=parent, actor="bob", key="q"),
+        submission_of("referral.win", id=parent, actor="bob", band="M", key="w"),
         grown,
-        asks("referral.qualify", id=child, actor="cyd", key="q"),
-        claims(id=favour, actor="bob", key="thanks"),
-        asks("dispute.open", about=favour, entry="favour.thanked", actor="bob", code="not_mine", key="d"),
-        asks("favour.forgive", id=favour, actor="ada", key="f"),
+        submission_of("referral.qualify", id=child, actor="cyd", key="q"),
+        claim(id=favour, actor="bob", key="thanks"),
+        submission_of("dispute.open", about=favour, entry="favour.thanked", actor="bob", code="not_mine", key="d"),
+        submission_of("favour.forgive", id=favour, actor="ada", key="f"),
     ]
     told = ["recorded", "parent_not_won", *["recorded"] * 6, "under_dispute"]
     executor = executor_on(log)
@@ -894,10 +895,10 @@ async def test_of_many_that_are_outpaced_each_still_knows_what_those_before_it_h
         for n in range(100, 105)
     ]
     steps = [
-        asks("referral.qualify", id=parent, actor="bob"),
-        asks("referral.win", id=parent, actor="bob", band="M"),
+        submission_of("referral.qualify", id=parent, actor="bob"),
+        submission_of("referral.win", id=parent, actor="bob", band="M"),
     ]
-    others = [claims(id=uuid4()) for _ in range(3)]
+    others = [claim(id=uuid4()) for _ in range(3)]
     results = await executor.execute_all([others[0], given, others[1], *steps, *grown, others[2]])
     assert outcomes(results) == ["recorded"] * 11
     assert await log.end() == 11
@@ -913,7 +914,7 @@ async def test_a_refusal_keeps_nothing_that_came_with_it() -> None:
     before = [kept for kept in gc.get_objects() if isinstance(kept, Submission)]
     gc.disable()
     try:
-        results = await executor.execute_all([claims(), claims(id=uuid4(), receiver="ada"), confirms(uuid4())])
+        results = await executor.execute_all([claim(), claim(id=uuid4(), receiver="ada"), confirm(uuid4())])
         assert [result.__traceback__ for result in results if isinstance(result, Refusal)] == [None] * 3
         del results
         assert [kept for kept in gc.get_objects() if isinstance(kept, Submission)] == before
@@ -923,7 +924,7 @@ async def test_a_refusal_keeps_nothing_that_came_with_it() -> None:
 
 @on_both
 async def test_more_than_one_atomic_append_can_hold_are_carried_out_in_several(log: EventLog) -> None:
-    submissions = [claims(id=uuid4()) for _ in range(1_001)]
+    submissions = [claim(id=uuid4()) for _ in range(1_001)]
     executor = executor_on(log)
     results = await executor.execute_all(submissions)
     assert [result.position for result in results if isinstance(result, Outcome)] == list(range(1, 1_002))
@@ -938,10 +939,10 @@ async def test_more_than_one_atomic_append_can_hold_are_carried_out_in_several(l
 async def test_fifty_who_answer_one_claim_at_once_come_to_one_event(log: EventLog) -> None:
     executor = executor_on(log)
     favour = uuid4()
-    await executor.execute(claims(id=favour))
+    await executor.execute(claim(id=favour))
     results = await asyncio.gather(
         *(
-            executor.execute(confirms(favour) if n % 2 else asks("favour.refuse", id=favour, actor="bob"))
+            executor.execute(confirm(favour) if n % 2 else submission_of("favour.refuse", id=favour, actor="bob"))
             for n in range(50)
         ),
         return_exceptions=True,
@@ -957,7 +958,7 @@ async def test_fifty_who_answer_one_claim_at_once_come_to_one_event(log: EventLo
 @on_both
 async def test_fifty_of_the_same_creation_at_once_come_to_one_event(log: EventLog) -> None:
     executor = executor_on(log)
-    results = await asyncio.gather(*(executor.execute(claims(key="k-1")) for _ in range(50)))
+    results = await asyncio.gather(*(executor.execute(claim(key="k-1")) for _ in range(50)))
     assert sorted(result.how for result in results) == ["recorded", *["replayed"] * 49]
     assert {(result.position, result.version) for result in results} == {(1, 1)}
     assert await log.end() == 1
@@ -970,7 +971,7 @@ async def test_many_commands_of_several_callers_on_the_same_aggregates_are_all_a
 
     def batch(caller: int) -> list[Submission]:
         shared = favours[caller * 8 : caller * 8 + 20]  # Each overlaps with the next two.
-        return [claims(id=favour) for favour in shared] + [confirms(favour, key=f"c-{caller}") for favour in shared]
+        return [claim(id=favour) for favour in shared] + [confirm(favour, key=f"c-{caller}") for favour in shared]
 
     batches = [batch(caller) for caller in range(6)]
     answers = await asyncio.gather(*(executor.execute_all(submissions) for submissions in batches))
@@ -1029,14 +1030,14 @@ class Mumbling(MemoryLog):
 
 async def test_a_command_that_others_outpace_a_few_times_is_carried_out() -> None:
     log = Outpaced(ATTEMPTS_MAX - 1)
-    assert (await executor_on(log).execute(claims(key="k-1"))).how == "recorded"
+    assert (await executor_on(log).execute(claim(key="k-1"))).how == "recorded"
     assert log.attempts == ATTEMPTS_MAX
 
 
 async def test_a_command_that_others_always_outpace_is_given_up() -> None:
     log = Outpaced(1_000)
     with pytest.raises(Contended) as refused:
-        await executor_on(log).execute(claims(id=UUID(int=7)))
+        await executor_on(log).execute(claim(id=UUID(int=7)))
     assert refused.value.facts == {"kind": "favour", "id": str(UUID(int=7))}
     assert log.attempts == ATTEMPTS_MAX
     assert await log.end() == 0
@@ -1051,8 +1052,8 @@ async def test_of_many_only_those_that_others_outpace_are_given_up() -> None:
                 raise Conflict
             return await super().append(events)
 
-    submissions = [claims(id=uuid4()) for _ in range(9)]
-    submissions.insert(4, claims(id=UUID(contended)))
+    submissions = [claim(id=uuid4()) for _ in range(9)]
+    submissions.insert(4, claim(id=UUID(contended)))
     log = OutpacedOnOne()
     results = await executor_on(log).execute_all(submissions)
     assert outcomes(results) == [*["recorded"] * 4, Contended.code, *["recorded"] * 5]
@@ -1062,9 +1063,9 @@ async def test_of_many_only_those_that_others_outpace_are_given_up() -> None:
 @pytest.mark.parametrize("stores", [True, False])
 async def test_a_command_whose_answer_was_lost_once_is_recorded_once(*, stores: bool) -> None:
     log = Mumbling(1, stores=stores)
-    outcome = await executor_on(log).execute(claims(key="k-1"))
+    outcome = await executor_on(log).execute(claim(key="k-1"))
     assert (outcome.how, outcome.position, outcome.version) == ("recorded", 1, 1)
-    confirmed = await executor_on(log).execute(confirms(outcome.ref.id))
+    confirmed = await executor_on(log).execute(confirm(outcome.ref.id))
     assert (confirmed.how, confirmed.position, confirmed.version) == ("recorded", 2, 2)
     assert await log.end() == 2
 
@@ -1072,9 +1073,9 @@ async def test_a_command_whose_answer_was_lost_once_is_recorded_once(*, stores: 
 @pytest.mark.parametrize("stores", [True, False])
 async def test_a_step_without_a_key_whose_answer_was_lost_is_recorded_once(*, stores: bool) -> None:
     log = Mumbling(0, stores=stores)
-    outcome = await executor_on(log).execute(claims(key="k-1"))
+    outcome = await executor_on(log).execute(claim(key="k-1"))
     log.times = 1
-    confirmed = await executor_on(log).execute(confirms(outcome.ref.id))
+    confirmed = await executor_on(log).execute(confirm(outcome.ref.id))
     assert (confirmed.how, confirmed.position, confirmed.version) == ("recorded", 2, 2)
     assert await log.end() == 2
 
@@ -1082,7 +1083,7 @@ async def test_a_step_without_a_key_whose_answer_was_lost_is_recorded_once(*, st
 @pytest.mark.parametrize("stores", [True, False])
 async def test_many_whose_answer_was_lost_are_each_recorded_once(*, stores: bool) -> None:
     log = Mumbling(1, stores=stores)
-    results = await executor_on(log).execute_all([claims(key=f"k-{n}") for n in range(10)])
+    results = await executor_on(log).execute_all([claim(key=f"k-{n}") for n in range(10)])
     assert outcomes(results) == ["recorded"] * 10
     assert await log.end() == 10
 
@@ -1090,9 +1091,9 @@ async def test_many_whose_answer_was_lost_are_each_recorded_once(*, stores: bool
 async def test_a_command_whose_answer_was_lost_twice_is_said_to_be_uncertain_and_may_be_repeated() -> None:
     log = Mumbling(2, stores=False)
     with pytest.raises(AppendUncertain):
-        await executor_on(log).execute(claims(key="k-1"))
+        await executor_on(log).execute(claim(key="k-1"))
     assert log.attempts == 2
-    assert (await executor_on(log).execute(claims(key="k-1"))).how == "recorded"
+    assert (await executor_on(log).execute(claim(key="k-1"))).how == "recorded"
     assert await log.end() == 1
 
 
@@ -1106,7 +1107,7 @@ async def test_what_may_be_recorded_is_never_said_to_be_refused() -> None:
 
     log = Stored(1_000)
     try:
-        outcome = await executor_on(log).execute(claims(key="k-1"))
+        outcome = await executor_on(log).execute(claim(key="k-1"))
     except AppendUncertain:
         pass
     else:
@@ -1124,7 +1125,7 @@ async def test_what_may_be_recorded_is_uncertain_while_others_outpace_the_second
 
     for count in (1, 2):
         with pytest.raises(AppendUncertain):
-            await executor_on(ThenOutpaced()).execute_all([claims(key=f"k-{n}") for n in range(count)])
+            await executor_on(ThenOutpaced()).execute_all([claim(key=f"k-{n}") for n in range(count)])
 
 
 async def test_what_may_be_recorded_is_uncertain_when_the_log_then_goes_away() -> None:
@@ -1143,7 +1144,7 @@ async def test_what_may_be_recorded_is_uncertain_when_the_log_then_goes_away() -
 
     log = ThenGone()
     with pytest.raises(AppendUncertain):
-        await executor_on(log).execute(claims(key="k-1"))
+        await executor_on(log).execute(claim(key="k-1"))
     assert await log.end() == 1
 
 
@@ -1179,7 +1180,7 @@ async def test_nothing_is_recorded_while_the_log_is_away() -> None:
             raise LogUnavailable
 
     with pytest.raises(LogUnavailable):
-        await executor_on(Gone()).execute(claims(key="k-1"))
+        await executor_on(Gone()).execute(claim(key="k-1"))
 
 
 async def test_a_repeat_waits_for_the_event_that_it_repeats() -> None:
@@ -1190,12 +1191,12 @@ async def test_a_repeat_waits_for_the_event_that_it_repeats() -> None:
             return None if self.behind else await super().at(position)
 
     log = Lagging()
-    once = await executor_on(log).execute(claims(key="k-1"))
-    await executor_on(log).execute(confirms(once.ref.id))
+    once = await executor_on(log).execute(claim(key="k-1"))
+    await executor_on(log).execute(confirm(once.ref.id))
     with pytest.raises(LogUnavailable, match="position 1"):
-        await executor_on(log).execute(claims(key="k-1"))
+        await executor_on(log).execute(claim(key="k-1"))
     log.behind = False
-    assert (await executor_on(log).execute(claims(key="k-1"))).how == "replayed"
+    assert (await executor_on(log).execute(claim(key="k-1"))).how == "replayed"
 
 
 async def test_a_caller_who_goes_away_does_not_stop_a_command_halfway() -> None:
@@ -1211,8 +1212,8 @@ async def test_a_caller_who_goes_away_does_not_stop_a_command_halfway() -> None:
             return await super().append(events)
 
     log = Slow()
-    executing = asyncio.create_task(executor_on(log).execute(claims(key="k-1")))
-    async with asyncio.timeout(WAIT_MAX_S):
+    executing = asyncio.create_task(executor_on(log).execute(claim(key="k-1")))
+    async with asyncio.timeout(TIMEOUT_S):
         await log.reached.wait()
     executing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -1223,8 +1224,8 @@ async def test_a_caller_who_goes_away_does_not_stop_a_command_halfway() -> None:
     async def recorded() -> bool:
         return await log.end() == 1
 
-    await until(recorded)
-    assert (await executor_on(log).execute(claims(key="k-1"))).how == "replayed"
+    await wait_until(recorded)
+    assert (await executor_on(log).execute(claim(key="k-1"))).how == "replayed"
 
 
 # Reads that are behind
@@ -1253,23 +1254,25 @@ class Behind(MemoryLog):
 
 async def test_a_repeat_that_is_loaded_from_behind_is_recorded_once() -> None:
     log = Behind()
-    once = await executor_on(log).execute(claims(key="k-1"))
+    once = await executor_on(log).execute(claim(key="k-1"))
     log.events = 1
-    assert await executor_on(log).execute(claims(key="k-1")) == msgspec.structs.replace(once, how="replayed")
+    assert await executor_on(log).execute(claim(key="k-1")) == msgspec.structs.replace(once, how="replayed")
     assert await log.end() == 1
 
 
 async def test_a_step_that_is_loaded_from_behind_is_not_refused() -> None:
     log = Behind()
-    once = await executor_on(log).execute(claims(key="k-1"))
+    once = await executor_on(log).execute(claim(key="k-1"))
     log.events = 1  # No favour yet, there.
-    await executor_on(log).execute(confirms(once.ref.id))
+    await executor_on(log).execute(confirm(once.ref.id))
     log.events = 1  # Still a claim, there.
-    forgiven = await executor_on(log).execute(asks("favour.forgive", id=UUID(once.ref.id), actor="ada", if_match=2))
+    forgiven = await executor_on(log).execute(
+        submission_of("favour.forgive", id=UUID(once.ref.id), actor="ada", if_match=2)
+    )
     assert (forgiven.how, forgiven.version) == ("recorded", 3)
     log.events = 1  # Still owed, there.
     with pytest.raises(WrongState):
-        await executor_on(log).execute(confirms(once.ref.id))
+        await executor_on(log).execute(confirm(once.ref.id))
 
 
 async def test_a_replica_that_stays_behind_keeps_nobody_from_the_next_step() -> None:
@@ -1284,8 +1287,8 @@ async def test_a_replica_that_stays_behind_keeps_nobody_from_the_next_step() -> 
         outcome = await executor_on(log).execute(wants(tag, key=f"k-{n}"))
         assert (outcome.how, outcome.version) == ("recorded", n)
     assert (await executor_on(log).execute(wants("tax", key="k-3"))).how == "replayed"
-    assert (await executor_on(log).execute(claims(key="k-9"))).how == "recorded"
-    assert (await executor_on(log).execute(claims(key="k-9"))).how == "replayed"
+    assert (await executor_on(log).execute(claim(key="k-9"))).how == "recorded"
+    assert (await executor_on(log).execute(claim(key="k-9"))).how == "replayed"
 
 
 async def test_a_parent_that_is_loaded_from_behind_is_not_held_against_its_child() -> None:
@@ -1302,8 +1305,8 @@ async def test_a_parent_that_is_loaded_from_behind_is_not_held_against_its_child
     log = ParentBehind()
     execute = executor_on(log).execute
     parent = UUID((await execute(gives())).ref.id)
-    await execute(asks("referral.qualify", id=parent, actor="bob"))
-    await execute(asks("referral.win", id=parent, actor="bob", band="M"))
+    await execute(submission_of("referral.qualify", id=parent, actor="bob"))
+    await execute(submission_of("referral.win", id=parent, actor="bob", band="M"))
     log.parent = str(parent)
     child = await execute(gives("prospect-8", actor="bob", referrer="bob", recipient="cyd", parent=parent))
     assert child.how == "recorded"
@@ -1314,8 +1317,8 @@ async def test_a_step_follows_its_creation_at_once_whichever_replica_is_asked(na
 
     async def claim_and_confirm(executor: Executor) -> str:
         favour = uuid4()
-        await executor.execute(claims(id=favour))
-        (result,) = await executor.execute_all([confirms(favour)])
+        await executor.execute(claim(id=favour))
+        (result,) = await executor.execute_all([confirm(favour)])
         return result.code if isinstance(result, Refusal) else result.how
 
     for server in nats_cluster:
@@ -1331,14 +1334,14 @@ async def test_a_step_that_was_recorded_under_its_bare_key_is_met_again() -> Non
     """As steps were once written down: without the actor before the key."""
     log = MemoryLog()
     executor = executor_on(log)
-    claim = asks("favour.record", giver="ada", receiver="bob", size="small", actor="ada", key="c")
+    claim = submission_of("favour.record", giver="ada", receiver="bob", size="small", actor="ada", key="c")
     claimed = await executor.execute(claim)
-    confirm = asks("favour.confirm", id=UUID(claimed.ref.id), actor="bob", key="k")
-    other = asks("favour.confirm", id=UUID(claimed.ref.id), actor="cyd", key="k")
+    confirm = submission_of("favour.confirm", id=UUID(claimed.ref.id), actor="bob", key="k")
+    other = submission_of("favour.confirm", id=UUID(claimed.ref.id), actor="cyd", key="k")
     last = await log.at(1)
     assert last is not None
-    bare = following(last, FavourConfirmed(giver="ada", receiver="bob", points=60), key="k")
-    await log.append([altered(bare, fingerprint=fingerprint_of(confirm))])
+    bare = next_append(last, FavourConfirmed(giver="ada", receiver="bob", points=60), key="k")
+    await log.append([with_fields(bare, fingerprint=fingerprint_of(confirm))])
     assert (await executor.execute(confirm)).how == "replayed"
     with pytest.raises(NotYours):  # It is not told that somebody has used the key.
         await executor.execute(other)

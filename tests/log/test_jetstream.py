@@ -20,19 +20,21 @@ from ledger.log.connection import Connection
 from ledger.log.event_log import APPEND_MAX, Append, AppendUncertain, LogUnavailable
 from ledger.log.jetstream import DIRECT_GET, JetStreamLog
 from ledger.log.stream import STREAM, provision, stream_definition
-from tests.log.story import NOW, a_favour, claims, first, until
+from tests.envelopes import NOW
+from tests.log.samples import claim, favour_ref, first_append
+from tests.polling import wait_until
 
 Ask = Callable[[JetStreamLog], Coroutine[Any, Any, object]]
 
 READS: Final[dict[str, Ask]] = {
-    "one last": lambda log: log.last([a_favour()]),
-    "many lasts": lambda log: log.last([a_favour(), a_favour()]),
+    "one last": lambda log: log.last([favour_ref()]),
+    "many lasts": lambda log: log.last([favour_ref(), favour_ref()]),
     "at": lambda log: log.at(1),
     "end": lambda log: log.end(),
 }
 APPENDS: Final[dict[str, Ask]] = {
-    "one append": lambda log: log.append([first()]),
-    "many appends": lambda log: log.append([first() for _ in range(APPEND_MAX)]),
+    "one append": lambda log: log.append([first_append()]),
+    "many appends": lambda log: log.append([first_append() for _ in range(APPEND_MAX)]),
 }
 every_ask = pytest.mark.parametrize("ask", [*READS.values(), *APPENDS.values()], ids=[*READS, *APPENDS])
 every_append = pytest.mark.parametrize("ask", APPENDS.values(), ids=APPENDS)
@@ -101,23 +103,23 @@ async def test_a_connection_comes_back_by_itself_and_queues_nothing_meanwhile(ow
         await connection.ready()
         await provision(connection, 1)
         log = JetStreamLog(connection)
-        await log.append([first()])
+        await log.append([first_append()])
         own_nats.kill()
 
         async def away() -> bool:
             return not connection.client.is_connected
 
-        await until(away)
+        await wait_until(away)
         with pytest.raises(LogUnavailable):
-            await log.append([first()])
+            await log.append([first_append()])
         own_nats.start()
 
         async def back() -> bool:
             return connection.client.is_connected
 
-        await until(back)
+        await wait_until(back)
         assert await log.end() == 1
-        assert await log.append([first()]) == [2]
+        assert await log.append([first_append()]) == [2]
 
 
 async def test_only_errors_that_are_not_of_the_network_are_told_about(
@@ -157,7 +159,7 @@ async def test_a_command_that_a_stalled_server_takes_in_the_end_is_recorded_once
         log = JetStreamLog(connection)
         executor = Executor(Stalling(log, own_nats), lambda: NOW)
         with pytest.raises(AppendUncertain):
-            await executor.execute(claims(key="k-1"))
+            await executor.execute(claim(key="k-1"))
         assert own_nats.pid is not None
         os.kill(own_nats.pid, signal.SIGCONT)
 
@@ -167,8 +169,8 @@ async def test_a_command_that_a_stalled_server_takes_in_the_end_is_recorded_once
             except LogUnavailable:
                 return False
 
-        await until(recorded)
-        assert (await Executor(log, lambda: NOW).execute(claims(key="k-1"))).how == "replayed"
+        await wait_until(recorded)
+        assert (await Executor(log, lambda: NOW).execute(claim(key="k-1"))).how == "replayed"
 
 
 class Stalling(JetStreamLog):
@@ -200,7 +202,7 @@ async def test_a_read_that_is_answered_with_a_failure_finds_nothing_out(
 async def test_a_read_of_too_much_is_halved_until_it_is_one_aggregate_each(streamless: Connection) -> None:
     asked = await answer(streamless, DIRECT_GET, "413")
     with pytest.raises(LogUnavailable, match="413"):
-        await JetStreamLog(streamless).last([a_favour() for _ in range(8)])
+        await JetStreamLog(streamless).last([favour_ref() for _ in range(8)])
     sizes = [len(msgspec.json.decode(message.data)["multi_last"]) for message in asked]
     assert sizes == [8, 4, 2, 1]
 
@@ -210,7 +212,7 @@ async def test_a_full_stream_records_nothing(nats_connection: Connection, ask: A
     full = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", stream_definition(1) | {"max_msgs": 2})
     assert "error" not in full
     log = JetStreamLog(nats_connection)
-    await log.append([first(), first()])
+    await log.append([first_append(), first_append()])
     with pytest.raises(LogUnavailable, match="maximum"):
         await ask(log)
     assert await log.end() == 2
@@ -218,13 +220,13 @@ async def test_a_full_stream_records_nothing(nats_connection: Connection, ask: A
 
 async def test_an_event_that_is_too_large_is_not_recorded(nats_connection: Connection) -> None:
     log = JetStreamLog(nats_connection)
-    large = msgspec.structs.replace(first(), body=b" " * (nats_connection.client.max_payload + 1))
+    large = msgspec.structs.replace(first_append(), body=b" " * (nats_connection.client.max_payload + 1))
     with pytest.raises(LogUnavailable):
         await log.append([large])
     with pytest.raises(LogUnavailable):
-        await log.append([first(), large, first()])
+        await log.append([first_append(), large, first_append()])
     assert await log.end() == 0
-    assert await log.append([first()]) == [1]
+    assert await log.append([first_append()]) == [1]
 
 
 async def test_a_request_that_is_cancelled_as_its_answer_comes_ends_cancelled(

@@ -16,7 +16,9 @@ from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import parse_message
 from ledger.log.reader import IN_FLIGHT_MAX_MESSAGES, Interrupted
 from ledger.log.stream import STREAM, provision, stream_definition
-from tests.log.story import WAIT_MAX_S, first, take, until
+from tests.log.reads import TIMEOUT_S, take
+from tests.log.samples import first_append
+from tests.polling import wait_until
 
 
 class Watched(reader._Pull):
@@ -54,7 +56,7 @@ def log(nats_connection: Connection) -> JetStreamLog:
 
 async def record(log: JetStreamLog, count: int) -> None:
     for start in range(0, count, 1_000):
-        await log.append([first() for _ in range(min(1_000, count - start))])
+        await log.append([first_append() for _ in range(min(1_000, count - start))])
 
 
 async def positions(events: AsyncIterator[list[Any]], count: int) -> list[int]:
@@ -90,7 +92,7 @@ async def test_a_server_that_is_killed_mid_read_costs_no_event_and_repeats_none(
                     return False
                 return True
 
-            await until(recorded)
+            await wait_until(recorded)
             read += await positions(events, 10)
             assert subscriptions == len(connection.client._subs)
     assert read == list(range(1, 4_011))
@@ -115,13 +117,13 @@ async def test_a_reader_that_starts_again_leaves_nothing_behind(
             async def given_up() -> bool:
                 return len(made) > 1
 
-            await until(given_up)
+            await wait_until(given_up)
             own_nats.start()
 
             async def back() -> bool:
                 return connection.client.is_connected and made[-1]._requested > 0
 
-            await until(back)
+            await wait_until(back)
             await record(log, 1)
             assert await waiting == [2]
             assert len(connection.client._subs) == subscriptions
@@ -173,7 +175,7 @@ async def test_a_reader_that_stops_takes_its_consumer_along(log: JetStreamLog, n
     async def gone() -> bool:
         return not await consumers(nats_connection)
 
-    await until(gone)
+    await wait_until(gone)
 
 
 async def test_a_reader_that_waits_longer_than_its_pulls_live_still_hears_what_comes(
@@ -189,7 +191,7 @@ async def test_a_reader_that_waits_longer_than_its_pulls_live_still_hears_what_c
         async def all_expired() -> bool:
             return made[0].expired >= IN_FLIGHT_MAX_MESSAGES // reader.PULL_MESSAGES
 
-        await until(all_expired)
+        await wait_until(all_expired)
         await record(log, 1)
         assert await waiting == [4]
         assert made[0]._requested + len(made[0]._buffer) <= IN_FLIGHT_MAX_MESSAGES
@@ -228,7 +230,7 @@ async def test_a_reader_never_holds_more_than_its_limit_however_slow_it_is_read(
         async def full() -> bool:
             return made[0]._requested == 0
 
-        await until(full)  # All that was asked for is here, and nothing more is.
+        await wait_until(full)  # All that was asked for is here, and nothing more is.
         assert limit - reader.PULL_MESSAGES < len(made[0]._buffer) <= limit
         while len(read) < 5_000:
             read += await positions(events, 1)
@@ -332,7 +334,7 @@ async def test_a_failure_that_nobody_foresaw_is_raised_and_no_event_passed_over(
     monkeypatch.setattr(reader, "parse_message", misunderstood)
     await record(log, 5)
     read: list[int] = []
-    async with aclosing(log.read_from(1)) as events, asyncio.timeout(WAIT_MAX_S):
+    async with aclosing(log.read_from(1)) as events, asyncio.timeout(TIMEOUT_S):
         with pytest.raises(MemoryError):  # noqa: PT012 - What came before it is kept.
             while len(read) < 3:
                 read += [event.position for event in await anext(events)]
@@ -341,7 +343,7 @@ async def test_a_failure_that_nobody_foresaw_is_raised_and_no_event_passed_over(
 
 async def test_a_batch_waits_for_more_until_it_is_full(log: JetStreamLog) -> None:
     await record(log, 1)
-    async with aclosing(log.read_from(1, batch_max=3, linger_ms=60_000)) as events, asyncio.timeout(WAIT_MAX_S):
+    async with aclosing(log.read_from(1, batch_max=3, linger_ms=60_000)) as events, asyncio.timeout(TIMEOUT_S):
         waiting = asyncio.ensure_future(anext(events))
         await record(log, 1)
         await record(log, 1)
@@ -350,9 +352,9 @@ async def test_a_batch_waits_for_more_until_it_is_full(log: JetStreamLog) -> Non
 
 async def test_a_batch_that_waits_for_more_is_given_when_its_time_is_up(log: JetStreamLog) -> None:
     await record(log, 1)
-    async with aclosing(log.read_from(1, batch_max=3, linger_ms=1)) as events, asyncio.timeout(WAIT_MAX_S):
+    async with aclosing(log.read_from(1, batch_max=3, linger_ms=1)) as events, asyncio.timeout(TIMEOUT_S):
         assert [event.position for event in await anext(events)] == [1]
-    async with aclosing(log.read_from(1, batch_max=3, linger_ms=0)) as events, asyncio.timeout(WAIT_MAX_S):
+    async with aclosing(log.read_from(1, batch_max=3, linger_ms=0)) as events, asyncio.timeout(TIMEOUT_S):
         assert [event.position for event in await anext(events)] == [1]
 
 

@@ -28,7 +28,9 @@ from ledger.log.stream import (
     require_stream,
     stream_definition,
 )
-from tests.log.story import POLL_S, WAIT_MAX_S, first, read
+from tests.log.reads import TIMEOUT_S, read_events
+from tests.log.samples import first_append
+from tests.polling import POLL_S
 
 HOUR_NS: Final = 3_600 * 1_000_000_000
 
@@ -67,7 +69,7 @@ def plain_server(folder: Path, *, jetstream: str) -> Generator[tuple[str, str]]:
     with (folder / "nats.log").open("wb") as output:
         server = subprocess.Popen([program, "-c", config], stdout=output, stderr=output)
     try:
-        deadline = time.monotonic() + WAIT_MAX_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not answers(f"{monitor}/healthz"):
             assert server.poll() is None, (folder / "nats.log").read_text()
             assert time.monotonic() < deadline
@@ -129,10 +131,10 @@ async def test_the_stream_is_made_once_and_found_after_that(empty_server: Connec
 
 async def test_what_is_recorded_survives_being_provisioned_again(nats_connection: Connection) -> None:
     log = JetStreamLog(nats_connection)
-    event = first()
+    event = first_append()
     await log.append([event])
     assert not await provision(nats_connection, 1)
-    assert [found.body for found in await read(log, 1, 1)] == [event.body]
+    assert [found.body for found in await read_events(log, 1, 1)] == [event.body]
 
 
 async def test_processes_that_start_together_all_find_the_stream(empty_server: Connection) -> None:
@@ -199,14 +201,14 @@ async def test_a_server_without_jetstream_is_a_log_that_is_away(tmp_path: Path) 
 
 async def test_nobody_empties_the_log(nats_connection: Connection) -> None:
     log = JetStreamLog(nats_connection)
-    await log.append([first(), first()])
+    await log.append([first_append(), first_append()])
     purged = await nats_connection.api(f"STREAM.PURGE.{STREAM}")
     assert "error" in purged
     deleted = await nats_connection.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": 1})
     assert "error" in deleted
     opened = await nats_connection.api(f"STREAM.UPDATE.{STREAM}", stream_definition(1) | {"deny_purge": False})
     assert "error" in opened
-    assert [event.position for event in await read(log, 1, 2)] == [1, 2]
+    assert [event.position for event in await read_events(log, 1, 2)] == [1, 2]
 
 
 # Durability

@@ -1,7 +1,6 @@
-"""A caller of the HTTP API, how it starts one to call, and how it waits for what must come true."""
+"""A caller of the HTTP API, and how a test starts the application to call."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from ledger.runtime.settings import Settings
 from services.app import ServicePart, application, utc_now
 from services.http.parameters import Now
 from services.http.problems import MEDIA_TYPE
+from tests.polling import wait_until
 
 BASE_URL: Final = "http://127.0.0.1"
 FACTS_OF_EVERY_PROBLEM: Final = ("type", "title", "status", "code", "retryable", "detail")
@@ -27,16 +27,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return utc_now() + self.ahead
-
-
-async def until(holds: Callable[[], Awaitable[bool]], wait_s: float = 20) -> None:
-    """Returns once it holds.
-
-    Raises: TimeoutError, when it does not within `wait_s`.
-    """
-    async with asyncio.timeout(wait_s):
-        while not await holds():  # noqa: ASYNC110  What is waited for is seen from outside only.
-            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -60,7 +50,7 @@ async def serving(part: ServicePart, settings: Settings, now: Now = utc_now) -> 
         async def ready() -> bool:
             return (await client.get("/readyz")).status_code == 200
 
-        await until(ready)
+        await wait_until(ready)
         yield client
 
 

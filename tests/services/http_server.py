@@ -11,7 +11,7 @@ from deploy.embedded.ports import HOST, free_port
 from deploy.serving import serve
 from ledger.runtime.settings import Settings
 from services.app import ServicePart, application
-from tests.services.caller import until
+from tests.polling import wait_until
 from tests.sse_client import SseClient
 
 
@@ -60,7 +60,7 @@ async def running_server(settings: Settings, part: ServicePart = "query") -> Asy
             return False
 
         try:
-            await until(ready)
+            await wait_until(ready)
             yield HttpServer(port, client)
         finally:
             serving.cancel()

@@ -20,7 +20,7 @@ from ledger.log.stream import STREAM, stream_definition
 from ledger.runtime.settings import Settings
 from services.app import ServicePart, application
 from services.docs.asyncapi import document
-from tests.log.story import GOLDEN, GROWN
+from tests.log.samples import GOLDEN, GROWN
 from tests.services.caller import BASE_URL
 
 SPECIFICATION: Final = Path(__file__).with_name("asyncapi-3.0.0.json")

@@ -13,9 +13,21 @@ from ledger.domain.catalog.operations import OPERATIONS
 from ledger.log.event_log import APPEND_MAX
 from ledger.log.jetstream import JetStreamLog
 from services.http.parameters import BODY_MAX_BYTES
+from tests.services.bad_requests.case import UNKNOWN_ID
 from tests.services.caller import Caller, refused
-from tests.services.lives import ASK, CLAIM, DISPUTE, FAVOUR, INTRO, LIVES, REFERRAL, Request, by, lived, told
-from tests.services.wrong import NOBODY
+from tests.services.lifecycles import (
+    ASK,
+    CLAIM,
+    DISPUTE,
+    FAVOUR,
+    INTRO,
+    LIFECYCLES,
+    REFERRAL,
+    Request,
+    by,
+    resolve,
+    run_lifecycle,
+)
 
 THANKED: Final = FAVOUR | by("bob")
 
@@ -93,9 +105,9 @@ def items_of(life: Sequence[Request], address: str) -> list[dict[str, Any]]:
 
 
 async def test_a_whole_life_in_one_batch_goes_in_order(ledger: Caller, subtests: pytest.Subtests) -> None:
-    for name, life in LIVES.items():
+    for name, life in LIFECYCLES.items():
         with subtests.test(name):
-            creation, *steps = await told(ledger, life)
+            creation, *steps = await resolve(ledger, life)
             if "id" in OPERATIONS[creation.operation].command.__struct_fields__:
                 own = str(uuid4())
                 requests = [replace(creation, body={**creation.body, "id": own}), *steps]
@@ -115,7 +127,7 @@ async def test_a_whole_life_in_one_batch_goes_in_order(ledger: Caller, subtests:
 
 
 async def test_a_step_that_is_already_so_is_unchanged(ledger: Caller, log: JetStreamLog) -> None:
-    favour = await lived(ledger, CLAIM)
+    favour = await run_lifecycle(ledger, CLAIM)
     confirm = item("favour.confirm", by("bob"), None, favour["id"])
     _, results = await results_of(ledger, [confirm, confirm])
     assert told_of(results, "status", "version", "position") == [("recorded", 2, 2), ("unchanged", 2, 2)]
@@ -169,17 +181,17 @@ BAD_ITEMS: Final[Mapping[str, tuple[object, str, str | None]]] = {
     "an unknown op": (item("favour.applaud", {}), "invalid_field", "op"),
     "an unknown field": (thanks("k") | {"by": 1}, "invalid_field", "by"),
     "a body that is a number": (item("favour.record", 7, "k"), "invalid_field", "body"),
-    "a body without an actor": (item("favour.confirm", {}, None, NOBODY), "invalid_field", "actor"),
+    "a body without an actor": (item("favour.confirm", {}, None, UNKNOWN_ID), "invalid_field", "actor"),
     "a bad member in a body": (thanks("k", giver="a b"), "invalid_field", "giver"),
     "a bad tag in a body": (item("referral.give", REFERRAL | {"tags": ["a", "B"]}), "invalid_field", "tags[1]"),
     "an unknown fact in a body": (thanks("k", colour="red"), "invalid_field", "colour"),
     "a level that is a string": (item("referral.give", REFERRAL | {"level": "3"}), "invalid_field", "level"),
     "a step of nothing": (item("favour.confirm", by("bob")), "invalid_field", "id"),
     "an id that is none": (item("favour.confirm", by("bob"), None, "7"), "invalid_field", "id"),
-    "a creation with an id beside its body": (item("favour.record", THANKED, "k", NOBODY), "invalid_field", "id"),
+    "a creation with an id beside its body": (item("favour.record", THANKED, "k", UNKNOWN_ID), "invalid_field", "id"),
     "a bad key": (thanks("a b"), "invalid_field", "idempotency_key"),
     "no key": (item("favour.record", THANKED), "idempotency_key_missing", None),
-    "an unknown favour": (item("favour.confirm", by("bob"), None, NOBODY), "unknown", None),
+    "an unknown favour": (item("favour.confirm", by("bob"), None, UNKNOWN_ID), "unknown", None),
     "an unknown member": (item("member.pause", by("eve"), None, "eve"), "unknown", None),
     "a member who cannot be one": (item("member.pause", by("eve"), None, "a b"), "invalid_field", "member"),
     "a policy of half a table": (
@@ -254,7 +266,7 @@ async def test_an_item_that_was_already_so_is_no_creation(ledger: Caller, log: J
 
 
 async def test_a_dispute_is_opened_and_judged_in_one_batch(ledger: Caller) -> None:
-    (opening,) = await told(ledger, (DISPUTE,))
+    (opening,) = await resolve(ledger, (DISPUTE,))
     dispute = str(uuid5(UUID(opening.body["about"]), opening.body["entry"]))
     judged = [item(f"dispute.{verb}", by(who), None, dispute) for verb, who in (("uphold", "bob"), ("uphold", "mod"))]
     _, results = await results_of(ledger, [item(opening.operation, opening.body), *judged])
@@ -263,7 +275,7 @@ async def test_a_dispute_is_opened_and_judged_in_one_batch(ledger: Caller) -> No
 
 
 async def test_a_batch_speaks_for_one_community_alone(ledger: Caller) -> None:
-    intro = await lived(ledger, ASK)
+    intro = await run_lifecycle(ledger, ASK)
     step = item("intro.decline", by("cas"), None, intro["id"])
     elsewhere = Caller(ledger.client, "zenith")
     _, (result,) = await results_of(elsewhere, [step])

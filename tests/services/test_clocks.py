@@ -18,9 +18,11 @@ from ledger.domain.kinds.favour import RecordFavour
 from ledger.runtime.settings import Settings
 from services.http.cursor import cursor_after
 from services.query.representations import COLUMNS, CSV, JSON, MEDIA_TYPES, NDJSON
-from tests.books.shown import Books
-from tests.books.telling import ACME, CAST, NOW, Chronicle, RandomHistory, number
+from tests.books.books_database import Books
+from tests.books.histories import ACME, CommandLog, uuid_of
+from tests.books.random_histories import CAST, RandomHistory
 from tests.databases import Databases
+from tests.envelopes import NOW
 from tests.oracle.entries import Entry, EntryHistory, entry_history, legs_of_member, sums_of
 from tests.services.caller import Caller, refused, started
 from tests.services.cursors import read_cursor
@@ -57,7 +59,7 @@ class Past:
 
 @pytest.fixture(scope="module")
 async def past(databases: Databases) -> AsyncIterator[Past]:
-    events = await RandomHistory(SEED).tell(LENGTH)
+    events = await RandomHistory(SEED).generate(LENGTH)
     async with databases.empty_books() as books:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("ledger.books.fold.FOLIO_LINES", FOLIO_LINES)
@@ -206,23 +208,23 @@ async def test_opening_and_lines_come_to_closing_whatever_the_period(past: Past,
 
 
 async def test_a_late_slip_lands_in_its_own_week_and_last_weeks_statement_is_still_as_it_was(books: Books) -> None:
-    chronicle = Chronicle()
+    command_log = CommandLog()
     week = timedelta(days=7)
 
     async def slip(own: int, days_ago: int = 0) -> None:
-        occurred_at = chronicle.now - timedelta(days=days_ago)
+        occurred_at = command_log.now - timedelta(days=days_ago)
         command = RecordFavour(
-            actor="bob", giver="ada", receiver="bob", size="medium", id=number(own), occurred_at=occurred_at
+            actor="bob", giver="ada", receiver="bob", size="medium", id=uuid_of(own), occurred_at=occurred_at
         )
-        await chronicle.say(command)
+        await command_log.execute(command)
 
     await slip(1)
-    chronicle.now += week
+    command_log.now += week
     await slip(2)
-    reported_at = chronicle.now
-    chronicle.now += week
+    reported_at = command_log.now
+    command_log.now += week
     await slip(3, days_ago=14)  # In the week of the first.
-    await books.write(await chronicle.events())
+    await books.write(await command_log.read_events())
     async with reading(books) as client:
         caller = Caller(client)
         period = {"from": (NOW - timedelta(hours=1)).isoformat(), "to": (NOW + week).isoformat()}
@@ -235,9 +237,9 @@ async def test_a_late_slip_lands_in_its_own_week_and_last_weeks_statement_is_sti
 
 
 async def test_the_pages_of_a_statement_agree_while_more_is_recorded(books: Books) -> None:
-    chronicle = Chronicle()
-    await chronicle.thanks(5)
-    await books.write(await chronicle.events())
+    command_log = CommandLog()
+    await command_log.thank_many(5)
+    await books.write(await command_log.read_events())
     async with reading(books) as client:
         caller = Caller(client)
         for query in ({}, {"viewer": "bob"}):
@@ -245,8 +247,8 @@ async def test_the_pages_of_a_statement_agree_while_more_is_recorded(books: Book
             limit = len(whole["lines"]) - 2
             first = await read(caller, "/members/bob/statement", limit=limit, **query)
             end = await books.position()
-            await chronicle.thanks(4, begin=end + 1)
-            await books.write(await chronicle.events(end + 1))
+            await command_log.thank_many(4, begin=end + 1)
+            await books.write(await command_log.read_events(end + 1))
             second = await read(caller, "/members/bob/statement", limit=limit, cursor=first["next"], **query)
             assert [*first["lines"], *second["lines"]] == whole["lines"]
             assert second["opening"] == first["opening"] == whole["opening"]
@@ -425,9 +427,9 @@ async def test_a_cursor_of_a_list_is_none_of_a_statement(past: Past) -> None:
     "path", ["/members/ada/balance", "/members/ada/statement", "/balances", "/summary", "/members/ada/pairs"]
 )
 async def test_what_the_caller_has_already_is_not_sent_again_until_it_changes(books: Books, path: str) -> None:
-    chronicle = Chronicle()
-    await chronicle.thanks(2)
-    await books.write(await chronicle.events())
+    command_log = CommandLog()
+    await command_log.thank_many(2)
+    await books.write(await command_log.read_events())
     async with reading(books) as client:
         caller = Caller(client)
         first = await caller.get(path)
@@ -435,29 +437,29 @@ async def test_what_the_caller_has_already_is_not_sent_again_until_it_changes(bo
         again = await client.get(caller.path(path), headers={"If-None-Match": f'"other", W/{tag}'})
         assert (again.status_code, again.content) == (304, b"")
         assert (again.headers["etag"], again.headers["ledger-position"]) == (tag, "2")
-        await chronicle.thanks(1, begin=3)
-        await books.write(await chronicle.events(3))
+        await command_log.thank_many(1, begin=3)
+        await books.write(await command_log.read_events(3))
         changed = await client.get(caller.path(path), headers={"If-None-Match": tag})
         assert (changed.status_code, changed.headers["ledger-position"]) == (200, "3")
         assert changed.headers["etag"] != tag
 
 
 async def test_a_balance_keeps_its_etag_while_others_are_concerned(books: Books) -> None:
-    chronicle = Chronicle()
-    await chronicle.thank("ada", "bob", own=number(1))
-    await books.write(await chronicle.events())
+    command_log = CommandLog()
+    await command_log.thank("ada", "bob", own_id=uuid_of(1))
+    await books.write(await command_log.read_events())
     async with reading(books) as client:
         caller = Caller(client)
         tag = (await caller.get("/members/ada/balance")).headers["etag"]
-        await chronicle.thank("cyd", "dee", own=number(2))
-        await books.write(await chronicle.events(2))
+        await command_log.thank("cyd", "dee", own_id=uuid_of(2))
+        await books.write(await command_log.read_events(2))
         same = await client.get(caller.path("/members/ada/balance"), headers={"If-None-Match": tag})
         assert (same.status_code, same.headers["ledger-position"]) == (304, "2")
 
 
 async def test_a_problem_and_a_missing_thing_have_no_etag(books: Books) -> None:
     async with reading(books) as client:
-        for path in ("/members/ada/balance?as_of=never", f"/favours/{number(1)}"):
+        for path in ("/members/ada/balance?as_of=never", f"/favours/{uuid_of(1)}"):
             answer = await client.get(Caller(client).path(path), headers={"If-None-Match": "*"})
             assert answer.status_code in {400, 404}
             assert "etag" not in answer.headers

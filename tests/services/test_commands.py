@@ -12,10 +12,11 @@ from ledger.domain.catalog.operations import OPERATIONS
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.log.jetstream import JetStreamLog
 from tests.services.caller import Caller, problem_in, refused
-from tests.services.lives import (
+from tests.services.lifecycles import (
     ACCEPT,
     ASK,
     CLAIM,
+    CLOCK_STATES,
     CONFIRM,
     CONSENT,
     FAVOUR,
@@ -24,35 +25,34 @@ from tests.services.lives import (
     HOLD,
     JOIN,
     LEAVE,
-    LEFT_TO_THE_CLOCK,
-    LIVES,
+    LIFECYCLES,
     MAKE,
     OFFER,
     QUALIFY,
     REFERRAL,
     THANKS,
-    Life,
+    Lifecycle,
     Request,
-    address_in,
+    address_of,
     by,
-    lived,
-    lived_through,
-    told,
+    resolve,
+    run_lifecycle,
+    run_requests,
 )
 
 HEADERS_OF_A_CREATION = ("content-type", "etag", "ledger-position", "location")
 
 
 def test_the_lives_go_through_every_operation_and_every_state() -> None:
-    requests = [request for life in LIVES.values() for request in life]
+    requests = [request for life in LIFECYCLES.values() for request in life]
     assert {request.operation for request in requests} == set(OPERATIONS)
-    reached = {(request.kind, request.really or request.state) for request in requests}
+    reached = {(request.kind, request.true_state or request.state) for request in requests}
     states = {(kind.name, tag_of(state)) for kind in KINDS.values() for state in union_members(kind.states)}
-    assert reached | LEFT_TO_THE_CLOCK == states
-    assert not reached & LEFT_TO_THE_CLOCK
+    assert reached | CLOCK_STATES == states
+    assert not reached & CLOCK_STATES
 
 
-async def follow(ledger: Caller, life: Life, position: int) -> None:
+async def follow(ledger: Caller, life: Lifecycle, position: int) -> None:
     """Every request of a life, with every word of its answer looked at. `position` is where the log ends."""
     address = ""
     for number, request in enumerate(life, start=1):
@@ -61,10 +61,10 @@ async def follow(ledger: Caller, life: Life, position: int) -> None:
         answer = await ledger.post(path, request.body, key=uuid4().hex)
         assert answer.status_code == (201 if creates else 200), answer.text
         view = answer.json()
-        address = address or address_in(view, request.kind)
-        assert address_in(view, request.kind) == address
+        address = address or address_of(view, request.kind)
+        assert address_of(view, request.kind) == address
         assert str(UUID(view["id"])) == view["id"]
-        assert {name: view.get(name) for name in request.shows} == request.shows
+        assert {name: view.get(name) for name in request.fields} == request.fields
         version = request.version or number
         assert (view["state"], view["version"], view["position"]) == (request.state, version, position + number)
         assert answer.headers["etag"] == f'"{version}"'
@@ -77,22 +77,26 @@ async def follow(ledger: Caller, life: Life, position: int) -> None:
 async def test_every_operation_shows_the_resource_after_it(
     ledger: Caller, log: JetStreamLog, subtests: pytest.Subtests
 ) -> None:
-    for name, life in LIVES.items():
+    for name, life in LIFECYCLES.items():
         with subtests.test(name):
-            told_now = await told(ledger, life)
-            await follow(ledger, told_now, await log.end())
+            resolved = await resolve(ledger, life)
+            await follow(ledger, resolved, await log.end())
 
 
 async def test_every_request_of_a_life_repeated_with_its_key_answers_as_the_first_time(
     ledger: Caller, log: JetStreamLog, subtests: pytest.Subtests
 ) -> None:
-    for name, life in LIVES.items():
+    for name, life in LIFECYCLES.items():
         with subtests.test(name):
-            requests, address, answers = await told(ledger, life), "", list[tuple[str, str, Request, httpx.Response]]()
+            requests, address, answers = (
+                await resolve(ledger, life),
+                "",
+                list[tuple[str, str, Request, httpx.Response]](),
+            )
             for request in requests:
                 path, key = request.path(address or None), uuid4().hex
                 answer = await ledger.post(path, request.body, key=key)
-                address = address or address_in(answer.json(), request.kind)
+                address = address or address_of(answer.json(), request.kind)
                 answers.append((path, key, request, answer))
             position = await log.end()
             for path, key, request, answer in answers:
@@ -103,7 +107,7 @@ async def test_every_request_of_a_life_repeated_with_its_key_answers_as_the_firs
 
 
 async def test_a_view_has_only_what_its_state_knows(ledger: Caller) -> None:
-    thanks = await lived(ledger, THANKS)
+    thanks = await run_lifecycle(ledger, THANKS)
     assert thanks == FAVOUR | {
         "id": thanks["id"],
         "version": 1,
@@ -135,7 +139,7 @@ async def test_a_creation_repeated_with_its_key_answers_as_the_first_time(
 async def test_a_step_repeated_with_its_key_answers_as_the_first_time_whatever_came_after(
     ledger: Caller, log: JetStreamLog
 ) -> None:
-    referral = await lived(ledger, GIVE)
+    referral = await run_lifecycle(ledger, GIVE)
     first = await ledger.post(QUALIFY.path(referral["id"]), QUALIFY.body, key="qualify")
     await ledger.recorded(f"/referrals/{referral['id']}/contact", by("bob"))
     repeat = await ledger.post(QUALIFY.path(referral["id"]), QUALIFY.body, key='"qualify"')
@@ -146,7 +150,7 @@ async def test_a_step_repeated_with_its_key_answers_as_the_first_time_whatever_c
 
 
 async def test_a_step_repeated_without_a_key_is_harmless(ledger: Caller, log: JetStreamLog) -> None:
-    favour = await lived(ledger, CLAIM, CONFIRM)
+    favour = await run_lifecycle(ledger, CLAIM, CONFIRM)
     repeat = await ledger.post(CONFIRM.path(favour["id"]), CONFIRM.body)
     assert (repeat.status_code, repeat.json(), repeat.headers["ledger-position"]) == (200, favour, "2")
     assert "idempotent-replayed" not in repeat.headers
@@ -183,7 +187,7 @@ async def test_a_key_used_for_another_request_is_refused(ledger: Caller, log: Je
     other = await ledger.post("/favours", FAVOUR | by("bob", size="large"), key="used")
     refused(other, 422, "idempotency_key_reused", kind="favour", id=favour["id"])
     assert await log.end() == 1
-    claim = await lived(ledger, CLAIM)
+    claim = await run_lifecycle(ledger, CLAIM)
     assert (await ledger.post(CONFIRM.path(claim["id"]), CONFIRM.body, key="used")).status_code == 200
     other = await ledger.post(f"/favours/{claim['id']}/refuse", by("bob"), key="used")
     refused(other, 422, "idempotency_key_reused", kind="favour", id=claim["id"])
@@ -191,7 +195,7 @@ async def test_a_key_used_for_another_request_is_refused(ledger: Caller, log: Je
 
 
 async def test_a_key_that_others_have_used_for_a_step_tells_nobody_of_it(ledger: Caller) -> None:
-    intro = (await lived(ledger, ASK))["id"]
+    intro = (await run_lifecycle(ledger, ASK))["id"]
     await ledger.recorded(f"/intros/{intro}/decline", by("cas"), key="k")
     answer = await ledger.post(f"/intros/{intro}/meet", by("ann"), key="k")
     refused(answer, 409, "wrong_state", found="pending")
@@ -215,7 +219,7 @@ async def test_many_at_once_with_one_key_record_one(ledger: Caller, log: JetStre
 
 
 async def test_of_two_that_contradict_each_other_at_once_one_is_refused(ledger: Caller, log: JetStreamLog) -> None:
-    favour = await lived(ledger, CLAIM)
+    favour = await run_lifecycle(ledger, CLAIM)
     steps = [f"/favours/{favour['id']}/{verb}" for verb in ("confirm", "refuse")]
     answers = await asyncio.gather(*(ledger.post(step, by("bob")) for step in steps))
     assert sorted(answer.status_code for answer in answers) == [200, 409]
@@ -228,7 +232,7 @@ async def test_of_two_that_contradict_each_other_at_once_one_is_refused(ledger: 
 
 
 async def test_an_asker_names_the_version_that_they_see(ledger: Caller) -> None:
-    intro = await lived(ledger, ASK, ACCEPT)
+    intro = await run_lifecycle(ledger, ASK, ACCEPT)
     withdraw = f"/intros/{intro['id']}/withdraw"
     refused(await ledger.post(withdraw, by("ann"), if_match='"2"'), 412, "version_mismatch", if_match=2, version=1)
     assert (await ledger.post(withdraw, by("ann"), if_match='"1"')).headers["etag"] == '"3"'
@@ -236,20 +240,20 @@ async def test_an_asker_names_the_version_that_they_see(ledger: Caller) -> None:
 
 @pytest.mark.parametrize("if_match", ['"2"', 'W/"2"', ' "2" ', "*"])
 async def test_a_step_on_the_version_that_was_read_is_carried_out(ledger: Caller, if_match: str) -> None:
-    intro = await lived(ledger, ASK, ACCEPT)
+    intro = await run_lifecycle(ledger, ASK, ACCEPT)
     answer = await ledger.post(CONSENT.path(intro["id"]), CONSENT.body, if_match=if_match)
     assert (answer.status_code, answer.headers["etag"]) == (200, '"3"')
 
 
 async def test_a_step_on_an_older_version_is_refused_with_the_newer(ledger: Caller, log: JetStreamLog) -> None:
-    intro = await lived(ledger, ASK, ACCEPT)
+    intro = await run_lifecycle(ledger, ASK, ACCEPT)
     answer = await ledger.post(CONSENT.path(intro["id"]), CONSENT.body, if_match='"1"')
     refused(answer, 412, "version_mismatch", if_match=1, version=2)
     assert await log.end() == 2
 
 
 async def test_a_repeat_is_answered_although_its_if_match_is_of_the_past(ledger: Caller) -> None:
-    favour = await lived(ledger, CLAIM)
+    favour = await run_lifecycle(ledger, CLAIM)
     for replayed in (None, "true"):
         answer = await ledger.post(CONFIRM.path(favour["id"]), CONFIRM.body, key="once", if_match='"1"')
         assert (answer.status_code, answer.headers.get("idempotent-replayed")) == (200, replayed)
@@ -276,7 +280,7 @@ async def test_what_the_other_one_said_before_is_answered_as_it_stands(ledger: C
 
 
 async def test_an_attendance_that_both_speak_of_is_one(ledger: Caller, log: JetStreamLog) -> None:
-    gathering = (await lived(ledger, HOLD))["id"]
+    gathering = (await run_lifecycle(ledger, HOLD))["id"]
     said = [await ledger.post("/attendances", by(actor, gathering=gathering, member="bob")) for actor in ("bob", "ada")]
     assert [answer.status_code for answer in said] == [201, 201]
     assert said[1].json() == said[0].json()
@@ -296,7 +300,7 @@ async def test_a_member_is_called_by_their_own_id(ledger: Caller, log: JetStream
     answer = await ledger.post("/members", by("eve", member="eve"))
     assert answer.headers["location"] == ledger.path("/members/eve")
     refused(await ledger.post(f"/members/{answer.json()['id']}/pause", by("eve")), 404, "unknown", kind="member")
-    joined, left = await lived_through(ledger, await told(ledger, (JOIN, LEAVE)))
+    joined, left = await run_requests(ledger, await resolve(ledger, (JOIN, LEAVE)))
     assert joined["id"] == left["id"]
     assert await log.end() == 3
 
@@ -305,7 +309,7 @@ async def test_a_member_is_called_by_their_own_id(ledger: Caller, log: JetStream
 
 
 async def test_a_referral_that_grew_out_of_a_won_one_shares_with_its_referrer(ledger: Caller) -> None:
-    parent = await lived(ledger, *LIVES["a referral that is won at once"])
+    parent = await run_lifecycle(ledger, *LIFECYCLES["a referral that is won at once"])
     child = REFERRAL | {"referrer": "bob", "recipient": "eve", "actor": "bob", "parent": parent["id"]}
     view = await ledger.recorded("/referrals", child)
     assert (view["parent"], view["parent_referrer"]) == (parent["id"], "ada")
@@ -349,7 +353,7 @@ async def test_an_event_says_which_request_it_came_from(
 
 
 async def test_a_match_made_shows_both_consents_until_it_is_agreed(ledger: Caller) -> None:
-    match = await lived(ledger, *LIVES["a match that is made and meets"][:3], MAKE)
+    match = await run_lifecycle(ledger, *LIFECYCLES["a match that is made and meets"][:3], MAKE)
     assert (match["stake"], match["version"], "consented" in match) == (180, 4, False)
-    offer = await lived(ledger, OFFER)
+    offer = await run_lifecycle(ledger, OFFER)
     assert "consented" not in offer

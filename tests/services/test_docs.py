@@ -16,10 +16,11 @@ from ledger.domain.catalog.kinds import KINDS
 from ledger.domain.catalog.operations import OPERATIONS
 from services.http.resources import VIEWS
 from services.query.filters import FILTER_NAMES, LISTED_KINDS, STATES
+from tests.services.bad_requests.catalogue import every_bad_request
+from tests.services.bad_requests.subjects import create_subjects
 from tests.services.caller import Caller
 from tests.services.contract import Contract
-from tests.services.lives import ASK, FAVOUR, HOLD, LIVES, THANKS, address_in, by, lived, told
-from tests.services.wrong import everything, recorded
+from tests.services.lifecycles import ASK, FAVOUR, HOLD, LIFECYCLES, THANKS, address_of, by, resolve, run_lifecycle
 
 PERSONAL = ("balance", "pairs", "standing", "coach", "matches")
 
@@ -136,13 +137,13 @@ async def test_every_answer_is_of_the_form_that_is_documented(
 ) -> None:
     contract.broken.clear()
     ledger.client.event_hooks = {"response": [contract.hold]}
-    for wrong in everything(await recorded(ledger)):
-        await wrong.sent_by(ledger)
+    for request in every_bad_request(await create_subjects(ledger)):
+        await request.send(ledger)
     position = 0
-    for life in LIVES.values():
-        view = await lived(ledger, *life)
+    for life in LIFECYCLES.values():
+        view = await run_lifecycle(ledger, *life)
         position = view["position"]
-        path = f"/{KINDS[life[-1].kind].plural}/{address_in(view, life[-1].kind)}"
+        path = f"/{KINDS[life[-1].kind].plural}/{address_of(view, life[-1].kind)}"
         assert (await ledger.get(path, min_position=position)).status_code == 200
         assert (await ledger.get(path, viewer="nobody")).status_code in {200, 403}
     gathering = (await ledger.recorded("/gatherings", HOLD.body, key="gathering"))["id"]
@@ -175,7 +176,7 @@ async def test_every_request_that_is_carried_out_is_of_the_form_that_is_document
 ) -> None:
     names = {operation["operationId"]: operation for operation in operations(document)}
     broken: set[str] = set()
-    for request in [request for life in LIVES.values() for request in await told(ledger, life)]:
+    for request in [request for life in LIFECYCLES.values() for request in await resolve(ledger, life)]:
         form = names[id_of(request.operation)]["requestBody"]["content"]["application/json"]["schema"]
         validator = Draft202012Validator({**form, "components": document["components"]})
         broken |= {
@@ -254,7 +255,7 @@ async def test_requests_are_counted_by_the_template_of_their_route(ledger: Calle
         of("GET", f"{prefix}/members/{{member}}/balance", 400): 1.0,
     }
     before = samples(await ledger.client.get("/metrics"), "ledger_http_requests_total")
-    favour = await lived(ledger, THANKS)
+    favour = await run_lifecycle(ledger, THANKS)
     for _ in range(2):
         await ledger.post(f"/favours/{favour['id']}/forgive", by("bob"))
     await ledger.get("/members/ada/balance")

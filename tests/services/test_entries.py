@@ -14,11 +14,11 @@ from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.envelope import RecordedEvent
 from ledger.runtime.settings import Settings
-from tests.books.telling import RandomHistory
+from tests.books.random_histories import RandomHistory
 from tests.databases import Databases
 from tests.oracle.entries import entry_history
 from tests.services.caller import Caller, refused, serving, started
-from tests.services.lives import ACCEPT, ASK, CONSENT, DECLINE, LIVES, MAKE, Life, lived
+from tests.services.lifecycles import ACCEPT, ASK, CONSENT, DECLINE, LIFECYCLES, MAKE, Lifecycle, run_lifecycle
 
 SEED: Final = 29
 LENGTH: Final = 500
@@ -29,7 +29,7 @@ CONFIDENTIAL_KEY: Final = "another key of sixteen letters"
 @pytest.fixture(scope="module")
 async def told(databases: Databases) -> AsyncIterator[tuple[list[RecordedEvent], Any]]:
     """A history, and a query service over the books of it."""
-    events = await RandomHistory(SEED).tell(LENGTH)
+    events = await RandomHistory(SEED).generate(LENGTH)
     async with databases.empty_books() as books:
         await books.write(events)
         async with started("query", Settings(postgres_dsn=books.dsn, postgres_schema=books.schema)) as client:
@@ -102,9 +102,9 @@ def ledger(ledger: Caller, projector: None) -> Caller:
     return ledger
 
 
-async def history_of(ledger: Caller, life: Life, **query: str) -> tuple[list[str], str]:
+async def history_of(ledger: Caller, life: Lifecycle, **query: str) -> tuple[list[str], str]:
     """The names of what is told of an intro's life, from its first event on, and the id of that event."""
-    last = await lived(ledger, *life)
+    last = await run_lifecycle(ledger, *life)
     first = await first_entry(ledger, last)
     answer = await ledger.get(f"/entries/{first}", min_position=last["position"], **query)
     assert answer.status_code == 200, answer.text
@@ -119,7 +119,7 @@ async def first_entry(ledger: Caller, view: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("end", [(), (ACCEPT,), (ACCEPT, CONSENT), (DECLINE,)])
-async def test_an_asker_is_told_of_their_ask_alone_whatever_has_become_of_it(ledger: Caller, end: Life) -> None:
+async def test_an_asker_is_told_of_their_ask_alone_whatever_has_become_of_it(ledger: Caller, end: Lifecycle) -> None:
     assert (await history_of(ledger, (ASK, *end), viewer="ann"))[0] == ["intro.asked"]
 
 
@@ -135,7 +135,7 @@ async def test_once_it_is_made_all_in_it_read_how_it_came_about(ledger: Caller) 
 
 
 async def test_an_asker_asks_for_a_no_by_its_id_in_vain(ledger: Caller) -> None:
-    last = await lived(ledger, ASK, DECLINE)
+    last = await run_lifecycle(ledger, ASK, DECLINE)
     page = await ledger.get("/events", min_position=last["position"], event="intro.declined")
     (declined,) = (event["event"]["id"] for event in page.json()["events"])
     assert (await ledger.get(f"/entries/{declined}", viewer="cas")).status_code == 200
@@ -164,7 +164,7 @@ def test_everything_that_an_intro_hides_is_confidential() -> None:
 
 async def test_who_is_owed_by_an_entry_reads_it_and_nothing_else_of_it(ledger: Caller) -> None:
     """The referrer of an earlier referral, whom the later one's winner owes as well."""
-    parent = await lived(ledger, *LIVES["a referral that is won"])
+    parent = await run_lifecycle(ledger, *LIFECYCLES["a referral that is won"])
     given = {"referrer": "bob", "recipient": "eve", "prospect": "grown", "level": 2, "actor": "bob"}
     child = await ledger.recorded("/referrals", {**given, "parent": parent["id"]}, key="child")
     won = await ledger.recorded(f"/referrals/{child['id']}/qualify", {"actor": "eve"})

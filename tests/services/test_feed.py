@@ -17,10 +17,10 @@ from ledger.domain.values.aggregate_types import tag_of
 from ledger.domain.visibility import CONFIDENTIAL
 from ledger.runtime.settings import Settings
 from services.feed.routes import event_names
-from tests.books.telling import number
+from tests.books.histories import uuid_of
 from tests.services.caller import Caller, refused, serving
-from tests.services.lives import FAVOUR, by
-from tests.services.written import Written
+from tests.services.instant_ledger import InstantLedger
+from tests.services.lifecycles import FAVOUR, by
 
 KEYS: Final = {
     "api_key": "a key that all who call have",
@@ -30,8 +30,8 @@ KEYS: Final = {
 
 
 @pytest.fixture
-def written(settings: Settings) -> Written:
-    return Written(settings)
+def instant_ledger(settings: Settings) -> InstantLedger:
+    return InstantLedger(settings)
 
 
 @pytest.fixture
@@ -56,9 +56,11 @@ def positions(found: dict[str, Any]) -> list[int]:
 # Pages
 
 
-async def test_pages_hold_every_event_once_in_order_with_its_exact_bytes(books: Caller, written: Written) -> None:
+async def test_pages_hold_every_event_once_in_order_with_its_exact_bytes(
+    books: Caller, instant_ledger: InstantLedger
+) -> None:
     for community in ("acme", "bolt", "acme"):
-        await written.thanks(10, community)
+        await instant_ledger.thank_many(10, community)
     found: list[int] = []
     after: int = 0
     texts: list[str] = []
@@ -69,12 +71,14 @@ async def test_pages_hold_every_event_once_in_order_with_its_exact_bytes(books: 
         after = answer.json()["after"]
     expected = [*range(1, 11), *range(21, 31)]
     assert (found, after) == (expected, 30)
-    for stored in await written.stored(expected):
+    for stored in await instant_ledger.bodies(expected):
         assert f'"event":{stored}}}' in "".join(texts)
 
 
-async def test_an_event_is_shown_with_its_position_and_when_it_was_recorded(books: Caller, written: Written) -> None:
-    await written.thanks(1)
+async def test_an_event_is_shown_with_its_position_and_when_it_was_recorded(
+    books: Caller, instant_ledger: InstantLedger
+) -> None:
+    await instant_ledger.thank_many(1)
     (event,) = (await page(books))["events"]
     assert set(event) == {"position", "recorded_at", "event"}
     assert (event["position"], event["recorded_at"]) == (1, "2026-03-02T09:30:00Z")
@@ -82,22 +86,24 @@ async def test_an_event_is_shown_with_its_position_and_when_it_was_recorded(book
     assert event["event"]["specversion"] == "1.0"
 
 
-async def test_the_feed_begins_at_the_beginning_and_an_end_is_a_place_to_go_on(books: Caller, written: Written) -> None:
+async def test_the_feed_begins_at_the_beginning_and_an_end_is_a_place_to_go_on(
+    books: Caller, instant_ledger: InstantLedger
+) -> None:
     assert await page(books) == {"events": [], "after": 0, "more": False}
-    await written.thanks(3)
+    await instant_ledger.thank_many(3)
     whole = await page(books)
     assert (positions(whole), whole["after"], whole["more"]) == ([1, 2, 3], 3, False)
-    await written.thanks(2, "bolt")
+    await instant_ledger.thank_many(2, "bolt")
     assert await page(books, after=3) == {"events": [], "after": 5, "more": False}
     assert await page(books, after=1_000_000) == {"events": [], "after": 1_000_000, "more": False}
 
 
 async def test_a_rare_event_takes_several_pages_and_is_not_missed(
-    books: Caller, written: Written, monkeypatch: pytest.MonkeyPatch
+    books: Caller, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.books.feed.Feed.page.__defaults__", (10,))
-    await written.thanks(35)
-    await written.say(JoinMember(actor="ada", member="ada"))
+    await instant_ledger.thank_many(35)
+    await instant_ledger.execute(JoinMember(actor="ada", member="ada"))
     found = [await page(books, kind="member")]
     while found[-1]["more"]:
         found.append(await page(books, kind="member", after=found[-1]["after"]))
@@ -113,11 +119,11 @@ async def test_a_page_may_wait_for_the_books_like_any_read(ledger: Caller, proje
 # Filters
 
 
-async def test_kinds_and_events_are_added_up(books: Caller, written: Written) -> None:
-    await written.thanks(1)
-    await written.say(MakeContact(actor="ada", member="ada", other="bob"))
-    await written.say(JoinMember(actor="ada", member="ada"))
-    await written.say(ProposeIntro(actor="ann", asker="ann", connector="cas", target="tom", id=number(90)))
+async def test_kinds_and_events_are_added_up(books: Caller, instant_ledger: InstantLedger) -> None:
+    await instant_ledger.thank_many(1)
+    await instant_ledger.execute(MakeContact(actor="ada", member="ada", other="bob"))
+    await instant_ledger.execute(JoinMember(actor="ada", member="ada"))
+    await instant_ledger.execute(ProposeIntro(actor="ann", asker="ann", connector="cas", target="tom", id=uuid_of(90)))
     assert positions(await page(books, "?kind=contact")) == [2]
     assert positions(await page(books, "?kind=contact&kind=member")) == [2, 3]
     assert positions(await page(books, "?event=intro.asked")) == [4]
@@ -152,59 +158,63 @@ def test_without_a_filter_it_is_everything_that_may_be_shown() -> None:
 
 
 async def test_one_who_waits_is_answered_by_the_commit_and_long_before_their_time_is_over(
-    books: Caller, written: Written
+    books: Caller, instant_ledger: InstantLedger
 ) -> None:
-    await written.thanks(2)
+    await instant_ledger.thank_many(2)
     waiting = asyncio.create_task(page(books, after=2, wait=30))
     await asyncio.wait({waiting}, timeout=0.2)
     assert not waiting.done()
-    await written.thanks(1)
+    await instant_ledger.thank_many(1)
     async with asyncio.timeout(5):
         assert positions(await waiting) == [3]
 
 
-async def test_one_who_waits_does_not_wait_when_there_is_something(books: Caller, written: Written) -> None:
-    await written.thanks(2)
+async def test_one_who_waits_does_not_wait_when_there_is_something(
+    books: Caller, instant_ledger: InstantLedger
+) -> None:
+    await instant_ledger.thank_many(2)
     async with asyncio.timeout(5):
         assert positions(await page(books, after=1, wait=30)) == [2]
 
 
-async def test_one_who_waits_is_not_kept_for_what_they_did_not_ask_for(books: Caller, written: Written) -> None:
+async def test_one_who_waits_is_not_kept_for_what_they_did_not_ask_for(
+    books: Caller, instant_ledger: InstantLedger
+) -> None:
     waiting = asyncio.create_task(page(books, "?kind=contact&wait=30"))
     elsewhere = asyncio.create_task(page(books.elsewhere(), "?wait=1"))
     await asyncio.wait({waiting, elsewhere}, timeout=0.2)
-    await written.thanks(3)
+    await instant_ledger.thank_many(3)
     found = await elsewhere
     assert (found["events"], found["more"]) == ([], False)
     assert found["after"] in {0, 3}
     assert not waiting.done()
-    await written.say(MakeContact(actor="ada", member="ada", other="bob"))
+    await instant_ledger.execute(MakeContact(actor="ada", member="ada", other="bob"))
     async with asyncio.timeout(5):
         assert positions(await waiting) == [4]
 
 
 async def test_one_who_waits_in_vain_gets_an_empty_page_that_is_a_place_to_go_on(
-    books: Caller, written: Written
+    books: Caller, instant_ledger: InstantLedger
 ) -> None:
-    await written.thanks(2)
+    await instant_ledger.thank_many(2)
     waiting = asyncio.create_task(books.get("/events", after=2, wait=1, kind="policy"))
     await asyncio.wait({waiting}, timeout=0.2)
-    await written.thanks(2)
+    await instant_ledger.thank_many(2)
     answer = await waiting
     assert answer.json() == {"events": [], "after": 4, "more": False}
     assert answer.headers["ledger-position"] == "4"
 
 
-async def test_a_hundred_who_wait_are_answered_by_one_commit(books: Caller, written: Written) -> None:
+async def test_a_hundred_who_wait_are_answered_by_one_commit(books: Caller, instant_ledger: InstantLedger) -> None:
     waiting = [asyncio.create_task(page(books, wait=30)) for _ in range(100)]
     await asyncio.wait(waiting, timeout=0.5)
-    await written.thanks(1)
+    await instant_ledger.thank_many(1)
     async with asyncio.timeout(10):
         assert [positions(found) for found in await asyncio.gather(*waiting)] == [[1]] * 100
 
 
 async def test_when_the_books_go_away_one_who_waits_gets_no_wrong_answer(
-    books: Caller, written: Written, monkeypatch: pytest.MonkeyPatch
+    books: Caller, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> None:
         raise BooksUnavailable("away")
@@ -227,18 +237,20 @@ async def read(client: httpx.AsyncClient, key: str, query: str = "") -> httpx.Re
     return await client.get(f"/v1/communities/acme/events{query}", headers=headers)
 
 
-async def tell_of_asks(written: Written) -> None:
+async def tell_of_asks(instant_ledger: InstantLedger) -> None:
     """One is declined, one is made; a missing position may be anything of any community."""
-    await written.say(ProposeIntro(actor="ann", asker="ann", connector="cas", target="tom", id=number(1)))
-    await written.say(DeclineIntro(actor="cas"), of=1)
-    await written.say(ProposeIntro(actor="ann", asker="ann", connector="cas", target="tim", id=number(2)))
-    await written.say(AcceptIntro(actor="cas", level=2), ConsentIntro(actor="tim"), MakeIntro(actor="cas"), of=2)
+    await instant_ledger.execute(ProposeIntro(actor="ann", asker="ann", connector="cas", target="tom", id=uuid_of(1)))
+    await instant_ledger.execute(DeclineIntro(actor="cas"), of=1)
+    await instant_ledger.execute(ProposeIntro(actor="ann", asker="ann", connector="cas", target="tim", id=uuid_of(2)))
+    await instant_ledger.execute(
+        AcceptIntro(actor="cas", level=2), ConsentIntro(actor="tim"), MakeIntro(actor="cas"), of=2
+    )
 
 
 async def test_what_an_asker_must_not_know_is_shown_to_a_confidential_key_alone(
-    keyed: httpx.AsyncClient, written: Written
+    keyed: httpx.AsyncClient, instant_ledger: InstantLedger
 ) -> None:
-    await tell_of_asks(written)
+    await tell_of_asks(instant_ledger)
     for key in ("api_key", "moderator_key"):
         for query in ("", "?kind=intro"):
             found = (await read(keyed, key, query)).json()
@@ -265,8 +277,8 @@ async def test_a_confidential_key_does_not_judge(settings: Settings) -> None:
             refused(answer, 403, "not_a_moderator")
 
 
-async def test_on_loopback_without_keys_everything_is_shown(books: Caller, written: Written) -> None:
-    await tell_of_asks(written)
+async def test_on_loopback_without_keys_everything_is_shown(books: Caller, instant_ledger: InstantLedger) -> None:
+    await tell_of_asks(instant_ledger)
     assert positions(await page(books)) == [1, 2, 3, 4, 5, 6]
 
 

@@ -23,7 +23,7 @@ from ledger.domain.kinds.publication import POLICY_NOTICE
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
 from tests.services.caller import Caller, Clock, problem_in, refused, serving
-from tests.services.lives import INTRO, by
+from tests.services.lifecycles import INTRO, by
 
 NOTICE: Final = POLICY_NOTICE + timedelta(seconds=5)
 

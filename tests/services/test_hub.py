@@ -16,8 +16,8 @@ from ledger.runtime.settings import BooksAddress, Settings
 from services.feed import hub as hub_module
 from services.feed.hub import Hub, Subscriber
 from services.feed.stream import stream_events
-from tests.services.caller import until
-from tests.services.written import Written
+from tests.polling import wait_until
+from tests.services.instant_ledger import InstantLedger
 from tests.sse_client import EventStreamParser
 
 ALL: Final = frozenset(EVENTS)
@@ -46,8 +46,8 @@ class CountingFeed(Feed):
 
 
 @pytest.fixture
-def written(settings: Settings) -> Written:
-    return Written(settings)
+def instant_ledger(settings: Settings) -> InstantLedger:
+    return InstantLedger(settings)
 
 
 @pytest.fixture
@@ -83,12 +83,12 @@ async def taken(subscriber: Subscriber, count: int) -> list[int]:
     return found
 
 
-async def test_one_query_serves_all_who_wait(hub: Hub, feed: CountingFeed, written: Written) -> None:
+async def test_one_query_serves_all_who_wait(hub: Hub, feed: CountingFeed, instant_ledger: InstantLedger) -> None:
     async with AsyncExitStack() as stack:
         subscribers = [stack.enter_context(hub.subscriber(ACME)) for _ in range(200)]
         for subscriber in subscribers:
             subscriber.subscribe(0)
-        await written.thanks(20)
+        await instant_ledger.thank_many(20)
         for subscriber in subscribers:
             assert await taken(subscriber, 20) == list(range(1, 21))
         assert len(feed.asked) == 1
@@ -96,36 +96,36 @@ async def test_one_query_serves_all_who_wait(hub: Hub, feed: CountingFeed, writt
 
 
 async def test_nothing_is_asked_while_nobody_waits(
-    hub: Hub, feed: CountingFeed, reader: Reader, written: Written
+    hub: Hub, feed: CountingFeed, reader: Reader, instant_ledger: InstantLedger
 ) -> None:
     with hub.subscriber(ACME) as subscriber:
         subscriber.subscribe(0)
-        await written.thanks(1)
+        await instant_ledger.thank_many(1)
         await taken(subscriber, 1)
     asked = len(feed.asked)
-    await written.thanks(5)
+    await instant_ledger.thank_many(5)
     await reader.wait_beyond(5)
     with hub.subscriber(ACME) as subscriber:
         assert len(feed.asked) == asked
         subscriber.subscribe(6)
         assert subscriber.since == 6  # What nobody waited for is not read for them.
-        await written.thanks(1)
+        await instant_ledger.thank_many(1)
         assert await taken(subscriber, 1) == [7]
 
 
 async def test_one_who_comes_while_it_is_asked_for_others_is_sent_to_the_journal(
-    hub: Hub, feed: CountingFeed, written: Written
+    hub: Hub, feed: CountingFeed, instant_ledger: InstantLedger
 ) -> None:
     """It was not asked for their community: what is in between would be missing."""
     with hub.subscriber(ACME) as acme, hub.subscriber(BOLT) as bolt, hub.subscriber(NOTHING) as other:
         acme.subscribe(0)
         feed.go.clear()
-        await written.thanks(1, "bolt")
+        await instant_ledger.thank_many(1, "bolt")
 
         async def asking() -> bool:
             return feed.asked == [("acme",)]
 
-        await until(asking)
+        await wait_until(asking)
         bolt.subscribe(0)
         other.subscribe(0)
         feed.go.set()
@@ -137,7 +137,7 @@ async def test_one_who_comes_while_it_is_asked_for_others_is_sent_to_the_journal
 
 
 async def test_one_whose_queue_is_full_holds_nothing_and_is_sent_to_the_journal(
-    hub: Hub, written: Written, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "QUEUE_MAX_BYTES", 20_000)
     with hub.subscriber(ACME) as slow, hub.subscriber(ACME) as quick:
@@ -145,7 +145,7 @@ async def test_one_whose_queue_is_full_holds_nothing_and_is_sent_to_the_journal(
             subscriber.subscribe(0)
         heard: list[int] = []
         for _ in range(10):
-            await written.thanks(10)
+            await instant_ledger.thank_many(10)
             heard += await taken(quick, 10)
         assert heard == list(range(1, 101))
         assert not slow.live
@@ -154,7 +154,7 @@ async def test_one_whose_queue_is_full_holds_nothing_and_is_sent_to_the_journal(
 
 
 async def test_a_reader_who_falls_behind_reads_on_from_the_journal_and_misses_nothing(
-    hub: Hub, feed: Feed, written: Written, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, feed: Feed, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "QUEUE_MAX_BYTES", 5_000)
     parser = EventStreamParser()
@@ -162,7 +162,7 @@ async def test_a_reader_who_falls_behind_reads_on_from_the_journal_and_misses_no
     async with asyncio.timeout(20):
         parser.feed((await anext(chunks)).decode())
         for _ in range(10):
-            await written.thanks(50)
+            await instant_ledger.thank_many(50)
             parser.feed((await anext(chunks)).decode())
         while len(parser.events) < 500:
             parser.feed((await anext(chunks)).decode())
@@ -172,43 +172,43 @@ async def test_a_reader_who_falls_behind_reads_on_from_the_journal_and_misses_no
 
 
 async def test_while_the_books_are_away_the_hub_asks_again_and_nobody_is_sent_away(
-    hub: Hub, feed: CountingFeed, written: Written
+    hub: Hub, feed: CountingFeed, instant_ledger: InstantLedger
 ) -> None:
     with hub.subscriber(ACME) as subscriber:
         subscriber.subscribe(0)
         feed.failing = BooksUnavailable("away")
-        await written.thanks(3)
+        await instant_ledger.thank_many(3)
 
         async def asked_again() -> bool:
             return len(feed.asked) >= 3
 
-        await until(asked_again)
+        await wait_until(asked_again)
         feed.failing = None
         assert await taken(subscriber, 3) == [1, 2, 3]
 
 
 async def test_a_mistake_of_the_hub_is_logged_and_its_readers_go_on_from_the_journal(
-    hub: Hub, feed: CountingFeed, written: Written
+    hub: Hub, feed: CountingFeed, instant_ledger: InstantLedger
 ) -> None:
     with hub.subscriber(ACME) as subscriber, capture_logs() as said:
         subscriber.subscribe(0)
         feed.failing = ZeroDivisionError("a mistake")
-        await written.thanks(3)
+        await instant_ledger.thank_many(3)
         assert await subscriber.next(5) is None
         assert not subscriber.live
         assert [line["event"] for line in said] == ["bug"]
         feed.failing = None
         subscriber.subscribe(3)
-        await written.thanks(1)
+        await instant_ledger.thank_many(1)
         assert await taken(subscriber, 1) == [4]
 
 
-async def test_who_leaves_is_forgotten(hub: Hub, written: Written) -> None:
+async def test_who_leaves_is_forgotten(hub: Hub, instant_ledger: InstantLedger) -> None:
     with hub.subscriber(ACME) as one, hub.subscriber(ACME) as other:
         one.subscribe(0)
         other.subscribe(0)
         one.unsubscribe()
-        await written.thanks(1)
+        await instant_ledger.thank_many(1)
         assert await taken(other, 1) == [1]
         assert not one._queue
     assert hub._subscribers == {}

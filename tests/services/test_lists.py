@@ -22,9 +22,11 @@ from services.http.cursor import cursor_after
 from services.http.resources import Resource, view_of
 from services.query import lists
 from services.query.filters import FILTER_NAMES, LISTED_KINDS, STATES
-from tests.books.shown import Books
-from tests.books.telling import ACME, CAST, NOW, RandomHistory, number
+from tests.books.books_database import Books
+from tests.books.histories import ACME, uuid_of
+from tests.books.random_histories import CAST, RandomHistory
 from tests.databases import Databases
+from tests.envelopes import NOW
 from tests.services.caller import Caller, refused, started
 
 LENGTH: Final = 700
@@ -161,11 +163,11 @@ async def reading(books: Books, now: datetime) -> AsyncGenerator[Caller]:
 @pytest.fixture(scope="module")
 async def told(databases: Databases) -> AsyncIterator[Told]:
     history = RandomHistory(SEED)
-    events = await history.tell(LENGTH)
+    events = await history.generate(LENGTH)
     async with databases.empty_books() as books:
         await books.write(events)
-        async with reading(books, history.chronicle.now) as caller:
-            yield Told(caller, events, history.chronicle.now, everything_in(events))
+        async with reading(books, history.command_log.now) as caller:
+            yield Told(caller, events, history.command_log.now, everything_in(events))
 
 
 def filters(told: Told, kind: str) -> Iterator[tuple[str, Query]]:
@@ -180,7 +182,7 @@ def filters(told: Told, kind: str) -> Iterator[tuple[str, Query]]:
         yield "since", {"since": at.isoformat()}
     if "gathering" in FILTER_NAMES[kind]:
         named = [thing.state.gathering for thing in told.of(kind) if thing.state.gathering is not None]
-        yield from (("gathering", {"gathering": str(own)}) for own in (*named[:1], number(404)))
+        yield from (("gathering", {"gathering": str(own)}) for own in (*named[:1], uuid_of(404)))
     if "tag" in FILTER_NAMES[kind]:
         yield from (("tag", {"tag": tag}) for tag in TAGS)
 
@@ -305,8 +307,8 @@ async def test_a_viewer_is_told_the_position_that_they_asked_for(told: Told) -> 
         ("favour", {}),
         ("referral", {"tag": "law"}),
         ("intro", {"member": "ada"}),
-        ("intro", {"member": "ada", "role": "target", "gathering": str(number(7))}),
-        ("contact", {"gathering": str(number(7))}),
+        ("intro", {"member": "ada", "role": "target", "gathering": str(uuid_of(7))}),
+        ("contact", {"gathering": str(uuid_of(7))}),
     ],
 )
 async def test_pages_have_no_gaps_and_no_repetitions_while_more_is_recorded(
@@ -377,7 +379,7 @@ async def test_a_cursor_is_good_for_the_list_that_it_is_of_and_no_other(told: To
         query | {"role": "referrer"},
         query | {"state": "given"},
         query | {"since": "2026-01-01T00:00:00Z"},
-        query | {"gathering": str(number(7))},
+        query | {"gathering": str(uuid_of(7))},
         query | {"order": "newest"},
         query | {"viewer": "ada"},
     ]
@@ -424,7 +426,7 @@ async def test_since_means_by_when_it_was_recorded_to_the_microsecond(told: Told
 async def test_since_finds_what_was_recorded_by_a_clock_that_was_behind(books: Books) -> None:
     """A new leader of the log may be somewhat behind the last: then a later position bears an earlier time."""
     history = RandomHistory(SEED)
-    events = await history.tell(60)
+    events = await history.generate(60)
     steps_s = [0, 1, 2, 50, 51, 0, 1, 49, 60, 61, 62, 30, 31, 90]
     start_us = int(NOW.timestamp()) * 1_000_000
     clocked = [

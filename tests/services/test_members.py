@@ -10,23 +10,23 @@ import pytest
 
 from ledger.domain.values.policy import Policy
 from services.app import utc_now
+from tests.services.bad_requests.case import UNKNOWN_ID
 from tests.services.caller import Caller, Clock, refused
-from tests.services.lives import (
+from tests.services.lifecycles import (
     ACCEPT,
     ASK,
     BOOK,
     CONSENT,
     HOLD,
     INTRO,
-    LIVES,
+    LIFECYCLES,
     MAKE,
     MEET,
     REFERRAL,
     Request,
     by,
-    lived,
+    run_lifecycle,
 )
-from tests.services.wrong import NOBODY
 
 
 @pytest.fixture
@@ -154,8 +154,8 @@ async def test_one_who_takes_and_brings_nothing_rides_once_they_are_no_newcomer(
 
 async def test_reliability_counts_the_introductions_one_could_have_been_at_fault_in(ledger: Caller) -> None:
     for name in ("an intro that ends well", "an intro whose connector was at fault"):
-        await lived(ledger, *LIVES[name])
-    at = (await lived(ledger, *LIVES["an intro whose connector was at fault"]))["position"]
+        await run_lifecycle(ledger, *LIFECYCLES[name])
+    at = (await run_lifecycle(ledger, *LIFECYCLES["an intro whose connector was at fault"]))["position"]
     assert (await standing(ledger, "cas", at))["reliability_permille"] == 400  # (1 + 1) / (1 + 2 + 2)
     assert (await standing(ledger, "ann"))["reliability_permille"] == 800  # (3 + 1) / (3 + 0 + 2)
     assert (await standing(ledger, "tom"))["reliability_permille"] == 500
@@ -189,7 +189,7 @@ async def test_two_members_go_from_contact_to_one_to_one_to_trust(ledger: Caller
     assert await stage(ledger, "ada", "bob", 0) == "none"
     made = await told(ledger, "/contacts", by("bob", member="bob", other="ada"))
     assert await stage(ledger, "ada", "bob", made["position"]) == "contact"
-    booked = await lived(ledger, BOOK)
+    booked = await run_lifecycle(ledger, BOOK)
     path = f"/one-to-ones/{booked['id']}/hold"
     one_says = await ledger.recorded(path, by("ada"))
     assert await stage(ledger, "ada", "bob", one_says["position"]) == "contact"
@@ -201,7 +201,7 @@ async def test_two_members_go_from_contact_to_one_to_one_to_trust(ledger: Caller
 
 
 async def test_two_who_were_introduced_know_each_other_once_they_have_met(ledger: Caller) -> None:
-    made = await lived(ledger, ASK, ACCEPT, CONSENT, MAKE)
+    made = await run_lifecycle(ledger, ASK, ACCEPT, CONSENT, MAKE)
     assert await stage(ledger, "ann", "tom", made["position"]) == "none"
     meeting = await ledger.recorded(MEET.path(made["id"]), MEET.body)
     assert await stage(ledger, "ann", "tom", meeting["position"]) == "contact"
@@ -254,7 +254,7 @@ async def test_a_coach_tells_what_was_expected_and_what_came_of_it(ledger: Calle
 
 
 async def test_a_coach_knows_of_ones_own_asks_alone(ledger: Caller) -> None:
-    await lived(ledger, ASK, ACCEPT, CONSENT, MAKE)
+    await run_lifecycle(ledger, ASK, ACCEPT, CONSENT, MAKE)
     offer = await told(ledger, "/intros", INTRO | by("cas", asker="ann", level=1))
     for member, asks in (("ann", 1), ("cas", 0), ("tom", 0)):
         coaching = await shown(ledger, f"/members/{member}/coach", offer["position"], viewer=member)
@@ -326,7 +326,7 @@ async def test_a_one_to_one_and_an_introduction_make_two_known_and_a_booking_doe
     for member, tag in (("tom", "tax"), ("cas", "tax"), ("bob", "tax")):
         await joined(ledger, member, offers=tag)
     await joined(ledger, "ann", wants="tax")
-    made = await lived(ledger, ASK, ACCEPT, CONSENT, MAKE)
+    made = await run_lifecycle(ledger, ASK, ACCEPT, CONSENT, MAKE)
     assert {match["member"]: match["nearness"] for match in await matches(ledger, "ann", made["position"])} == {
         "cas": "known",  # Who has introduced her,
         "tom": "other",
@@ -334,7 +334,7 @@ async def test_a_one_to_one_and_an_introduction_make_two_known_and_a_booking_doe
     }
     met_him = await ledger.recorded(MEET.path(made["id"]), MEET.body)
     book = Request("one-to-one.book", by("ann", member="ann", other="bob"), "booked")
-    booked = await lived(ledger, book)
+    booked = await run_lifecycle(ledger, book)
     nearness = {match["member"]: match["nearness"] for match in await matches(ledger, "ann", booked["position"])}
     assert nearness == {"cas": "known", "tom": "known", "bob": "other"}
     assert met_him["state"] == "met"
@@ -384,7 +384,7 @@ async def test_of_many_matches_the_nearest_twenty_are_told(ledger: Caller) -> No
 
 
 async def test_a_gathering_has_a_yield(ledger: Caller) -> None:
-    gathering = (await lived(ledger, HOLD))["id"]
+    gathering = (await run_lifecycle(ledger, HOLD))["id"]
     there = {"gathering": gathering}
     attendances = [await told(ledger, "/attendances", by(who, member=who, **there)) for who in ("bob", "cyd", "dee")]
     await ledger.recorded(f"/attendances/{attendances[0]['id']}/pay", by("ada"))
@@ -425,9 +425,9 @@ async def test_a_gathering_has_a_yield(ledger: Caller) -> None:
 
 
 async def test_of_what_nothing_names_nothing_came(ledger: Caller) -> None:
-    view = await shown(ledger, f"/gatherings/{NOBODY}/yield")
+    view = await shown(ledger, f"/gatherings/{UNKNOWN_ID}/yield")
     assert view == {
-        "gathering": NOBODY,
+        "gathering": UNKNOWN_ID,
         **dict.fromkeys(
             (
                 *("attended", "paid", "contacts", "one_to_ones", "intros_made"),
@@ -440,7 +440,7 @@ async def test_of_what_nothing_names_nothing_came(ledger: Caller) -> None:
 
 
 async def test_a_yield_is_of_one_community(ledger: Caller) -> None:
-    gathering = (await lived(ledger, HOLD))["id"]
+    gathering = (await run_lifecycle(ledger, HOLD))["id"]
     at = await thanks(ledger, "ada", "bob", gathering=gathering)
     assert (await shown(ledger, f"/gatherings/{gathering}/yield", at))["points"] == 120
     assert (await shown(ledger.elsewhere(), f"/gatherings/{gathering}/yield", at))["points"] == 0
@@ -535,7 +535,7 @@ async def test_a_dispute_sets_points_aside_and_a_reversal_undoes_the_tallies(led
 
 
 async def test_an_upheld_fault_makes_the_connector_pay_and_the_intro_gives_the_stake_back(ledger: Caller) -> None:
-    made = await lived(ledger, ASK, ACCEPT, CONSENT, MAKE)
+    made = await run_lifecycle(ledger, ASK, ACCEPT, CONSENT, MAKE)
     path = f"/intros/{made['id']}"
     body = by("ann", about=made["id"], entry="intro.made", code="misdescribed")
     opened = await told(ledger, "/disputes", body)
@@ -553,7 +553,7 @@ async def test_an_upheld_fault_makes_the_connector_pay_and_the_intro_gives_the_s
 
 
 async def test_a_word_that_is_found_broken_only_after_all_is_over_is_counted_as_broken(ledger: Caller) -> None:
-    made = await lived(ledger, ASK, ACCEPT, CONSENT, MAKE)
+    made = await run_lifecycle(ledger, ASK, ACCEPT, CONSENT, MAKE)
     closed = await ledger.recorded(f"/intros/{made['id']}/close", by("ann", outcome="no_result"))
     assert (await standing(ledger, "cas", closed["position"]))["reliability_permille"] == 667  # (1 + 1) / (1 + 0 + 2)
     body = by("ann", about=made["id"], entry="intro.made", code="misdescribed")

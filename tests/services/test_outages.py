@@ -28,8 +28,9 @@ from ledger.runtime.settings import Settings
 from services.app import application
 from services.command.log_access import require_no_drift
 from services.http.health import verdict as verdict_of
-from tests.services.caller import Caller, problem_in, refused, serving, started, until
-from tests.services.lives import CLAIM, CONFIRM, FAVOUR, GATHERING, LIVES, address_in, by, lived
+from tests.polling import wait_until
+from tests.services.caller import Caller, problem_in, refused, serving, started
+from tests.services.lifecycles import CLAIM, CONFIRM, FAVOUR, GATHERING, LIFECYCLES, address_of, by, run_lifecycle
 from workers.projector import run_projector
 
 THANKED: Final = FAVOUR | by("bob")
@@ -98,8 +99,8 @@ async def all_reads(ledger: Caller) -> list[Read]:
 
     Raises: KeyError, when a route has a parameter in its path that there is no value for here.
     """
-    begun = {life[0].kind: life[0] for life in LIVES.values()}
-    ids = {KINDS[kind].plural: address_in(await lived(ledger, begun[kind]), kind) for kind in KINDS}
+    begun = {life[0].kind: life[0] for life in LIFECYCLES.values()}
+    ids = {KINDS[kind].plural: address_of(await run_lifecycle(ledger, begun[kind]), kind) for kind in KINDS}
     last = await ledger.recorded("/favours", THANKED, key="last")
     statement = await ledger.get("/members/ada/statement", min_position=last["position"])
     ids["entries"] = statement.json()["lines"][0]["entry"]
@@ -175,7 +176,7 @@ async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves
         async def written() -> bool:
             return (await ledger.post("/favours", THANKED, key="during")).status_code == 201
 
-        await until(written)
+        await wait_until(written)
         replay = await ledger.post("/favours", THANKED, key="before")
         assert (replay.status_code, replay.headers["idempotent-replayed"]) == (201, "true")
         assert await end_of(on_own_nats) == position + 1
@@ -184,7 +185,7 @@ async def test_while_nats_is_away_reads_go_on_and_writes_come_back_by_themselves
             answer = await ledger.get("/members/ada/balance", min_position=position + 1)
             return answer.status_code == 200 and answer.json()["main"] == 240
 
-        await until(shown)
+        await wait_until(shown)
         assert (await readiness(client))[0] == 200
 
 
@@ -295,7 +296,7 @@ async def test_while_postgres_is_away_writes_go_on_and_reads_come_back_by_themse
         async def caught_up() -> bool:
             return (await ledger.get("/summary", min_position=position + 4)).status_code == 200
 
-        await until(caught_up)
+        await wait_until(caught_up)
         assert await answers_to(reads, client) == before
         assert (await ledger.get(f"/favours/{claimed['id']}")).json() == confirmed
         assert (await ledger.get(f"/favours/{during['id']}")).json()["state"] == "forgiven"
@@ -374,21 +375,21 @@ async def test_it_starts_before_its_servers_and_serves_once_they_are_there(
         async def found_none() -> bool:
             return (await readiness(client))[1]["log"].startswith("StreamMissing")
 
-        await until(found_none)
+        await wait_until(found_none)
         refused(await ledger.post("/favours", THANKED, key="early"), 503, "log_unavailable", retryable=True)
         assert await stream_on(own)
 
         async def written() -> bool:
             return (await ledger.post("/favours", THANKED, key="early")).status_code == 201
 
-        await until(written)
+        await wait_until(written)
         idle_postgres.start()
         await migrate(own.books)
 
         async def ready() -> bool:
             return (await readiness(client)) == (200, {"status": "ok", "log": "ok", "books": "ok"})
 
-        await until(ready)
+        await wait_until(ready)
 
 
 async def test_it_ends_at_once_whenever_it_is_told_to_while_its_servers_are_away(settings: Settings) -> None:
@@ -450,7 +451,7 @@ async def test_a_log_that_does_not_fsync_is_not_ready_unless_told_so(settings: S
                 async def connected() -> bool:
                     return not (await readiness(client))[1]["log"].startswith("LogUnavailable")
 
-                await until(connected)
+                await wait_until(connected)
                 status, verdicts = await readiness(client)
                 return status, verdicts["log"]
 
@@ -478,7 +479,7 @@ async def test_a_monitor_that_is_something_else_makes_it_not_ready(settings: Set
         async def asked() -> bool:
             return "no connection to NATS" not in (await client.get("/readyz")).text
 
-        await until(asked)
+        await wait_until(asked)
         status, verdicts = await readiness(client)
         assert (status, verdicts.get("log", "").partition(":")[0] in {"LogUnavailable", "NotDurable"}) == (503, True)
 
@@ -499,7 +500,7 @@ async def test_a_stream_that_is_not_as_defined_is_not_ready_and_said_why(drifted
             async def found() -> bool:
                 return "StreamDrift" in (await readiness(client))[1]["log"]
 
-            await until(found)
+            await wait_until(found)
             status, verdicts = await readiness(client)
             assert status == 503
             assert "max_age is 3600000000000 and must be 0" in verdicts["log"]
@@ -507,7 +508,7 @@ async def test_a_stream_that_is_not_as_defined_is_not_ready_and_said_why(drifted
             async def told() -> bool:
                 return any(entry["event"] == "not ready" and "max_age" in entry["reason"] for entry in logs)
 
-            await until(told)
+            await wait_until(told)
             answer = await Caller(client).post("/favours", FAVOUR | by("ada"), key="drifted")
             refused(answer, 503, "log_unavailable")
 
@@ -574,7 +575,7 @@ async def test_a_caller_who_goes_away_leaves_nothing_half_recorded(
         async def all_recorded() -> bool:
             return await log.end() == expected
 
-        await until(all_recorded)
+        await wait_until(all_recorded)
     repeat = await ledger.post("/favours", THANKED, key="key-0")
     assert (repeat.status_code, repeat.headers["idempotent-replayed"]) == (201, "true")
     assert await log.end() == expected

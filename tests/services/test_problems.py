@@ -29,9 +29,11 @@ from ledger.runtime.unavailable import Unavailable
 from services.app import ServicePart, application
 from services.http.auth import OPEN_PATHS, is_loopback
 from services.http.problems import RETRYABLE, STATUS, Internal, NoSuchMethod, NoSuchRoute, on_http, problem_of
-from tests.services import wrong
+from tests.services.bad_requests.case import UNKNOWN_ID
+from tests.services.bad_requests.catalogue import every_bad_request
+from tests.services.bad_requests.subjects import Subjects
 from tests.services.caller import Caller, Clock, problem_in, refused, serving
-from tests.services.lives import CLAIM, DISPUTE, FAVOUR, THANKS, by, lived
+from tests.services.lifecycles import CLAIM, DISPUTE, FAVOUR, THANKS, by, run_lifecycle
 
 KEY: Final = "a key of sixteen or more"
 OUTSIDE_EVERY_ROUTE: Final = frozenset({NoSuchRoute, NoSuchMethod})
@@ -102,9 +104,9 @@ def test_every_problem_is_documented_where_it_may_occur() -> None:
 
 
 def test_every_problem_that_a_route_can_answer_is_met_by_a_test() -> None:
-    """It answers a row of the table of wrong requests, all of which are sent; or a test says that it was answered."""
-    nothing = wrong.Recorded(**dict.fromkeys(wrong.Recorded.__dataclass_fields__, wrong.NOBODY))
-    met = {(row.status, row.code) for row in wrong.everything(nothing)}
+    """It answers one of the bad requests, all of which are sent; or a test states that it was answered."""
+    subjects = Subjects(**dict.fromkeys(Subjects.__dataclass_fields__, UNKNOWN_ID))
+    met = {(request.status, request.code) for request in every_bad_request(subjects)}
     for path in Path(__file__).parent.glob("test_*.py"):
         met.update(answers_that_are_asserted(ast.parse(path.read_text())))
     assert {(status, code_of(kind)) for kind, status in STATUS.items() if kind not in THE_CLOCKS_OWN} - met == set()
@@ -149,7 +151,7 @@ def test_a_schema_that_is_not_there_yet_is_not_called_a_mistake() -> None:
 
 
 async def test_an_entry_is_disputed_within_sixty_days_and_not_later(ledger: Caller, clock: Clock) -> None:
-    early, late = await lived(ledger, THANKS), await lived(ledger, THANKS)
+    early, late = await run_lifecycle(ledger, THANKS), await run_lifecycle(ledger, THANKS)
 
     def about(favour: dict[str, Any]) -> dict[str, Any]:
         return by("bob", about=favour["id"], entry="favour.thanked", code="not_mine")
@@ -182,7 +184,7 @@ async def test_what_others_change_again_and_again_is_to_be_tried_again(
     async def outpaced(_: JetStreamLog, __: Sequence[Append]) -> list[int]:
         raise Conflict
 
-    favour = await lived(ledger, CLAIM)
+    favour = await run_lifecycle(ledger, CLAIM)
     monkeypatch.setattr(JetStreamLog, "append", outpaced)
     answer = await ledger.post(f"/favours/{favour['id']}/confirm", by("bob"))
     refused(answer, 409, "contended", retryable=True, kind="favour", id=favour["id"])
@@ -335,7 +337,7 @@ async def speaking(client: httpx.AsyncClient, key: str) -> AsyncGenerator[Caller
 async def judgements(client: httpx.AsyncClient) -> list[tuple[str, dict[str, Any], int]]:
     """Everything that takes a moderator, and what it is answered when it is carried out."""
     async with speaking(client, KEY) as anybody:
-        upheld, rejected = [(await lived(anybody, DISPUTE))["id"] for _ in range(2)]
+        upheld, rejected = [(await run_lifecycle(anybody, DISPUTE))["id"] for _ in range(2)]
     starts_at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     return [
         (f"/disputes/{upheld}/uphold", by("mod"), 200),
@@ -377,14 +379,14 @@ async def test_where_there_is_no_moderators_key_nobody_may_judge(guarded: httpx.
 
 
 async def test_on_loopback_without_keys_anybody_may_judge(ledger: Caller) -> None:
-    opened = await lived(ledger, DISPUTE)
+    opened = await run_lifecycle(ledger, DISPUTE)
     assert (await ledger.post(f"/disputes/{opened['id']}/uphold", by("mod"))).status_code == 200
     refused(await ledger.post(f"/disputes/{opened['id']}/uphold", by("bob")), 403, "party_to_it")
 
 
 async def test_in_a_batch_each_item_takes_the_key_that_its_own_route_takes(moderated: httpx.AsyncClient) -> None:
     async with speaking(moderated, KEY) as anybody:
-        dispute = (await lived(anybody, DISPUTE))["id"]
+        dispute = (await run_lifecycle(anybody, DISPUTE))["id"]
     items = [
         {"op": "favour.record", "body": FAVOUR | by("bob"), "idempotency_key": "first"},
         {"op": "dispute.reject", "body": by("mod"), "id": dispute},

@@ -16,24 +16,24 @@ from ledger.domain.values.aggregate_types import tag_of
 from ledger.log.jetstream import JetStreamLog
 from services.http.resources import VIEWS
 from services.query.filters import LISTED_KINDS
+from tests.services.bad_requests.case import UNKNOWN_ID
 from tests.services.caller import Caller, Clock, refused
-from tests.services.lives import (
+from tests.services.lifecycles import (
     ASK,
     CLAIM,
+    CLOCK_STATES,
     DISPUTE,
     FAVOUR,
     GIVE,
-    LEFT_TO_THE_CLOCK,
-    LIVES,
+    LIFECYCLES,
     OFFER,
     THANKS,
-    Life,
-    address_in,
+    Lifecycle,
+    address_of,
     by,
-    lived,
-    told,
+    resolve,
+    run_lifecycle,
 )
-from tests.services.wrong import NOBODY
 
 LATER = timedelta(days=91)
 
@@ -76,7 +76,7 @@ async def test_a_write_is_readable_as_soon_as_its_position_is(ledger: Caller) ->
 async def test_a_reader_that_waits_is_answered_by_a_write_that_comes_later(ledger: Caller) -> None:
     waiting = asyncio.create_task(ledger.get("/members/bob/balance", min_position=1))
     await asyncio.wait([waiting], timeout=0.1)
-    await lived(ledger, THANKS)
+    await run_lifecycle(ledger, THANKS)
     answer = await waiting
     assert (answer.status_code, answer.json()["received"]) == (200, 120)
 
@@ -88,7 +88,7 @@ async def test_a_position_the_books_do_not_reach_in_time_is_to_be_asked_for_agai
 
 
 async def test_every_answer_says_which_position_it_shows(ledger: Caller) -> None:
-    favour, referral, intro = [await lived(ledger, *life) for life in ((THANKS,), (GIVE,), (ASK,))]
+    favour, referral, intro = [await run_lifecycle(ledger, *life) for life in ((THANKS,), (GIVE,), (ASK,))]
     paths = [
         "/members/ada/balance",
         "/members/ada/pairs",
@@ -98,7 +98,7 @@ async def test_every_answer_says_which_position_it_shows(ledger: Caller) -> None
         "/policy",
         "/members/ada/standing",
         "/members/ada/matches",
-        f"/gatherings/{NOBODY}/yield",
+        f"/gatherings/{UNKNOWN_ID}/yield",
         f"/favours/{favour['id']}",
         f"/referrals/{referral['id']}",
         f"/intros/{intro['id']}",
@@ -113,8 +113,8 @@ async def test_every_answer_says_which_position_it_shows(ledger: Caller) -> None
 
 
 async def test_a_balance_tells_what_was_given_and_received(ledger: Caller) -> None:
-    await lived(ledger, THANKS)
-    made = await lived(ledger, *LIVES["an intro that ends well"][:4])
+    await run_lifecycle(ledger, THANKS)
+    made = await run_lifecycle(ledger, *LIFECYCLES["an intro that ends well"][:4])
     at = made["position"]
     assert await shown(ledger, "/members/ada/balance", at) == {
         "member": "ada",
@@ -208,10 +208,10 @@ async def test_balances_are_paged_in_order_of_the_member(ledger: Caller, limit: 
 
 
 async def test_a_summary_proves_that_everything_sums_to_zero(ledger: Caller) -> None:
-    for life in LIVES.values():
-        await lived(ledger, *life)
-    await lived(ledger, *LIVES["an intro that ends well"][:4])
-    opened = await lived(ledger, DISPUTE)
+    for life in LIFECYCLES.values():
+        await run_lifecycle(ledger, *life)
+    await run_lifecycle(ledger, *LIFECYCLES["an intro that ends well"][:4])
+    opened = await run_lifecycle(ledger, DISPUTE)
     summary = await shown(ledger, "/summary", opened["position"])
     proof = summary["zero_sum"]
     assert (proof["main"] + proof["stake"] + proof["disputed"], proof["sum"], proof["holds"]) == (0, 0, True)
@@ -254,7 +254,7 @@ async def test_an_empty_community_has_an_empty_summary(ledger: Caller) -> None:
 
 
 async def test_a_community_sees_nothing_of_another(ledger: Caller) -> None:
-    favour = await lived(ledger, THANKS)
+    favour = await run_lifecycle(ledger, THANKS)
     zenith = Caller(ledger.client, "zenith")
     assert await shown(zenith, "/balances", favour["position"]) == {"balances": []}
     refused(await zenith.get(f"/favours/{favour['id']}"), 404, "unknown", kind="favour", id=favour["id"])
@@ -264,36 +264,36 @@ async def test_a_community_sees_nothing_of_another(ledger: Caller) -> None:
 
 
 async def test_the_books_show_what_the_command_showed(ledger: Caller, subtests: pytest.Subtests) -> None:
-    for name, life in LIVES.items():
+    for name, life in LIFECYCLES.items():
         address = None
-        for number, request in enumerate(await told(ledger, life), start=1):
+        for number, request in enumerate(await resolve(ledger, life), start=1):
             with subtests.test(name, state=request.state):
                 after = await ledger.recorded(request.path(address), request.body, key=uuid4().hex)
-                address = address_in(after, request.kind)
+                address = address_of(after, request.kind)
                 path = f"/{KINDS[request.kind].plural}/{address}"
-                answer = await ledger.get(path, min_position=after["position"], **request.viewer)
+                answer = await ledger.get(path, min_position=after["position"], **request.viewer_query)
                 assert (answer.status_code, answer.json()) == (200, after)
                 assert answer.headers["etag"] == f'"{request.version or number}"'
                 whole = await ledger.get(path)
-                assert (whole.json()["state"], whole.json()["version"]) == (request.really or request.state, number)
+                assert (whole.json()["state"], whole.json()["version"]) == (request.true_state or request.state, number)
                 assert whole.headers["etag"] == f'"{number}"'
 
 
 ENDED_BY_THE_CLOCK = {
     ("favour", "lapsed"): (CLAIM,),
-    ("referral", "lapsed"): LIVES["a referral that is won"][:3],
-    ("intro", "expired"): LIVES["an intro that ends well"][:2],
-    ("intro", "closed"): LIVES["a match that is made and meets"][:5],
+    ("referral", "lapsed"): LIFECYCLES["a referral that is won"][:3],
+    ("intro", "expired"): LIFECYCLES["an intro that ends well"][:2],
+    ("intro", "closed"): LIFECYCLES["a match that is made and meets"][:5],
     ("dispute", "lapsed"): (DISPUTE,),
 }
 
 
 @pytest.mark.parametrize(("end", "life"), ENDED_BY_THE_CLOCK.items())
 async def test_what_the_clock_ended_is_shown_as_such(
-    ledger: Caller, log: JetStreamLog, clock: Clock, end: tuple[str, str], life: Life
+    ledger: Caller, log: JetStreamLog, clock: Clock, end: tuple[str, str], life: Lifecycle
 ) -> None:
     kind, state = end
-    before = await lived(ledger, *life)
+    before = await run_lifecycle(ledger, *life)
     clock.ahead = LATER
     lapse = Submission(
         community=ledger.community,
@@ -308,13 +308,13 @@ async def test_what_the_clock_ended_is_shown_as_such(
 
 
 def test_what_the_clock_ends_is_read_in_every_such_state() -> None:
-    assert set(ENDED_BY_THE_CLOCK) >= LEFT_TO_THE_CLOCK
+    assert set(ENDED_BY_THE_CLOCK) >= CLOCK_STATES
 
 
 async def test_a_step_after_the_clock_is_refused_with_what_it_found(
     ledger: Caller, log: JetStreamLog, clock: Clock
 ) -> None:
-    offer = await lived(ledger, OFFER)
+    offer = await run_lifecycle(ledger, OFFER)
     clock.ahead = LATER
     lapse = Submission(
         community=ledger.community,
@@ -343,5 +343,7 @@ def test_a_view_names_every_state_and_what_an_asker_sees_in_its_place(kind: str)
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_unknown_one_is_not_found(ledger: Caller, kind: str) -> None:
-    refused(await ledger.get(f"/{KINDS[kind].plural}/{NOBODY}"), 404, "unknown", kind=kind, id=NOBODY)
-    refused(await ledger.get(f"/{KINDS[kind].plural}/{NOBODY}", viewer="eve"), 404, "unknown", kind=kind, id=NOBODY)
+    refused(await ledger.get(f"/{KINDS[kind].plural}/{UNKNOWN_ID}"), 404, "unknown", kind=kind, id=UNKNOWN_ID)
+    refused(
+        await ledger.get(f"/{KINDS[kind].plural}/{UNKNOWN_ID}", viewer="eve"), 404, "unknown", kind=kind, id=UNKNOWN_ID
+    )

@@ -24,10 +24,11 @@ from ledger.runtime.settings import BooksAddress, Settings
 from services.feed import event_stream, hub, sse, stream
 from services.feed.routes import position_of
 from services.feed.sse import to_chunks
-from tests.books.telling import number, submission
-from tests.services.caller import Caller, refused, until
+from tests.books.histories import submission, uuid_of
+from tests.polling import wait_until
+from tests.services.caller import Caller, refused
 from tests.services.http_server import HttpServer, running_server
-from tests.services.written import Written
+from tests.services.instant_ledger import InstantLedger
 from tests.sse_client import SseClient
 
 KEY: Final = "a key that all who call have"
@@ -36,8 +37,8 @@ LARGE: Final = tuple(f"{n:0>3}-{'x' * 36}" for n in range(16))  # 640 bytes of o
 
 
 @pytest.fixture
-def written(settings: Settings) -> Written:
-    return Written(settings)
+def instant_ledger(settings: Settings) -> InstantLedger:
+    return InstantLedger(settings)
 
 
 @pytest.fixture
@@ -49,14 +50,16 @@ async def server(settings: Settings) -> AsyncIterator[HttpServer]:
 # Order, and where it begins
 
 
-async def test_a_stream_tells_what_was_recorded_and_then_what_is_recorded(server: HttpServer, written: Written) -> None:
-    await written.thanks(3)
+async def test_a_stream_tells_what_was_recorded_and_then_what_is_recorded(
+    server: HttpServer, instant_ledger: InstantLedger
+) -> None:
+    await instant_ledger.thank_many(3)
     async with server.subscribe(after=0) as subscriber:
         await subscriber.wait_for_events(3)
-        await written.thanks(4)
+        await instant_ledger.thank_many(4)
         events = await subscriber.wait_for_events(7)
         assert subscriber.positions == [1, 2, 3, 4, 5, 6, 7]
-        assert [event.data for event in events] == await written.stored(range(1, 8))
+        assert [event.data for event in events] == await instant_ledger.bodies(range(1, 8))
         assert {event.event for event in events} == {"favour.thanked"}
         assert (subscriber.status, subscriber.headers["content-type"]) == (200, "text/event-stream")
         assert subscriber.headers["ledger-position"] == "3"
@@ -65,19 +68,19 @@ async def test_a_stream_tells_what_was_recorded_and_then_what_is_recorded(server
 
 
 async def test_without_a_place_to_begin_it_begins_at_the_end_and_says_where_that_is(
-    server: HttpServer, written: Written
+    server: HttpServer, instant_ledger: InstantLedger
 ) -> None:
-    await written.thanks(3)
+    await instant_ledger.thank_many(3)
     async with server.subscribe() as subscriber:
         await subscriber.wait_for_start()
         assert (subscriber.parser.last_event_id, subscriber.events) == ("3", [])
-        await written.thanks(1)
+        await instant_ledger.thank_many(1)
         await subscriber.wait_for_events(1)
         assert subscriber.positions == [4]
 
 
-async def test_the_last_event_id_wins_over_after(server: HttpServer, written: Written) -> None:
-    await written.thanks(5)
+async def test_the_last_event_id_wins_over_after(server: HttpServer, instant_ledger: InstantLedger) -> None:
+    await instant_ledger.thank_many(5)
     async with server.subscribe(after=0, last_event_id=3) as subscriber:
         await subscriber.wait_for_events(2)
         assert subscriber.positions == [4, 5]
@@ -96,15 +99,15 @@ def test_whatever_a_stream_has_sent_is_a_place_to_go_on(position: int) -> None:
 
 
 async def test_a_stream_that_is_cut_again_and_again_loses_nothing_and_repeats_nothing(
-    server: HttpServer, written: Written
+    server: HttpServer, instant_ledger: InstantLedger
 ) -> None:
-    """While it is being written, the client comes back each time with the last id that it has."""
+    """While it is being instant_ledger, the client comes back each time with the last id that it has."""
     rng = random.Random("cuts")
     total = 600
 
     async def write() -> None:
-        while written.end < total:
-            await written.thanks(min(rng.choice([1, 1, 7, 60]), total - written.end))
+        while instant_ledger.end < total:
+            await instant_ledger.thank_many(min(rng.choice([1, 1, 7, 60]), total - instant_ledger.end))
 
     writing = asyncio.create_task(write())
     heard: list[int] = []
@@ -121,7 +124,7 @@ async def test_a_stream_that_is_cut_again_and_again_loses_nothing_and_repeats_no
 
 
 async def test_every_listener_hears_the_same_in_the_same_order_while_it_is_written(
-    server: HttpServer, written: Written
+    server: HttpServer, instant_ledger: InstantLedger
 ) -> None:
     """Some are there before, some come in the middle, some far behind; the hub and the journal lead to the same."""
     async with AsyncExitStack() as stack:
@@ -130,8 +133,8 @@ async def test_every_listener_hears_the_same_in_the_same_order_while_it_is_writt
             await subscriber.wait_for_start()
         late: list[SseClient] = []
         for _ in range(20):
-            await written.thanks(37)
-            late.append(await stack.enter_async_context(server.subscribe(after=written.end // 2)))
+            await instant_ledger.thank_many(37)
+            late.append(await stack.enter_async_context(server.subscribe(after=instant_ledger.end // 2)))
         for subscriber in (*early, *late):
             await subscriber.wait_for_position(740)
             first = subscriber.positions[0]
@@ -142,29 +145,29 @@ async def test_every_listener_hears_the_same_in_the_same_order_while_it_is_writt
 # Filters
 
 
-async def test_communities_do_not_leak_into_each_other(server: HttpServer, written: Written) -> None:
+async def test_communities_do_not_leak_into_each_other(server: HttpServer, instant_ledger: InstantLedger) -> None:
     async with server.subscribe(after=0) as acme, server.subscribe(after=0, community="bolt") as bolt:
         await acme.wait_for_start()
         await bolt.wait_for_start()
         for community in ("acme", "bolt", "acme", "cern", "bolt"):
-            await written.thanks(1, community)
+            await instant_ledger.thank_many(1, community)
         await acme.wait_for_events(2)
         await bolt.wait_for_events(2)
         assert (acme.positions, bolt.positions) == ([1, 3], [2, 5])
         assert {event.envelope["source"] for event in bolt.events} == {"/communities/bolt"}
 
 
-async def test_a_stream_tells_what_is_asked_for(server: HttpServer, written: Written) -> None:
+async def test_a_stream_tells_what_is_asked_for(server: HttpServer, instant_ledger: InstantLedger) -> None:
     async with (
         server.subscribe("kind=contact&event=member.joined", after=0) as some,
         server.subscribe("kind=favour", after=0) as favours,
     ):
         await some.wait_for_start()
         await favours.wait_for_start()
-        await written.thanks(2)
-        await written.say(MakeContact(actor="ada", member="ada", other="bob"))
-        await written.say(JoinMember(actor="ada", member="ada"))
-        await written.thanks(1)
+        await instant_ledger.thank_many(2)
+        await instant_ledger.execute(MakeContact(actor="ada", member="ada", other="bob"))
+        await instant_ledger.execute(JoinMember(actor="ada", member="ada"))
+        await instant_ledger.thank_many(1)
         await some.wait_for_events(2)
         await favours.wait_for_events(3)
         assert [event.event for event in some.events] == ["contact.made", "member.joined"]
@@ -172,21 +175,21 @@ async def test_a_stream_tells_what_is_asked_for(server: HttpServer, written: Wri
 
 
 async def test_one_who_hears_little_has_a_place_near_the_end_to_come_back_to(
-    server: HttpServer, written: Written, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     async with server.subscribe("kind=policy", after=0) as subscriber:
         await subscriber.wait_for_start()
-        await written.thanks(50)
+        await instant_ledger.thank_many(50)
         await subscriber.wait_until(lambda: subscriber.parser.last_event_id == "50")
         assert subscriber.events == []
 
 
 async def test_a_long_way_without_a_match_is_told_of_on_the_way(
-    server: HttpServer, written: Written, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.books.feed.Feed.page.__defaults__", (10,))
-    await written.thanks(95)
+    await instant_ledger.thank_many(95)
     async with server.subscribe("kind=policy", after=0) as subscriber:
         await subscriber.wait_until(lambda: len(subscriber.parser.comments) >= 10)
         assert subscriber.parser.comments[:4] == [" position 0", " position 10", " position 20", " position 30"]
@@ -196,11 +199,11 @@ async def test_a_long_way_without_a_match_is_told_of_on_the_way(
 
 
 async def test_a_stream_without_events_says_that_it_lives(
-    server: HttpServer, written: Written, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert stream.HEARTBEAT_S == 15
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
-    await written.thanks(2)
+    await instant_ledger.thank_many(2)
     async with server.subscribe() as subscriber:
         await subscriber.wait_until(lambda: len(subscriber.parser.comments) >= 5)
         assert set(subscriber.parser.comments) == {" position 2"}
@@ -217,16 +220,20 @@ async def guarded(settings: Settings) -> AsyncIterator[HttpServer]:
         yield server
 
 
-async def tell_of_two_asks(written: Written) -> None:
+async def tell_of_two_asks(instant_ledger: InstantLedger) -> None:
     """One is declined, one is made: 1 to 6."""
     for n in (1, 2):
-        await written.say(ProposeIntro(actor="ann", asker="ann", connector="cas", target=f"t{n}", id=number(n)))
-    await written.say(DeclineIntro(actor="cas"), of=1)
-    await written.say(AcceptIntro(actor="cas", level=2), ConsentIntro(actor="t2"), MakeIntro(actor="cas"), of=2)
+        await instant_ledger.execute(
+            ProposeIntro(actor="ann", asker="ann", connector="cas", target=f"t{n}", id=uuid_of(n))
+        )
+    await instant_ledger.execute(DeclineIntro(actor="cas"), of=1)
+    await instant_ledger.execute(
+        AcceptIntro(actor="cas", level=2), ConsentIntro(actor="t2"), MakeIntro(actor="cas"), of=2
+    )
 
 
 async def test_what_an_asker_must_not_know_only_a_confidential_key_is_told(
-    guarded: HttpServer, written: Written
+    guarded: HttpServer, instant_ledger: InstantLedger
 ) -> None:
     async with (
         guarded.subscribe(after=0, key=KEY) as anybody,
@@ -235,7 +242,7 @@ async def test_what_an_asker_must_not_know_only_a_confidential_key_is_told(
     ):
         for subscriber in (anybody, of_intros, trusted):
             await subscriber.wait_for_start()
-        await tell_of_two_asks(written)
+        await tell_of_two_asks(instant_ledger)
         for subscriber in (anybody, of_intros):
             await subscriber.wait_for_events(3)
             assert [event.event for event in subscriber.events] == ["intro.asked", "intro.asked", "intro.made"]
@@ -256,19 +263,19 @@ async def test_nobody_listens_without_a_key(guarded: HttpServer) -> None:
 # Those who do not read
 
 
-async def tell_at_length(written: Written, rounds: int) -> None:
+async def tell_at_length(instant_ledger: InstantLedger, rounds: int) -> None:
     """A lot of bytes: each round is 100 events of more than 1 KiB, after 100 who join."""
     members = [f"m{n}" for n in range(100)]
-    await written.say(*(JoinMember(actor=member, member=member) for member in members))
+    await instant_ledger.execute(*(JoinMember(actor=member, member=member) for member in members))
     for turn in range(rounds):
         tags = tuple(f"{turn:0>3}-{tag}"[:40] for tag in LARGE)
         said = [submission(SetWants(actor=name, tags=tags), membership_id("acme", name)) for name in members]
-        await written.chronicle.executor.execute_all(said)
-        await written.write()
+        await instant_ledger.command_log.executor.execute_all(said)
+        await instant_ledger.project()
 
 
 async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
-    server: HttpServer, written: Written, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "SEND_WITHIN_S", 0.3)
     monkeypatch.setattr(hub, "QUEUE_MAX_BYTES", 32 * 1024)
@@ -279,21 +286,21 @@ async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
         async def all_there() -> bool:
             return await server.open_streams() == 21
 
-        await until(all_there)
+        await wait_until(all_there)
         files = process.num_fds()
         with capture_logs() as said:
-            await tell_at_length(written, 60)
+            await tell_at_length(instant_ledger, 60)
             await other.wait_for_events(6_100)
 
             async def one_is_left() -> bool:
                 return await server.open_streams() == 1
 
-            await until(one_is_left)
+            await wait_until(one_is_left)
 
         async def hung_up() -> bool:  # The server's ends of their connections; theirs are still open.
             return process.num_fds() <= files - 20
 
-        await until(hung_up)
+        await wait_until(hung_up)
         assert [line["event"] for line in said].count("a client of the feed did not read and was disconnected") == 20
         assert other.positions == list(range(1, 6_101))
         for subscriber in deaf[:3]:
@@ -309,7 +316,7 @@ async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
 # Too many
 
 
-async def test_more_than_may_wait_are_told_to_come_again(settings: Settings, written: Written) -> None:
+async def test_more_than_may_wait_are_told_to_come_again(settings: Settings, instant_ledger: InstantLedger) -> None:
     async with (
         running_server(msgspec.structs.replace(settings, streams_max=2)) as server,
         server.subscribe() as one,
@@ -329,7 +336,7 @@ async def test_more_than_may_wait_are_told_to_come_again(settings: Settings, wri
         async def one_is_left() -> bool:
             return await server.open_streams() == 1
 
-        await until(one_is_left)
+        await wait_until(one_is_left)
         async with server.subscribe() as three:
             await three.wait_for_start()
             assert three.status == 200
@@ -339,9 +346,9 @@ async def test_more_than_may_wait_are_told_to_come_again(settings: Settings, wri
 
 
 async def test_streams_and_waiting_requests_end_at_once_when_the_service_stops(
-    settings: Settings, written: Written
+    settings: Settings, instant_ledger: InstantLedger
 ) -> None:
-    await written.thanks(1)
+    await instant_ledger.thank_many(1)
     async with AsyncExitStack() as outside:
         async with running_server(settings) as server:
             subscriber = await outside.enter_async_context(server.subscribe(after=0))
@@ -352,7 +359,7 @@ async def test_streams_and_waiting_requests_end_at_once_when_the_service_stops(
             async def both_wait() -> bool:
                 return await server.open_streams() == 2
 
-            await until(both_wait)
+            await wait_until(both_wait)
             stopped_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - stopped_at < 5
         await subscriber.wait_for_end()
@@ -361,10 +368,10 @@ async def test_streams_and_waiting_requests_end_at_once_when_the_service_stops(
 
 
 async def test_one_who_does_not_read_does_not_keep_the_service_from_stopping(
-    settings: Settings, written: Written, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.serving.STOP_WITHIN_S", 0.5)
-    await tell_at_length(written, 60)
+    await tell_at_length(instant_ledger, 60)
     async with AsyncExitStack() as outside:
         async with running_server(settings) as server:
             await outside.enter_async_context(server.subscribe(after=0, reading=False))
@@ -372,7 +379,7 @@ async def test_one_who_does_not_read_does_not_keep_the_service_from_stopping(
             async def is_there() -> bool:
                 return await server.open_streams() == 1
 
-            await until(is_there)
+            await wait_until(is_there)
             stopped_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - stopped_at < 5
 
@@ -383,9 +390,9 @@ async def test_while_postgres_is_away_streams_stay_open_and_go_on_by_themselves(
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     settings = msgspec.structs.replace(settings, postgres_dsn=own_postgres.dsn)
     await migrate(BooksAddress(own_postgres.dsn, settings.postgres_schema))
-    written = Written(settings)
+    instant_ledger = InstantLedger(settings)
     async with running_server(settings) as server, server.subscribe(after=0) as subscriber:
-        await written.thanks(2)
+        await instant_ledger.thank_many(2)
         await subscriber.wait_for_events(2)
         own_postgres.kill()
         said = len(subscriber.parser.comments)
@@ -394,24 +401,26 @@ async def test_while_postgres_is_away_streams_stay_open_and_go_on_by_themselves(
             await newcomer.wait_for_end()
             assert newcomer.status == 503
         own_postgres.start()
-        await written.thanks(3)
+        await instant_ledger.thank_many(3)
         await subscriber.wait_for_events(5)
         assert subscriber.positions == [1, 2, 3, 4, 5]
         assert not subscriber.ended
 
 
-async def test_books_that_are_made_anew_lead_to_nothing_wrong(server: HttpServer, written: Written) -> None:
+async def test_books_that_are_made_anew_lead_to_nothing_wrong(
+    server: HttpServer, instant_ledger: InstantLedger
+) -> None:
     """They are further back, then they catch up: who was here hears what is new, and nothing of it twice."""
-    await written.thanks(5)
+    await instant_ledger.thank_many(5)
     async with server.subscribe(after=0) as subscriber, server.subscribe("kind=policy", after=2) as other:
         await subscriber.wait_for_events(5)
         await other.wait_for_start()
-        await written.books.execute(f"DROP SCHEMA {written.books.schema} CASCADE")
-        await migrate(BooksAddress(written.books.dsn, written.books.schema))
+        await instant_ledger.books.execute(f"DROP SCHEMA {instant_ledger.books.schema} CASCADE")
+        await migrate(BooksAddress(instant_ledger.books.dsn, instant_ledger.books.schema))
         async with server.subscribe(after=0) as newcomer:
             await newcomer.wait_for_start()
-            await written.rewrite()
-            await written.thanks(2)
+            await instant_ledger.project_from()
+            await instant_ledger.thank_many(2)
             await subscriber.wait_for_events(7)
             await newcomer.wait_for_events(7)
         assert subscriber.positions == newcomer.positions == [1, 2, 3, 4, 5, 6, 7]
@@ -437,9 +446,11 @@ def test_chunks_hold_every_frame_once_in_order_and_only_one_frame_may_be_larger(
     assert rest == b"".join(one for position, one in framed if position > begin)
 
 
-async def test_an_event_that_was_stored_in_lines_is_told_in_one(server: HttpServer, written: Written) -> None:
-    await written.thanks(1)
-    await written.books.execute(
+async def test_an_event_that_was_stored_in_lines_is_told_in_one(
+    server: HttpServer, instant_ledger: InstantLedger
+) -> None:
+    await instant_ledger.thank_many(1)
+    await instant_ledger.books.execute(
         "SET session_replication_role = replica; UPDATE journal SET event = E'{\\r\\n\"a\":\\n1}'"
     )
     async with server.subscribe(after=0) as subscriber:
@@ -448,8 +459,8 @@ async def test_an_event_that_was_stored_in_lines_is_told_in_one(server: HttpServ
         assert "\n" not in event.data
 
 
-async def test_who_asks_for_json_is_answered_in_json(server: HttpServer, written: Written) -> None:
-    await written.thanks(1)
+async def test_who_asks_for_json_is_answered_in_json(server: HttpServer, instant_ledger: InstantLedger) -> None:
+    await instant_ledger.thank_many(1)
     for accept in ("*/*", "application/json", "text/html"):
         answer = await Caller(server.client).client.get("/v1/communities/acme/events", headers={"Accept": accept})
         assert answer.headers["content-type"] == "application/json"

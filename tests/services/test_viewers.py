@@ -15,7 +15,7 @@ from ledger.domain.catalog.operations import LAPSES
 from ledger.log.jetstream import JetStreamLog
 from services.http.resources import VIEWS
 from tests.services.caller import Caller, Clock, refused
-from tests.services.lives import (
+from tests.services.lifecycles import (
     ACCEPT,
     ASK,
     ATTEND,
@@ -34,20 +34,20 @@ from tests.services.lives import (
     PUBLISH,
     REFUSE,
     THANKS,
-    Life,
+    Lifecycle,
     Request,
-    address_in,
+    address_of,
     by,
-    lived,
+    run_lifecycle,
 )
 
-CLOSED_TO_OTHERS: Final[Mapping[str, tuple[Life, tuple[str, ...]]]] = {
+CLOSED_TO_OTHERS: Final[Mapping[str, tuple[Lifecycle, tuple[str, ...]]]] = {
     "favour": ((THANKS,), ("ada", "bob")),
     "referral": ((GIVE,), ("ada", "bob")),
     "intro": ((ASK,), ("ann", "cas", "tom")),
     "dispute": ((DISPUTE,), ("ada", "bob")),
 }
-OPEN_TO_OTHERS: Final[Mapping[str, Life]] = {
+OPEN_TO_OTHERS: Final[Mapping[str, Lifecycle]] = {
     "member": (JOIN,),
     "gathering": (HOLD,),
     "attendance": (ATTEND,),
@@ -81,7 +81,7 @@ def test_of_every_kind_it_is_known_who_may_see_it() -> None:
 @pytest.mark.parametrize("kind", CLOSED_TO_OTHERS)
 async def test_one_who_is_party_to_it_sees_it_and_nobody_else(ledger: Caller, kind: str) -> None:
     life, parties = CLOSED_TO_OTHERS[kind]
-    view = await lived(ledger, *life)
+    view = await run_lifecycle(ledger, *life)
     path = f"/{KINDS[kind].plural}/{view['id']}"
     for party in parties:
         assert (await shown(ledger, path, viewer=party, min_position=view["position"]))["id"] == view["id"]
@@ -93,7 +93,7 @@ async def test_one_who_is_party_to_it_sees_it_and_nobody_else(ledger: Caller, ki
 
 
 async def test_of_a_dispute_all_are_party_whom_the_disputed_entry_names(ledger: Caller) -> None:
-    dispute = await lived(ledger, MISDESCRIBED)
+    dispute = await run_lifecycle(ledger, MISDESCRIBED)
     path = f"/disputes/{dispute['id']}"
     for party in ("ann", "cas", "tom"):
         assert (await shown(ledger, path, viewer=party, min_position=dispute["position"])) == dispute
@@ -102,8 +102,8 @@ async def test_of_a_dispute_all_are_party_whom_the_disputed_entry_names(ledger: 
 
 @pytest.mark.parametrize("kind", OPEN_TO_OTHERS)
 async def test_what_is_no_secret_everybody_sees(ledger: Caller, kind: str) -> None:
-    view = await lived(ledger, *OPEN_TO_OTHERS[kind])
-    path = f"/{KINDS[kind].plural}/{address_in(view, kind)}"
+    view = await run_lifecycle(ledger, *OPEN_TO_OTHERS[kind])
+    path = f"/{KINDS[kind].plural}/{address_of(view, kind)}"
     assert await shown(ledger, path, viewer="eve", min_position=view["position"]) == view
 
 
@@ -123,7 +123,7 @@ PERSONAL: Final = ("balance", "pairs", "standing", "matches", "coach")
 
 @pytest.mark.parametrize("what", PERSONAL)
 async def test_what_a_member_has_and_how_they_stand_is_theirs(ledger: Caller, what: str) -> None:
-    await lived(ledger, THANKS)
+    await run_lifecycle(ledger, THANKS)
     assert (await ledger.get(f"/members/ada/{what}", viewer="ada", min_position=1)).status_code == 200
     for other in ("bob", "eve"):
         refused(await ledger.get(f"/members/ada/{what}", viewer=other), 403, "not_yours", role="member")
@@ -142,14 +142,14 @@ async def test_the_coach_speaks_to_the_member_alone_and_to_no_service(ledger: Ca
 
 @pytest.mark.parametrize("viewer", ["clock", "a b", "", "-a", "a" * 65])
 async def test_a_viewer_who_can_be_no_member_is_refused(ledger: Caller, viewer: str) -> None:
-    favour = await lived(ledger, THANKS)
+    favour = await run_lifecycle(ledger, THANKS)
     for path in (f"/favours/{favour['id']}", "/members/ada/balance", "/members/ada/coach", "/members/ada/pairs/bob"):
         refused(await ledger.get(path, viewer=viewer), 400, "invalid_field", field="viewer", source="query")
 
 
 async def test_to_a_member_the_position_is_the_one_they_asked_for(ledger: Caller) -> None:
     """The real one moves with whatever happens: in a quiet community it would tell when somebody declined."""
-    intro = await lived(ledger, ASK, ACCEPT, CONSENT)
+    intro = await run_lifecycle(ledger, ASK, ACCEPT, CONSENT)
     for path in (f"/intros/{intro['id']}", *(f"/members/ann/{what}" for what in (*PERSONAL, "pairs/bob"))):
         for asked in (3, 1):
             answer = await ledger.get(path, viewer="ann", min_position=asked)
@@ -161,7 +161,7 @@ async def test_to_a_member_the_position_is_the_one_they_asked_for(ledger: Caller
 # What an asker can tell
 
 
-SILENCES: Final[Mapping[str, Life]] = {
+SILENCES: Final[Mapping[str, Lifecycle]] = {
     "nobody has done anything": (),
     "the connector is willing": (ACCEPT,),
     "everybody is willing": (ACCEPT, CONSENT),
@@ -179,9 +179,9 @@ async def to_the_asker(ledger: Caller, intro: str) -> tuple[str, dict[str, str]]
 
 @pytest.mark.parametrize("life", SILENCES.values(), ids=SILENCES.keys())
 async def test_an_asker_reads_the_same_to_the_byte_whatever_the_others_do_and_the_same_end(
-    ledger: Caller, log: JetStreamLog, clock: Clock, life: Life
+    ledger: Caller, log: JetStreamLog, clock: Clock, life: Lifecycle
 ) -> None:
-    asked = await lived(ledger, ASK)
+    asked = await run_lifecycle(ledger, ASK)
     intro = asked["id"]
     assert (await ledger.get(f"/intros/{intro}", min_position=1)).json()["state"] == "asked"
     before = await to_the_asker(ledger, intro)
@@ -215,9 +215,9 @@ async def expire(log: JetStreamLog, clock: Clock, intro: str) -> None:
 @pytest.mark.parametrize("life", SILENCES.values(), ids=SILENCES.keys())
 @pytest.mark.parametrize(("days", "seen", "version"), [(0, "pending", 1), (25, "not_now", 2)])
 async def test_what_an_asker_is_refused_tells_them_no_more(
-    ledger: Caller, clock: Clock, life: Life, days: int, seen: str, version: int
+    ledger: Caller, clock: Clock, life: Lifecycle, days: int, seen: str, version: int
 ) -> None:
-    intro = (await lived(ledger, ASK, *life))["id"]
+    intro = (await run_lifecycle(ledger, ASK, *life))["id"]
     clock.ahead = timedelta(days=days)
     for verb, body in {"meet": by("ann"), "close": by("ann", outcome="no_result")}.items():
         answer = await ledger.post(f"/intros/{intro}/{verb}", body)
@@ -246,15 +246,15 @@ WITHDRAWN_SHOWS: Final = {
         (ACCEPT, Request("intro.refuse", by("tom", tell_now=True), "refused")),
     ],
 )
-async def test_one_who_says_no_may_tell_the_asker_at_once(ledger: Caller, life: Life) -> None:
-    view = await lived(ledger, ASK, *life)
+async def test_one_who_says_no_may_tell_the_asker_at_once(ledger: Caller, life: Lifecycle) -> None:
+    view = await run_lifecycle(ledger, ASK, *life)
     seen = await shown(ledger, f"/intros/{view['id']}", viewer="ann", min_position=view["position"])
     assert (seen["state"], seen["version"], seen["position"]) == ("not_now", 2, 1)
     assert "tell_now" not in seen
 
 
 async def test_from_made_on_all_three_see_the_same_but_for_what_is_one_ones_own(ledger: Caller) -> None:
-    made = await lived(ledger, ASK, ACCEPT, CONSENT, MAKE)
+    made = await run_lifecycle(ledger, ASK, ACCEPT, CONSENT, MAKE)
     path = f"/intros/{made['id']}"
     views = {who: await shown(ledger, path, viewer=who, min_position=4) for who in ("ann", "cas", "tom")}
     assert {who: (view["state"], view["version"], view["position"]) for who, view in views.items()} == dict.fromkeys(
@@ -267,7 +267,7 @@ async def test_from_made_on_all_three_see_the_same_but_for_what_is_one_ones_own(
 
 async def test_nobody_asked_for_a_match_so_both_see_all_of_it(ledger: Caller) -> None:
     declined = Request("intro.refuse", by("tom"), "refused")
-    match = await lived(ledger, OFFER, declined)
+    match = await run_lifecycle(ledger, OFFER, declined)
     for who in ("ann", "cas", "tom"):
         view = await shown(ledger, f"/intros/{match['id']}", viewer=who, min_position=match["position"])
         assert (view["state"], view["version"]) == ("refused", 2)
@@ -326,7 +326,7 @@ async def test_how_often_a_connector_is_asked_is_told_to_them_alone(ledger: Call
         asker = f"asker-{number}"
         other = await ledger.recorded("/intros", INTRO | {"asker": asker, "actor": asker}, key=asker)
         await ledger.get("/summary", min_position=other["position"])
-    asked = await lived(ledger, ASK)
+    asked = await run_lifecycle(ledger, ASK)
     path, at = f"/intros/{asked['id']}", asked["position"]
     to_connector = await shown(ledger, path, viewer="cas", min_position=at)
     assert to_connector["advice"] == {

@@ -6,20 +6,21 @@ import pytest
 
 from ledger.log.jetstream import JetStreamLog
 from services.http.parameters import BODY_MAX_BYTES
+from tests.services.bad_requests.catalogue import every_bad_request
+from tests.services.bad_requests.subjects import create_subjects
 from tests.services.caller import Caller, refused
-from tests.services.lives import FAVOUR, by
-from tests.services.wrong import everything, recorded
+from tests.services.lifecycles import FAVOUR, by
 
 
 async def test_what_is_wrong_is_named_and_nothing_of_it_is_recorded(
     ledger: Caller, log: JetStreamLog, subtests: pytest.Subtests
 ) -> None:
-    about = await recorded(ledger)
+    about = await create_subjects(ledger)
     position = await log.end()
-    for wrong in everything(about):
-        with subtests.test(wrong.name):
-            answer = await wrong.sent_by(ledger)
-            refused(answer, wrong.status, wrong.code, **wrong.facts)
+    for request in every_bad_request(about):
+        with subtests.test(request.name):
+            answer = await request.send(ledger)
+            refused(answer, request.status, request.code, **request.facts)
             assert answer.headers.get("retry-after") is None
     assert await log.end() == position
 

@@ -7,18 +7,18 @@ from typing import Final
 import pytest
 
 from ledger.runtime.settings import Settings
-from tests.stories.served import Served, served
-from tests.stories.telling import Story
+from tests.stories.narrator import Story
+from tests.stories.story_ledger import StoryLedger, running_ledger
 
 ONCE: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-async def ledger(settings: Settings) -> AsyncIterator[Served]:
-    async with served(settings, ONCE) as ledger:
+async def ledger(settings: Settings) -> AsyncIterator[StoryLedger]:
+    async with running_ledger(settings, ONCE) as ledger:
         yield ledger
 
 
 @pytest.fixture
-def story(ledger: Served) -> Story:
+def story(ledger: StoryLedger) -> Story:
     return Story(ledger)

@@ -1,6 +1,6 @@
 """The page of stories has all of them, in order, and nothing else. What each says is held by its own test."""
 
-from tests.stories.telling import CHAPTERS, PAGE, chapters_of, page_of
+from tests.stories.narrator import CHAPTERS, PAGE, chapters_of, page_of
 
 
 def test_the_page_is_its_preface_and_its_chapters() -> None:

@@ -24,21 +24,21 @@ from ledger.domain.values.refusals import Refusal
 from ledger.envelope import AggregateRef, RecordedEvent
 from ledger.log.snapshot import load_aggregate
 from ledger.runtime.settings import Settings
-from tests.books.shown import Books
-from tests.books.telling import (
+from tests.books.books_database import Books
+from tests.books.histories import submission
+from tests.books.random_histories import (
     COMMUNITIES,
+    DISPUTE_PATIENCE,
+    KINDS_WITH_STEPS,
     MODERATOR,
-    NOW,
-    PATIENCE,
-    SAYING_NO,
-    SPOKEN_OF,
-    WILLING,
+    REFUSING_COMMANDS,
+    YES_WEIGHT,
     RandomHistory,
-    submission,
 )
 from tests.databases import Databases
+from tests.envelopes import NOW
 from tests.scale import SOAK, scale
-from tests.stories.served import MODERATOR_KEY, Served, served
+from tests.stories.story_ledger import MODERATOR_KEY, StoryLedger, running_ledger
 from workers.clock import Clock
 
 SEED: Final = 5
@@ -64,7 +64,7 @@ SELDOM_IN_VAIN: Final = {"asked_before", "inbound_asks", "open_asks", "reciproci
 """A history as short as the gate's may do without."""
 
 Tables = dict[str, list[str]]
-SPOKEN_OF_MAX: Final = 40  # Few enough for their stories to get somewhere.
+OPEN_MAX: Final = 40  # Few enough for their stories to get somewhere.
 PARTIES_MAX: Final = 8
 LOOKED_AT: Final = 4
 TRIED: Final = 20
@@ -75,29 +75,29 @@ AGAIN_MAX: Final = 200  # What was said lately, and may be said again.
 class Rumour(RandomHistory):
     """A random history that is told over HTTP, in batches, with what goes wrong on the way there."""
 
-    def __init__(self, seed: int, ledger: Served) -> None:
+    def __init__(self, seed: int, ledger: StoryLedger) -> None:
         super().__init__(seed, ledger.log)
         self.ledger: Final = ledger
         self.said: Final[Counter[str]] = Counter()
         self.answered: Final[Counter[str]] = Counter()
         self.events: Final[list[RecordedEvent]] = []
         self._lately: Final[list[dict[str, Any]]] = []
-        self._spoken_of: Final = {community: deque[AggregateRef](maxlen=SPOKEN_OF_MAX) for community in COMMUNITIES}
+        self._spoken_of: Final = {community: deque[AggregateRef](maxlen=OPEN_MAX) for community in COMMUNITIES}
         self._members: Final = {community: list[AggregateRef]() for community in COMMUNITIES}
 
     async def spread(self, commands: int) -> None:
         """Say so many, and let the clock and the projector come after."""
-        clock = Clock(self.chronicle.executor, self.ledger.reader, lambda: self.chronicle.now)
+        clock = Clock(self.command_log.executor, self.ledger.reader, lambda: self.command_log.now)
         while (left := commands - self.said.total()) > 0:
             await self._batch(min(self._random.randint(1, BATCH_MAX), left))
             hours = self._random.choice([0] * 6 + [1, 20, 24 * 15, 24 * 40])
-            self.chronicle.now += timedelta(hours=hours, microseconds=self._random.randrange(1_000_000))
-            self.ledger.now = self.chronicle.now
-            await self.ledger.shown()
+            self.command_log.now += timedelta(hours=hours, microseconds=self._random.randrange(1_000_000))
+            self.ledger.now = self.command_log.now
+            await self.ledger.wait_until_projected()
             while await clock.send_lapses():
                 pass
             await self._learn()
-        await self.ledger.shown()
+        await self.ledger.wait_until_projected()
 
     async def _batch(self, length: int) -> None:
         """In one community: who says it is in the request, and where, in its address."""
@@ -126,7 +126,7 @@ class Rumour(RandomHistory):
         return item
 
     def _begun(self, community: str) -> Submission:
-        while (said := self._beginning()).community != community:
+        while (said := self._creation()).community != community:
             pass
         if said.id is None and isinstance(said.command, Creation):
             own = said.command.own_id(community)
@@ -139,13 +139,15 @@ class Rumour(RandomHistory):
         if not refs or self._random.random() < 0.25:
             return None
         for ref in self._random.sample(refs, min(LOOKED_AT, len(refs))):
-            if ref.kind == "dispute" and self._random.random() < PATIENCE:
+            if ref.kind == "dispute" and self._random.random() < DISPUTE_PATIENCE:
                 continue
             concerned = {MODERATOR, *msgspec.structs.astuple(self.last[ref].state)[:PARTIES_MAX]}
-            steps = [step for step in self._steps(ref.kind) if not isinstance(step, Lapse) and step.actor in concerned]
-            weights = [1 if isinstance(step, SAYING_NO) else WILLING for step in steps]
+            steps = [
+                step for step in self._steps_of(ref.kind) if not isinstance(step, Lapse) and step.actor in concerned
+            ]
+            weights = [1 if isinstance(step, REFUSING_COMMANDS) else YES_WEIGHT for step in steps]
             tried = self._random.choices(steps, weights, k=TRIED)
-            step = next((step for step in tried if self._possible(ref, step)), None)
+            step = next((step for step in tried if self._is_possible(ref, step)), None)
             if step is not None or self._random.random() < MISTAKES:
                 break
         else:
@@ -158,9 +160,9 @@ class Rumour(RandomHistory):
         """What it may come to, so that the rest of the batch can go on from there. The log will tell."""
         kind, last = KINDS[ref.kind], self.last.get(ref)
         state = last.state if last is not None else None
-        found = {need: self._found(ref.community, need) for need in kind.needs(command, state, UUID(ref.id))}
+        found = {need: self._state_of(ref.community, need) for need in kind.needs(command, state, UUID(ref.id))}
         try:
-            event = kind.decide(command, state, Context(now=self.chronicle.now, found=found))
+            event = kind.decide(command, state, Context(now=self.command_log.now, found=found))
         except Refusal:
             return
         if event is not None:
@@ -168,7 +170,7 @@ class Rumour(RandomHistory):
 
     def _is_now(self, outcome: Outcome) -> None:
         ref = outcome.ref
-        if ref not in self.last and ref.kind in SPOKEN_OF:
+        if ref not in self.last and ref.kind in KINDS_WITH_STEPS:
             (self._members if ref.kind == "member" else self._spoken_of)[ref.community].append(ref)
         self.last[ref] = outcome
 
@@ -192,7 +194,7 @@ class Rumour(RandomHistory):
                 {**item, "body": {**body, "actor": "not a member!"}},
                 {**item, "body": {**body, "points": 1_000_000}},
                 {**item, "body": {**body, "actor": "clock"}},
-                {**item, "body": {**body, "occurred_at": (self.chronicle.now + timedelta(days=1)).isoformat()}},
+                {**item, "body": {**body, "occurred_at": (self.command_log.now + timedelta(days=1)).isoformat()}},
                 {**item, "body": {**body, "occurred_at": "1969-12-31T23:59:59Z"}},
                 {**item, "body": [body]},
             ]
@@ -217,10 +219,10 @@ class Rumour(RandomHistory):
 
     async def _learn(self) -> None:
         """What was recorded meanwhile, by whomever: also by the clock."""
-        end = await self.chronicle.log.end()
+        end = await self.command_log.log.end()
         if end == self._seen:
             return
-        async with aclosing(self.chronicle.log.read_from(self._seen + 1)) as batches:
+        async with aclosing(self.command_log.log.read_from(self._seen + 1)) as batches:
             async for batch in batches:
                 for event in batch:
                     self._hear(event)
@@ -235,13 +237,13 @@ class Rumour(RandomHistory):
             Outcome(ref=event.ref, state=now.state, version=now.version, position=now.position, how="recorded")
         )
         if transfers_of(event.envelope.data):
-            self._charged.append(event)
+            self._charging.append(event)
 
 
 @pytest.fixture
-async def ledger(settings: Settings) -> AsyncIterator[Served]:
+async def ledger(settings: Settings) -> AsyncIterator[StoryLedger]:
     """One whose clock has its turns when the history says so, so that it is the same history every time."""
-    async with served(settings, NOW, clock=False) as ledger:
+    async with running_ledger(settings, NOW, clock=False) as ledger:
         yield ledger
 
 
@@ -249,12 +251,12 @@ async def written(databases: Databases, events: list[RecordedEvent], batch_max: 
     """What empty books hold after these events."""
     async with databases.empty_books() as books:
         await books.write(events, batch_max)
-        return await books.everything()
+        return await books.all_rows()
 
 
 @pytest.mark.slow
 async def test_the_books_of_a_long_random_history_are_what_the_log_says_in_any_batch_size(
-    ledger: Served, settings: Settings, databases: Databases
+    ledger: StoryLedger, settings: Settings, databases: Databases
 ) -> None:
     rumour = Rumour(SEED, ledger)
     await rumour.spread(COMMANDS)
@@ -269,7 +271,7 @@ async def test_the_books_of_a_long_random_history_are_what_the_log_says_in_any_b
         assert summary["zero_sum"]["holds"]
         assert summary["given"] == summary["received"]
 
-    projected = await Books(settings.books).everything()
+    projected = await Books(settings.books).all_rows()
     beginning = rumour.events[:ONE_BY_ONE_MAX]
     thousand, seven, beginning_by_one, beginning_at_once = await asyncio.gather(
         written(databases, rumour.events, 1_000),

@@ -21,20 +21,9 @@ from hypothesis import strategies as st
 
 from ledger.runtime.settings import Settings
 from tests.scale import scale
-from tests.stories.listening import (
-    ASKER,
-    CONNECTORS,
-    HOUR,
-    ONCE,
-    TARGETS,
-    End,
-    Fate,
-    History,
-    Wish,
-    differences,
-    heard_in,
-)
-from tests.stories.served import Served, served
+from tests.stories.observed_community import ASKER, CONNECTORS, HOUR, START, TARGETS
+from tests.stories.scenarios import Ask, Ending, Fate, Scenario, differences, observe
+from tests.stories.story_ledger import StoryLedger, running_ledger
 
 EXAMPLES: Final = scale(gate=2, soak=8)  # Besides those that are written out.
 DAY: Final = timedelta(days=1)
@@ -50,8 +39,8 @@ FATES: Final = st.builds(
     then=shares,
     clock=st.sampled_from([None, timedelta(0), HOUR, 4 * DAY]),
 )
-WISHES: Final = st.builds(
-    Wish,
+ASKS: Final = st.builds(
+    Ask,
     at=st.integers(0, SPAN_HOURS // 2),
     connector=st.sampled_from(CONNECTORS),
     target=st.sampled_from(TARGETS),
@@ -65,13 +54,13 @@ def several(elements: st.SearchStrategy[Any], least: int, most: int) -> st.Searc
     return st.lists(elements, min_size=least, max_size=most).map(tuple)
 
 
-HISTORIES: Final = st.builds(
-    History,
+SCENARIOS: Final = st.builds(
+    Scenario,
     guard=st.sampled_from(["off", "advise", "advise", "enforce"]),
-    wishes=several(WISHES, 1, 3),
+    asks=several(ASKS, 1, 3),
     thanks=several(st.tuples(hours, st.sampled_from([*CONNECTORS, *TARGETS])), 0, 2),
-    asked_by_others=several(st.tuples(hours, st.sampled_from([*CONNECTORS, ASKER])), 0, 2),
-    looks=several(hours, 1, 2),
+    asks_of_others=several(st.tuples(hours, st.sampled_from([*CONNECTORS, ASKER])), 0, 2),
+    read_hours=several(hours, 1, 2),
 )
 EVERY_FATE: Final = (
     Fate("declined", 0.1),
@@ -85,42 +74,44 @@ EVERY_FATE: Final = (
 
 
 @pytest.fixture
-async def ledger(settings: Settings) -> AsyncIterator[Served]:
-    """One whose clock is told by the fates."""
-    async with served(settings, ONCE, clock=False) as ledger:
+async def ledger(settings: Settings) -> AsyncIterator[StoryLedger]:
+    """A ledger without a clock: the fates lapse introductions."""
+    async with running_ledger(settings, START, clock=False) as ledger:
         yield ledger
 
 
 @pytest.mark.slow
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(history=HISTORIES, fates=st.lists(several(FATES, 3, 3), min_size=3, max_size=3))
+@given(scenario=SCENARIOS, fates=st.lists(several(FATES, 3, 3), min_size=3, max_size=3))
 @example(
-    history=History("advise", (Wish(0, "cas", "tom", 40),), looks=(24, 10 * 24, 18 * 24, 30 * 24)),
+    scenario=Scenario("advise", (Ask(0, "cas", "tom", 40),), read_hours=(24, 10 * 24, 18 * 24, 30 * 24)),
     fates=[(fate,) for fate in EVERY_FATE],
 )
 @example(
-    history=History(
+    scenario=Scenario(
         "enforce",
-        (Wish(0, "cas", "tom", 40, withdrawn=20 * 24), Wish(1, "cleo", "tess", 10, respond_by=72)),
+        (Ask(0, "cas", "tom", 40, withdrawn=20 * 24), Ask(1, "cleo", "tess", 10, respond_by=72)),
         thanks=((30 * 24, "cas"),),
-        asked_by_others=((2, ASKER),),
-        looks=(8 * 24, 22 * 24, 31 * 24),
+        asks_of_others=((2, ASKER),),
+        read_hours=(8 * 24, 22 * 24, 31 * 24),
     ),
     fates=[(fate, fate) for fate in EVERY_FATE],
 )
-async def test_a_no_is_a_silence_to_the_asker(ledger: Served, history: History, fates: list[tuple[Fate, ...]]) -> None:
-    silence, *others = await heard_in(ledger, history, fates)
-    for fate, heard in zip(fates, others, strict=True):
-        told = differences(silence, heard)
-        assert not told, f"the asker can tell {fate}: {told[0]}"
+async def test_a_no_is_a_silence_to_the_asker(
+    ledger: StoryLedger, scenario: Scenario, fates: list[tuple[Fate, ...]]
+) -> None:
+    silence, *others = await observe(ledger, scenario, fates)
+    for fate, observed in zip(fates, others, strict=True):
+        revealed = differences(silence, observed)
+        assert not revealed, f"the asker can tell {fate}: {revealed[0]}"
 
 
 @pytest.mark.parametrize("end", ["declined", "refused"])
-async def test_a_no_that_is_said_is_seen_from_then_on_and_not_before(ledger: Served, end: End) -> None:
+async def test_a_no_that_is_said_is_seen_from_then_on_and_not_before(ledger: StoryLedger, end: Ending) -> None:
     """And by this is seen that the comparison is not blind."""
-    history = History("advise", (Wish(0, "cas", "tom", 40),), looks=(24, 10 * 24, 40 * 24))
-    silence, told, silently = await heard_in(
-        ledger, history, [(Fate(end, 0.25, 0.2, told=True),), (Fate(end, 0.25, 0.2),)]
+    scenario = Scenario("advise", (Ask(0, "cas", "tom", 40),), read_hours=(24, 10 * 24, 40 * 24))
+    silence, told, silently = await observe(
+        ledger, scenario, [(Fate(end, 0.25, 0.2, disclosed=True),), (Fate(end, 0.25, 0.2),)]
     )
     assert differences(silence, silently) == []
     seen = differences(silence, told)
@@ -135,7 +126,9 @@ async def test_a_no_that_is_said_is_seen_from_then_on_and_not_before(ledger: Ser
     assert {line.partition("\n")[0].partition(": ")[2] for line in seen} >= {"intros", "intros pending", "asks not_now"}
 
 
-async def test_a_no_that_is_said_does_not_say_who_said_it(ledger: Served) -> None:
-    history = History("advise", (Wish(0, "cas", "tom", 40),), looks=(10 * 24, 40 * 24))
-    _, *told = await heard_in(ledger, history, [(Fate(end, 0.25, 0.2, told=True),) for end in ("declined", "refused")])
+async def test_a_no_that_is_said_does_not_say_who_said_it(ledger: StoryLedger) -> None:
+    scenario = Scenario("advise", (Ask(0, "cas", "tom", 40),), read_hours=(10 * 24, 40 * 24))
+    _, *told = await observe(
+        ledger, scenario, [(Fate(end, 0.25, 0.2, disclosed=True),) for end in ("declined", "refused")]
+    )
     assert differences(*told) == []

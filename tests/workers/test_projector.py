@@ -31,9 +31,12 @@ from ledger.log.stream import STREAM, provision
 from ledger.runtime import telemetry
 from ledger.runtime.settings import BooksAddress, Settings
 from tests.books.books_comparison import assert_books_match
-from tests.books.shown import Books, one_stands_by, until
-from tests.books.telling import ACME, Chronicle, RandomHistory, envelope_of, number
+from tests.books.books_database import Books
+from tests.books.histories import ACME, CommandLog, uuid_of
+from tests.books.random_histories import RandomHistory
+from tests.envelopes import make_envelope
 from tests.oracle.expected_books import ExpectedBooks
+from tests.polling import wait_until
 from workers.projector import project_from_checkpoint, run_projector
 
 ROOT: Final = Path(__file__).parents[2]
@@ -63,8 +66,8 @@ def books(settings: Settings) -> Books:
 
 
 @pytest.fixture
-def chronicle(connection: Connection) -> Chronicle:
-    return Chronicle(JetStreamLog(connection))
+def command_log(connection: Connection) -> CommandLog:
+    return CommandLog(JetStreamLog(connection))
 
 
 @asynccontextmanager
@@ -93,7 +96,7 @@ async def reaches(books: Books, position: int, *tasks: asyncio.Task[None], withi
                 task.result()
         return await books.position() >= position
 
-    await until(there, within_s)
+    await wait_until(there, within_s)
 
 
 async def ends(task: asyncio.Task[None]) -> Exception:
@@ -105,8 +108,8 @@ async def ends(task: asyncio.Task[None]) -> Exception:
     return error
 
 
-async def held_against_the_log(books: Books, chronicle: Chronicle) -> None:
-    await assert_books_match(books, ExpectedBooks().record(await chronicle.events()))
+async def held_against_the_log(books: Books, command_log: CommandLog) -> None:
+    await assert_books_match(books, ExpectedBooks().record(await command_log.read_events()))
 
 
 def counted(metric: str) -> float:
@@ -117,25 +120,25 @@ def counted(metric: str) -> float:
 
 
 async def test_what_the_executor_appends_becomes_balances(
-    settings: Settings, books: Books, chronicle: Chronicle
+    settings: Settings, books: Books, command_log: CommandLog
 ) -> None:
     async with projecting(settings) as task:
-        await chronicle.thank("ada", "bob", own=number(1))
+        await command_log.thank("ada", "bob", own_id=uuid_of(1))
         await reaches(books, 1, task)
         assert await books.balances() == {"ada": (120, 0, 120, 0), "bob": (-120, 0, 0, 120)}
-        await chronicle.thank("bob", "ada", own=number(2), size="small")
+        await command_log.thank("bob", "ada", own_id=uuid_of(2), size="small")
         await reaches(books, 2, task)
         assert await books.balances() == {"ada": (60, 0, 120, 60), "bob": (-60, 0, 60, 120)}
 
 
 async def test_any_history_becomes_the_books_of_the_page(
-    settings: Settings, books: Books, chronicle: Chronicle
+    settings: Settings, books: Books, command_log: CommandLog
 ) -> None:
     settings = msgspec.structs.replace(settings, projector_batch_max_events=50, projector_linger_ms=0)
     async with projecting(settings) as task:
-        events = await RandomHistory(11, chronicle.log).tell(300)
+        events = await RandomHistory(11, command_log.log).generate(300)
         await reaches(books, len(events), task)
-    await held_against_the_log(books, chronicle)
+    await held_against_the_log(books, command_log)
 
 
 @pytest.mark.parametrize("batch_max", [1, 7])
@@ -146,32 +149,34 @@ async def test_a_projector_that_remembers_next_to_nothing_writes_the_same_books(
     monkeypatch.setattr("ledger.books.writer.CACHED_MAX", 1)
     settings = msgspec.structs.replace(settings, projector_batch_max_events=batch_max, projector_linger_ms=0)
     history = RandomHistory(12)
-    events = await history.tell(250)
-    task = asyncio.create_task(run_projector(history.chronicle.log, settings))
+    events = await history.generate(250)
+    task = asyncio.create_task(run_projector(history.command_log.log, settings))
     try:
         await reaches(books, len(events), task)
     finally:
         await stopped(task)
-    await held_against_the_log(books, history.chronicle)
+    await held_against_the_log(books, history.command_log)
 
 
-async def test_a_projector_goes_on_from_the_checkpoint(settings: Settings, books: Books, chronicle: Chronicle) -> None:
+async def test_a_projector_goes_on_from_the_checkpoint(
+    settings: Settings, books: Books, command_log: CommandLog
+) -> None:
     before = counted("projected_events_total")
     for _ in range(3):
-        await chronicle.thanks(20, begin=await chronicle.log.end() + 1)
+        await command_log.thank_many(20, begin=await command_log.log.end() + 1)
         async with projecting(settings) as task:
-            await reaches(books, await chronicle.log.end(), task)
+            await reaches(books, await command_log.log.end(), task)
     assert counted("projected_events_total") - before == 60
-    await held_against_the_log(books, chronicle)
+    await held_against_the_log(books, command_log)
 
 
-async def test_the_counters_tell_what_was_written(settings: Settings, books: Books, chronicle: Chronicle) -> None:
+async def test_the_counters_tell_what_was_written(settings: Settings, books: Books, command_log: CommandLog) -> None:
     settings = msgspec.structs.replace(settings, projector_batch_max_events=10)
     events, batches = counted("projected_events_total"), counted("projected_batches_total")
-    await chronicle.thanks(25)
+    await command_log.thank_many(25)
     async with projecting(settings) as task:
         await reaches(books, 25, task)
-        await until(lambda: holds(lambda: counted("position") == 25))
+        await wait_until(lambda: holds(lambda: counted("position") == 25))
     assert counted("projected_events_total") - events == 25
     assert counted("projected_batches_total") - batches >= 3
     assert 0 <= counted("lag_seconds") < 60
@@ -182,38 +187,38 @@ async def holds(promise: Callable[[], bool]) -> bool:
 
 
 async def test_a_projector_that_starts_says_where_the_books_stand(
-    settings: Settings, books: Books, chronicle: Chronicle
+    settings: Settings, books: Books, command_log: CommandLog
 ) -> None:
-    await chronicle.thanks(4)
-    await books.write(await chronicle.events())
+    await command_log.thank_many(4)
+    await books.write(await command_log.read_events())
     telemetry.POSITION.set(0)
     async with projecting(settings):
-        await until(lambda: holds(lambda: counted("position") == 4))
+        await wait_until(lambda: holds(lambda: counted("position") == 4))
 
 
 # Several projectors
 
 
 async def test_the_second_of_two_projectors_waits_and_takes_over_when_the_first_is_stopped(
-    settings: Settings, books: Books, chronicle: Chronicle
+    settings: Settings, books: Books, command_log: CommandLog
 ) -> None:
     before = counted("projected_events_total")
     async with projecting(settings) as first:
-        await chronicle.thanks(10)
+        await command_log.thank_many(10)
         await reaches(books, 10, first)
         async with projecting(settings) as second:
-            await until(lambda: one_stands_by(books))
-            await chronicle.thanks(10, begin=11)
+            await wait_until(books.has_waiting_writer)
+            await command_log.thank_many(10, begin=11)
             await reaches(books, 20, first, second)
             await stopped(first)
-            await chronicle.thanks(10, begin=21)
+            await command_log.thank_many(10, begin=21)
             await reaches(books, 30, second, within_s=TAKE_OVER_MAX_S)
     assert counted("projected_events_total") - before == 30
-    await held_against_the_log(books, chronicle)
+    await held_against_the_log(books, command_log)
 
 
 async def test_another_projector_takes_over_from_one_that_was_killed(
-    settings: Settings, books: Books, chronicle: Chronicle
+    settings: Settings, books: Books, command_log: CommandLog
 ) -> None:
     environment = {
         "LEDGER_POSTGRES_DSN": settings.postgres_dsn,
@@ -228,18 +233,18 @@ async def test_another_projector_takes_over_from_one_that_was_killed(
         stdout=subprocess.DEVNULL,
     )
     try:
-        await chronicle.thanks(10)
+        await command_log.thank_many(10)
         await reaches(books, 10, within_s=30)
         async with projecting(settings) as second:
-            await until(lambda: one_stands_by(books))
-            await chronicle.thanks(1_000, begin=11)
+            await wait_until(books.has_waiting_writer)
+            await command_log.thank_many(1_000, begin=11)
             await reaches(books, 11, second)
             process.kill()
             await reaches(books, 1_010, second, within_s=TAKE_OVER_MAX_S)
     finally:
         process.kill()
         process.wait()
-    await held_against_the_log(books, chronicle)
+    await held_against_the_log(books, command_log)
 
 
 async def test_a_projector_that_was_overtaken_goes_on_from_where_the_books_are(
@@ -257,22 +262,22 @@ async def test_a_projector_that_was_overtaken_goes_on_from_where_the_books_are(
                 if batch[0].position == 2 and not self.done:
                     self.done = True
                     await reaches(books, 1)
-                    async with books.intruder() as writer:
+                    async with books.unlocked_writer() as writer:
                         await writer.apply(batch)
                 yield batch
 
-    chronicle = Chronicle(Overtaken())
-    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(99)))
-    await chronicle.say(ConfirmFavour(actor="bob"), number(99))
-    await chronicle.thanks(3)
+    command_log = CommandLog(Overtaken())
+    await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=uuid_of(99)))
+    await command_log.execute(ConfirmFavour(actor="bob"), uuid_of(99))
+    await command_log.thank_many(3)
     task = asyncio.create_task(
-        run_projector(chronicle.log, msgspec.structs.replace(settings, projector_batch_max_events=1))
+        run_projector(command_log.log, msgspec.structs.replace(settings, projector_batch_max_events=1))
     )
     try:
         await reaches(books, 5, task)
     finally:
         await stopped(task)
-    await held_against_the_log(books, chronicle)
+    await held_against_the_log(books, command_log)
 
 
 # Another log than the books were written from
@@ -285,25 +290,25 @@ async def begin_anew(connection: Connection) -> None:
 
 
 async def refuses_this_log(settings: Settings, books: Books) -> str:
-    before = await books.everything()
+    before = await books.all_rows()
     async with projecting(settings) as task:
         error = await ends(task)
     assert isinstance(error, ForeignLog)
-    assert await books.everything() == before
+    assert await books.all_rows() == before
     return str(error)
 
 
-async def written(settings: Settings, books: Books, chronicle: Chronicle, count: int) -> None:
-    await chronicle.thanks(count)
+async def written(settings: Settings, books: Books, command_log: CommandLog, count: int) -> None:
+    await command_log.thank_many(count)
     async with projecting(settings) as task:
         await reaches(books, count, task)
 
 
 async def test_a_log_that_was_wiped_stops_the_projector_and_it_says_what_to_do(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog
 ) -> None:
-    await written(settings, books, chronicle, 5)
-    (last,) = await chronicle.events(5)
+    await written(settings, books, command_log, 5)
+    (last,) = await command_log.read_events(5)
     await begin_anew(connection)
     message = await refuses_this_log(settings, books)
     assert f"position 5 was event {last.envelope.id}, but the log ends at 0" in message
@@ -312,31 +317,31 @@ async def test_a_log_that_was_wiped_stops_the_projector_and_it_says_what_to_do(
 
 
 async def test_a_log_that_is_shorter_than_the_books_stops_the_projector(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog
 ) -> None:
-    await written(settings, books, chronicle, 5)
+    await written(settings, books, command_log, 5)
     await begin_anew(connection)
-    await chronicle.thanks(4)
+    await command_log.thank_many(4)
     assert "but the log ends at 4" in await refuses_this_log(settings, books)
 
 
 async def test_a_log_that_holds_another_event_there_stops_the_projector(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog
 ) -> None:
-    await written(settings, books, chronicle, 5)
+    await written(settings, books, command_log, 5)
     await begin_anew(connection)
-    await chronicle.thanks(9)
-    other = await chronicle.log.at(5)
+    await command_log.thank_many(9)
+    other = await command_log.log.at(5)
     assert other is not None
     assert f"but the log holds event {other.envelope.id}" in await refuses_this_log(settings, books)
 
 
 async def test_doing_as_it_says_derives_the_books_from_the_new_log(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog
 ) -> None:
-    await written(settings, books, chronicle, 5)
+    await written(settings, books, command_log, 5)
     await begin_anew(connection)
-    await chronicle.thank("cyd", "dee", own=number(1))
+    await command_log.thank("cyd", "dee", own_id=uuid_of(1))
     await refuses_this_log(settings, books)
     await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
     await migrate(books.address)
@@ -346,35 +351,35 @@ async def test_doing_as_it_says_derives_the_books_from_the_new_log(
 
 
 async def test_a_log_that_is_wiped_under_a_projector_at_work_is_not_mixed_into_its_books(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog
 ) -> None:
-    await chronicle.thanks(3)
+    await command_log.thank_many(3)
     async with projecting(settings) as task:
         await reaches(books, 3, task)
-        before = await books.everything()
+        before = await books.all_rows()
         await begin_anew(connection)
-        await chronicle.thanks(6, begin=101)
-        await until(lambda: ended_or_moved(task, books, 3))
-        assert await books.everything() == before
+        await command_log.thank_many(6, begin=101)
+        await wait_until(lambda: ended_or_moved(task, books, 3))
+        assert await books.all_rows() == before
         assert isinstance(await ends(task), ForeignLog)
 
 
 async def test_a_log_that_is_wiped_under_a_projector_that_has_read_nothing_of_it_is_not_mixed_in_either(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog
 ) -> None:
-    await written(settings, books, chronicle, 3)
-    before = await books.everything()
+    await written(settings, books, command_log, 3)
+    before = await books.all_rows()
     async with projecting(settings) as task:
 
         async def waits_for_more() -> bool:
             answer = await connection.api(f"CONSUMER.NAMES.{STREAM}")
             return bool(answer["consumers"])
 
-        await until(waits_for_more)
+        await wait_until(waits_for_more)
         await begin_anew(connection)
-        await chronicle.thanks(6, begin=101)
-        await until(lambda: ended_or_moved(task, books, 3))
-        assert await books.everything() == before
+        await command_log.thank_many(6, begin=101)
+        await wait_until(lambda: ended_or_moved(task, books, 3))
+        assert await books.all_rows() == before
         assert isinstance(await ends(task), ForeignLog)
 
 
@@ -391,10 +396,10 @@ def thanked(points: int) -> FavourThanked:
     return FavourThanked(giver="ada", receiver="bob", size="medium", points=points)
 
 
-def message(event: AnyEvent = GOOD, *, of: str = str(number(9)), own: str = str(number(99))) -> tuple[str, bytes]:
+def message(event: AnyEvent = GOOD, *, of: str = str(uuid_of(9)), own: str = str(uuid_of(99))) -> tuple[str, bytes]:
     """The event as the executor would publish it: subject and body."""
     ref = AggregateRef(ACME, "favour", of)
-    envelope = msgspec.structs.replace(envelope_of(ref, event, own=number(99)), id=own)
+    envelope = msgspec.structs.replace(make_envelope(ref, event, event_id=uuid_of(99)), id=own)
     return subject_of(ref, event), encode(envelope)
 
 
@@ -410,11 +415,11 @@ POISON: Final[dict[str, tuple[str, bytes]]] = {
     "no envelope": (SUBJECT, b"{}"),
     "another type than its data": (SUBJECT, BODY.replace(b".thanked.v1", b".claimed.v1")),
     "an event that nobody knows": (SUBJECT, BODY.replace(b"favour.thanked", b"favour.hoped")),
-    "another aggregate than its subject": (SUBJECT.replace(str(number(9)), str(number(8))), BODY),
+    "another aggregate than its subject": (SUBJECT.replace(str(uuid_of(9)), str(uuid_of(8))), BODY),
     "a member that cannot be": (SUBJECT, BODY.replace(b'"giver":"ada"', b'"giver":"clock"')),
     "a step of nothing": message(FavourConfirmed(giver="ada", receiver="bob", points=120)),
-    "a step that cannot follow": message(FavourConfirmed(giver="ada", receiver="bob", points=120), of=str(number(1))),
-    "a beginning of what is there": message(of=str(number(1))),
+    "a step that cannot follow": message(FavourConfirmed(giver="ada", receiver="bob", points=120), of=str(uuid_of(1))),
+    "a beginning of what is there": message(of=str(uuid_of(1))),
     "points below zero": message(thanked(-120)),
     "more points than fit": message(thanked(2**63)),
     "a favour to oneself": message(FavourThanked(giver="ada", receiver="ada", size="medium", points=120)),
@@ -426,7 +431,7 @@ POISON: Final[dict[str, tuple[str, bytes]]] = {
         )
     ),
     "an id that is none": message(own="one"),
-    "an id that is written otherwise": message(own=f"{{{number(99)}}}"),
+    "an id that is written otherwise": message(own=f"{{{uuid_of(99)}}}"),
     "an aggregate whose id is none": message(of="one"),
     "bytes that are no UTF-8": with_more(b'"\xff"'),
     "lists in lists in lists": with_more(b"[" * 20_000 + b"]" * 20_000),
@@ -435,13 +440,13 @@ POISON: Final[dict[str, tuple[str, bytes]]] = {
 
 @pytest.mark.parametrize("what", POISON)
 async def test_poison_stops_the_projector_at_its_position_with_everything_before_it_written(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle, what: str
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog, what: str
 ) -> None:
-    await chronicle.thanks(3)
-    sound = ExpectedBooks().record(await chronicle.events())
+    await command_log.thank_many(3)
+    sound = ExpectedBooks().record(await command_log.read_events())
     acknowledged = msgspec.json.decode((await connection.request(*POISON[what])).data)
     assert acknowledged["seq"] == 4
-    await chronicle.thanks(2, begin=4)
+    await command_log.thank_many(2, begin=4)
     async with projecting(settings) as task:
         error = await ends(task)
     assert isinstance(error, Poison), repr(error)
@@ -452,10 +457,10 @@ async def test_poison_stops_the_projector_at_its_position_with_everything_before
 
 @pytest.mark.parametrize("what", ["no JSON", "a step of nothing", "a beginning of what is there"])
 async def test_poison_in_a_batch_of_its_own_is_found_too(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle, what: str
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog, what: str
 ) -> None:
-    await chronicle.thanks(3)
-    sound = ExpectedBooks().record(await chronicle.events())
+    await command_log.thank_many(3)
+    sound = ExpectedBooks().record(await command_log.read_events())
     async with projecting(settings) as task:
         await reaches(books, 3, task)
         await connection.request(*POISON[what])
@@ -466,7 +471,7 @@ async def test_poison_in_a_batch_of_its_own_is_found_too(
 
 
 async def test_poison_is_met_again_by_the_next_projector(
-    settings: Settings, books: Books, connection: Connection, chronicle: Chronicle
+    settings: Settings, books: Books, connection: Connection, command_log: CommandLog
 ) -> None:
     await connection.request(*POISON["a step of nothing"])
     for _ in range(2):
@@ -495,56 +500,58 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_a_projector_waits_for_its_schema(
-    settings: Settings, books: Books, chronicle: Chronicle, tries: list[str]
+    settings: Settings, books: Books, command_log: CommandLog, tries: list[str]
 ) -> None:
     later = Books(BooksAddress(books.dsn, f"{books.schema}_later"))
-    await chronicle.thanks(2)
+    await command_log.thank_many(2)
     async with projecting(msgspec.structs.replace(settings, postgres_schema=later.schema)) as task:
-        await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+        await wait_until(lambda: holds(lambda: len(tries) > 2 or task.done()))
         await migrate(later.address)
         await reaches(later, 2, task)
-    await held_against_the_log(later, chronicle)
+    await held_against_the_log(later, command_log)
 
 
 async def test_a_projector_waits_for_a_schema_that_is_dropped_and_made_again(
-    settings: Settings, books: Books, chronicle: Chronicle, tries: list[str]
+    settings: Settings, books: Books, command_log: CommandLog, tries: list[str]
 ) -> None:
-    await chronicle.thanks(2)
+    await command_log.thank_many(2)
     async with projecting(settings) as task:
         await reaches(books, 2, task)
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
-        await chronicle.thanks(2, begin=3)
-        await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+        await command_log.thank_many(2, begin=3)
+        await wait_until(lambda: holds(lambda: len(tries) > 2 or task.done()))
         await migrate(books.address)
         await reaches(books, 4, task)
-    await held_against_the_log(books, chronicle)
+    await held_against_the_log(books, command_log)
 
 
 async def test_books_that_are_made_anew_between_two_events_are_derived_anew(
-    settings: Settings, books: Books, chronicle: Chronicle, tries: list[str]
+    settings: Settings, books: Books, command_log: CommandLog, tries: list[str]
 ) -> None:
     """The second event follows upon one that the new books do not hold: that is no poison."""
-    await chronicle.say(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=number(99)))
+    await command_log.execute(RecordFavour(actor="ada", giver="ada", receiver="bob", size="large", id=uuid_of(99)))
     async with projecting(settings) as task:
         await reaches(books, 1, task)
         await books.execute(f"DROP SCHEMA {books.schema} CASCADE")
         await migrate(books.address)
-        await chronicle.thanks(2)
-        await chronicle.say(ConfirmFavour(actor="bob"), number(99))
+        await command_log.thank_many(2)
+        await command_log.execute(ConfirmFavour(actor="bob"), uuid_of(99))
         await reaches(books, 4, task)
-    await held_against_the_log(books, chronicle)
+    await held_against_the_log(books, command_log)
 
 
-async def test_a_connection_that_is_ended_is_made_again(settings: Settings, books: Books, chronicle: Chronicle) -> None:
-    await chronicle.thanks(2)
+async def test_a_connection_that_is_ended_is_made_again(
+    settings: Settings, books: Books, command_log: CommandLog
+) -> None:
+    await command_log.thank_many(2)
     async with projecting(settings) as task:
         await reaches(books, 2, task)
         await books.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'referral-ledger writer'"
         )
-        await chronicle.thanks(2, begin=3)
+        await command_log.thank_many(2, begin=3)
         await reaches(books, 4, task)
-    await held_against_the_log(books, chronicle)
+    await held_against_the_log(books, command_log)
 
 
 async def test_a_projector_that_is_stopped_while_it_gives_up_stops(settings: Settings) -> None:
@@ -585,7 +592,7 @@ async def test_a_projector_that_is_stopped_while_it_gives_up_stops(settings: Set
 
 async def test_postgres_may_be_killed_and_come_back(
     settings: Settings,
-    chronicle: Chronicle,
+    command_log: CommandLog,
     idle_postgres: EmbeddedPostgres,
     tries: list[str],
     broken_connections: None,
@@ -593,18 +600,18 @@ async def test_postgres_may_be_killed_and_come_back(
     own = msgspec.structs.replace(settings, postgres_dsn=idle_postgres.dsn, postgres_schema="books")
     books = Books(BooksAddress(idle_postgres.dsn, "books"))
     async with projecting(own) as task:
-        await until(lambda: holds(lambda: len(tries) > 2 or task.done()))
+        await wait_until(lambda: holds(lambda: len(tries) > 2 or task.done()))
         idle_postgres.start()
         await migrate(BooksAddress(idle_postgres.dsn, "books"))
-        await chronicle.thanks(1_000)
+        await command_log.thank_many(1_000)
         await reaches(books, 1, task)
         for end in (idle_postgres.kill, idle_postgres.stop):
             end()
-            await chronicle.thanks(100, begin=await chronicle.log.end() + 1)
+            await command_log.thank_many(100, begin=await command_log.log.end() + 1)
             idle_postgres.start()
-            await until(lambda: answers(books))
-            await reaches(books, await chronicle.log.end(), task)
-    await held_against_the_log(books, chronicle)
+            await wait_until(lambda: answers(books))
+            await reaches(books, await command_log.log.end(), task)
+    await held_against_the_log(books, command_log)
 
 
 async def answers(books: Books) -> bool:
@@ -620,27 +627,27 @@ async def test_nats_may_be_killed_and_come_back(
     async with Connection(own_nats.url, "test") as connection:
         await connection.ready()
         await provision(connection, 1)
-        chronicle = Chronicle(JetStreamLog(connection))
+        command_log = CommandLog(JetStreamLog(connection))
         async with projecting(own) as task:
-            await chronicle.thanks(1_000)
+            await command_log.thank_many(1_000)
             await reaches(books, 1, task)
             own_nats.kill()
             own_nats.start()
-            await until(lambda: takes_more(chronicle, 1_001))
+            await wait_until(lambda: takes_more(command_log, 1_001))
             await reaches(books, 1_001, task)
         own_nats.stop()
         tries.clear()
         async with projecting(own) as task:  # Over books that are not empty: it has to hold the log against them.
-            await until(lambda: holds(lambda: bool(tries) or task.done()))
+            await wait_until(lambda: holds(lambda: bool(tries) or task.done()))
             own_nats.start()
-            await until(lambda: takes_more(chronicle, 1_002))
+            await wait_until(lambda: takes_more(command_log, 1_002))
             await reaches(books, 1_002, task)
-        await held_against_the_log(books, chronicle)
+        await held_against_the_log(books, command_log)
 
 
-async def takes_more(chronicle: Chronicle, number_of: int) -> bool:
+async def takes_more(command_log: CommandLog, number_of: int) -> bool:
     """Whether the log answers again; asked twice, it is the same favour."""
     with suppress(LogUnavailable, AppendUncertain):
-        await chronicle.thanks(1, begin=number_of)
+        await command_log.thank_many(1, begin=number_of)
         return True
     return False

@@ -1,9 +1,9 @@
-"""Arbitrary events, commands and facts, for promises that hold whatever is said."""
+"""Hypothesis strategies for events, commands and facts of any type."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from types import NoneType
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
@@ -22,8 +22,8 @@ instants = st.integers(-400, 400).map(lambda hours: NOW + timedelta(hours=hours)
 
 S = TypeVar("S", bound=Struct)
 
-# By equality: an annotated type need not have a hash.
-KNOWN: Final[list[tuple[Any, st.SearchStrategy[Any]]]] = [
+# A list, which is searched by equality: an annotated type need not have a hash.
+STRATEGIES: Final[list[tuple[Any, st.SearchStrategy[Any]]]] = [
     (MemberId, members),
     (ProspectId, st.sampled_from(PROSPECTS)),
     (Tag, st.sampled_from(["law", "tax"])),
@@ -35,40 +35,36 @@ KNOWN: Final[list[tuple[Any, st.SearchStrategy[Any]]]] = [
 ]
 
 
-def arbitrary_field(hint: Any) -> st.SearchStrategy[Any]:
-    """Anything of this type; an id is one of a few, so that stories meet."""
-    for known, strategy in KNOWN:
+def values_of(hint: Any) -> st.SearchStrategy[Any]:
+    """Return a strategy for values of a type. Ids are drawn from a few, so that aggregates share their parties."""
+    for known, strategy in STRATEGIES:
         if hint == known:
             return strategy
     if NoneType in get_args(hint):
-        return st.one_of([st.none() if part is NoneType else arbitrary_field(part) for part in get_args(hint)])
+        return st.one_of([st.none() if part is NoneType else values_of(part) for part in get_args(hint)])
     if isinstance(hint, type) and issubclass(hint, Struct):
-        return arbitrary(hint)
+        return structs_of(hint)
     match get_origin(hint), get_args(hint):
         case origin, (int_type, Meta() as meta) if origin is Annotated and int_type is int:
             return whole_numbers(meta)
         case origin, (of, rest) if origin is tuple and rest is Ellipsis:
-            return st.lists(arbitrary_field(of), max_size=3).map(tuple)
+            return st.lists(values_of(of), max_size=3).map(tuple)
         case origin, (key, of) if origin is Mapping:
-            return st.fixed_dictionaries({name: arbitrary_field(of) for name in get_args(key)})
+            return st.fixed_dictionaries({name: values_of(of) for name in get_args(key)})
         case _:
-            return anything(hint)
+            any_of_it: st.SearchStrategy[Any] = st.from_type(cast("Any", hint))
+            return any_of_it
 
 
 def whole_numbers(meta: Meta) -> st.SearchStrategy[int]:
-    """The numbers that a field of these limits may hold."""
+    """Return a strategy for the numbers that a field with these limits may have."""
     step = int(meta.multiple_of or 1)
     least, most = int(meta.ge or 0), int(meta.le or MOST_POINTS)
     return st.integers(least // step, most // step).map(lambda count: count * step)
 
 
-def anything(hint: Any) -> st.SearchStrategy[Any]:
-    any_of_it: st.SearchStrategy[Any] = st.from_type(hint)
-    return any_of_it
-
-
-def arbitrary(struct: type[S], **chosen: st.SearchStrategy[Any]) -> st.SearchStrategy[S]:
-    """One of these with any fields at all, but for the `chosen` ones."""
+def structs_of(struct: type[S], **chosen: st.SearchStrategy[Any]) -> st.SearchStrategy[S]:
+    """Return a strategy for structs of a type, with a strategy of its own for each `chosen` field."""
     hints = get_type_hints(struct, include_extras=True)
-    fields = {name: arbitrary_field(hints[name]) for name in struct.__struct_fields__ if name not in chosen}
+    fields = {name: values_of(hints[name]) for name in struct.__struct_fields__ if name not in chosen}
     return st.builds(struct, **fields, **chosen)

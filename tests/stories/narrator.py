@@ -1,7 +1,7 @@
-"""The teller: lives a story through the API, and writes it down as it was asked and answered.
+"""The narrator of `docs/stories.md`: it sends the requests of a chapter and writes down what was asked and answered.
 
-Every story is a chapter of `docs/stories.md`. `WRITE_STORIES=1 make test ARGS='tests/stories/test_s?_*.py'` writes the
-page anew; without it a test fails whose chapter is not what was told.
+`WRITE_STORIES=1 make test ARGS='tests/stories/test_s?_*.py'` writes the file. Without it, a test fails if its chapter
+of the file differs.
 """
 
 import json
@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 import httpx
 
 from tests.services.caller import refused
-from tests.stories.served import MODERATOR_KEY, Served
+from tests.stories.story_ledger import MODERATOR_KEY, StoryLedger
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "stories.md"
 WRITE: Final = "WRITE_STORIES"
@@ -50,9 +50,9 @@ CHAPTERS: Final = (
 
 
 class Story:
-    """One chapter. What is asked and answered is written down in the order it happens."""
+    """One chapter: prose, requests and responses in the order in which they happen."""
 
-    def __init__(self, ledger: Served) -> None:
+    def __init__(self, ledger: StoryLedger) -> None:
         self._ledger = ledger
         self._caller = ledger.community(COMMUNITY)
         self._parts = [f"*{self.day()}.*"]
@@ -62,71 +62,73 @@ class Story:
     def now(self) -> datetime:
         return self._ledger.now
 
-    # What is written
+    # Prose
 
-    def tell(self, prose: str) -> None:
-        self._parts.append(wrapped(prose))
+    def narrate(self, prose: str) -> None:
+        self._parts.append(wrap(prose))
 
     def day(self) -> str:
         return f"{self.now:%B} {self.now.day}"
 
-    async def later(self, days: int, prose: str) -> None:
-        """Time passes, and what ends by itself has ended."""
+    async def advance(self, days: int, prose: str) -> None:
+        """Move the time of the ledger, and wait until the clock has lapsed what is due."""
         self._ledger.now += timedelta(days=days)
-        await self._ledger.settled()
+        await self._ledger.wait_until_settled()
         self._parts.append(f"*{self.day()}.*")
-        self.tell(prose)
+        self.narrate(prose)
 
-    # What is asked
+    # Requests
 
-    def id(self, name: str) -> str:
-        """An id that the page calls by this name."""
+    def new_id(self, name: str) -> str:
+        """Return an id that the chapter shows as this name."""
         own = str(uuid5(STORY_IDS, name))
-        self.call(own, name)
+        self.name_id(own, name)
         return own
 
-    def call(self, own: str, name: str) -> None:
+    def name_id(self, own: str, name: str) -> None:
         self._names[own] = name
 
-    async def say(
+    async def post(
         self, path: str, body: dict[str, Any], *, show: str = "state", moderator: bool = False
     ) -> dict[str, Any]:
-        """Somebody says something, and it is recorded. `show`: what of the answer is written down."""
+        """Post a command that is accepted. `show` names the fields of the response that are written down."""
         answer = await self._post(path, body, moderator=moderator)
         assert answer.status_code in {200, 201}, answer.text
-        return self._written("POST", path, body, answer, show)
+        return self._write_exchange("POST", path, body, answer, show)
 
-    async def say_quietly(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The same, of what the page tells in words."""
+    async def post_silently(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Post a command that is accepted, and write nothing down: the prose covers it."""
         answer = await self._post(path, body)
         assert answer.status_code in {200, 201}, answer.text
         view: dict[str, Any] = answer.json()
         return view
 
-    async def is_refused(self, path: str, body: dict[str, Any], status: int, code: str, *, show: str) -> dict[str, Any]:
-        """Somebody says something, and it is not recorded."""
+    async def post_refused(
+        self, path: str, body: dict[str, Any], status: int, code: str, *, show: str
+    ) -> dict[str, Any]:
+        """Post a command that is refused with this status and code."""
         answer = await self._post(path, body)
         refused(answer, status, code)
-        return self._written("POST", path, body, answer, show)
+        return self._write_exchange("POST", path, body, answer, show)
 
-    async def see(self, path: str, *, viewer: str | None = None, show: str) -> dict[str, Any]:
-        """Somebody looks."""
+    async def get(self, path: str, *, viewer: str | None = None, show: str) -> dict[str, Any]:
+        """Read a resource as `viewer`."""
         answer = await self._get(path, viewer)
         assert answer.status_code == 200, answer.text
-        return self._written("GET", path, viewer, answer, show)
+        return self._write_exchange("GET", path, viewer, answer, show)
 
-    async def may_not_see(self, path: str, *, viewer: str) -> None:
+    async def get_refused(self, path: str, *, viewer: str) -> None:
         answer = await self._get(path, viewer)
         refused(answer, 403, "not_yours")
-        self._written("GET", path, viewer, answer, "title")
+        self._write_exchange("GET", path, viewer, answer, "title")
 
-    async def stage(self, member: str, other: str, stage: str) -> None:
-        """How far two have come with each other, as the first one sees it."""
-        view = await self.see(f"/members/{member}/pairs/{other}", viewer=member, show="given received stage")
+    async def show_stage(self, member: str, other: str, stage: str) -> None:
+        """Show the stage of a relationship as `member` reads it."""
+        view = await self.get(f"/members/{member}/pairs/{other}", viewer=member, show="given received stage")
         assert view["stage"] == stage
 
-    async def balances(self, *members: str) -> dict[str, dict[str, Any]]:
-        """What everybody sees of themselves, in one table."""
+    async def show_balances(self, *members: str) -> dict[str, dict[str, Any]]:
+        """Show the balance that each member reads of themselves, in one table."""
         found: dict[str, dict[str, Any]] = {}
         for member in members:
             answer = await self._get(f"/members/{member}/balance", member)
@@ -142,8 +144,8 @@ class Story:
         )
         return found
 
-    async def yields(self, *gatherings: str) -> list[dict[str, Any]]:
-        """What came of gatherings, side by side."""
+    async def show_yields(self, *gatherings: str) -> list[dict[str, Any]]:
+        """Show the yields of gatherings, side by side."""
         found: list[dict[str, Any]] = []
         for gathering in gatherings:
             answer = await self._get(f"/gatherings/{gathering}/yield", None)
@@ -166,50 +168,50 @@ class Story:
             json=body,
             headers={"Authorization": f"Bearer {MODERATOR_KEY}"} if moderator else {},
         )
-        await self._ledger.settled()
+        await self._ledger.wait_until_settled()
         return answer
 
     async def _get(self, path: str, viewer: str | None) -> httpx.Response:
         query = {"viewer": viewer} if viewer is not None else {}
         return await self._ledger.client.get(self._caller.path(path), params=query)
 
-    # How it is written
+    # Format
 
-    def _written(
+    def _write_exchange(
         self, method: str, path: str, said: dict[str, Any] | str | None, answer: httpx.Response, show: str
     ) -> dict[str, Any]:
         view: dict[str, Any] = answer.json()
         fields = show.split()
         assert [field for field in fields if field not in view] == [], view
         shown = {field: view[field] for field in fields}
-        lines = [self._named(f"{method} {path}")]
+        lines = [self._with_names(f"{method} {path}")]
         if isinstance(said, dict):
-            lines.append(printed(json.loads(self._named(json.dumps(said)))))
+            lines.append(format_json(json.loads(self._with_names(json.dumps(said)))))
         elif said is not None:
             lines[0] += f"?viewer={said}"
         lines += ["", f"{answer.status_code} {answer.reason_phrase}"]
-        lines.append(printed(json.loads(self._named(json.dumps(shown))), more=shown.keys() < view.keys()))
+        lines.append(format_json(json.loads(self._with_names(json.dumps(shown))), more=shown.keys() < view.keys()))
         self._parts.append("```http\n" + "\n".join(lines) + "\n```")
         return view
 
-    def _named(self, text: str) -> str:
-        """The same, with a name in the place of every id."""
+    def _with_names(self, text: str) -> str:
+        """Return the text with a name in the place of every id."""
         for own, name in self._names.items():
             text = text.replace(own, f"{{{name}}}")
         unnamed = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text)
         assert unnamed is None, f"an id without a name in {text}"
         return text
 
-    def ends(self, title: str) -> None:
-        """The chapter is told: it is on the page, word for word."""
+    def finish(self, title: str) -> None:
+        """Compare the chapter with the file, word for word; write it first, if that is asked for."""
         chapter = f"## {title}\n\n" + "\n\n".join(self._parts) + "\n"
         if os.environ.get(WRITE):
             PAGE.write_text(page_with(title, chapter))
         assert chapters_of(PAGE.read_text()).get(title) == chapter, HOW
 
 
-def printed(value: Any, *, more: bool = False, indent: str = "") -> str:
-    """JSON on one line, or, where that is long, a line for each thing in it. `more`: there is more than is shown."""
+def format_json(value: Any, *, more: bool = False, indent: str = "") -> str:
+    """Return JSON on one line, or, if that is too long, on a line for each element. `more` adds an ellipsis."""
     line = json.dumps(value, ensure_ascii=False)
     if more:
         line = f"{line[:-1]}, ...}}"
@@ -218,15 +220,16 @@ def printed(value: Any, *, more: bool = False, indent: str = "") -> str:
     deeper = indent + "  "
     things = cast("dict[str, Any] | list[Any]", value)
     if isinstance(things, dict):
-        inner = [f"{json.dumps(name)}: {printed(thing, indent=deeper)}" for name, thing in things.items()]
+        inner = [f"{json.dumps(name)}: {format_json(thing, indent=deeper)}" for name, thing in things.items()]
         opened, closed = "{", "}"
     else:
-        inner = [printed(thing, indent=deeper) for thing in things]
+        inner = [format_json(thing, indent=deeper) for thing in things]
         opened, closed = "[", "]"
     return "\n".join([opened, ",\n".join(deeper + thing for thing in inner + ["..."] * more), indent + closed])
 
 
-def wrapped(prose: str) -> str:
+def wrap(prose: str) -> str:
+    """Return the paragraphs, each filled to the width of the file."""
     paragraphs = textwrap.dedent(prose).strip().split("\n\n")
     return "\n\n".join(
         textwrap.fill(" ".join(paragraph.split()), WIDTH, break_on_hyphens=False) for paragraph in paragraphs
@@ -234,13 +237,13 @@ def wrapped(prose: str) -> str:
 
 
 def chapters_of(page: str) -> dict[str, str]:
-    """Every chapter that stands on the page, by its title."""
+    """Return the chapters of the file by title."""
     _, *found = re.split(r"^(?=## )", page, flags=re.MULTILINE)
     return {chapter.partition("\n")[0].removeprefix("## "): chapter.rstrip("\n") + "\n" for chapter in found}
 
 
 def page_with(title: str, chapter: str) -> str:
-    """The page with this chapter in its place, and none that nobody tells any more."""
+    """Return the file with this chapter in its place, and without chapters that have no test."""
     found = chapters_of(PAGE.read_text()) if PAGE.exists() else {}
     found[title] = chapter
     return page_of({title: found[title] for title in CHAPTERS if title in found})

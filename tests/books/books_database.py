@@ -1,7 +1,6 @@
-"""The books of a test, written through the writer and read straight from Postgres."""
+"""The books of one test: a schema in Postgres, written through the writer and read by plain SQL."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,10 +13,16 @@ from ledger.books.writer import QUERIES, Writer, writer_lock
 from ledger.envelope import RecordedEvent
 from ledger.runtime.settings import BooksAddress
 
+WAITING_WRITERS: Final = """
+    SELECT count(*) FROM pg_stat_activity a
+    WHERE application_name = 'referral-ledger writer' AND query LIKE '%try_advisory%'
+    AND NOT EXISTS (SELECT FROM pg_locks WHERE pid = a.pid AND locktype = 'advisory' AND granted)
+"""
+
 
 @dataclass(frozen=True)
 class Books:
-    """One schema."""
+    """The books in one schema."""
 
     address: BooksAddress
 
@@ -36,8 +41,8 @@ class Books:
         return writer_lock(self.address)
 
     @asynccontextmanager
-    async def intruder(self) -> AsyncGenerator[Writer, None]:
-        """A writer that does not ask whether there is one."""
+    async def unlocked_writer(self) -> AsyncGenerator[Writer, None]:
+        """A writer that does not take the writer's lock, so that there may be two."""
         async with self.connection() as connection:
             await connection.execute(QUERIES["create_staging_tables"])
             yield Writer(connection)
@@ -48,6 +53,7 @@ class Books:
             yield reader
 
     async def write(self, events: Sequence[RecordedEvent], batch_max: int = 1_000) -> None:
+        """Apply events in batches of `batch_max`."""
         async with self.writer() as writer:
             for start in range(0, len(events), batch_max):
                 await writer.apply(events[start : start + batch_max])
@@ -64,8 +70,8 @@ class Books:
         async with self.connection() as connection:
             return await connection.fetchval(sql, *arguments)
 
-    async def everything(self) -> dict[str, list[str]]:
-        """Every row of every table, as text: the bytes of JSON too."""
+    async def all_rows(self) -> dict[str, list[str]]:
+        """Return every row of every table as text, with the bytes of its JSON, sorted."""
         async with self.connection() as connection:
             tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", self.schema)
             return {
@@ -74,31 +80,14 @@ class Books:
             }
 
     async def balances(self) -> dict[str, tuple[int, int, int, int]]:
-        """Main, stake, given and received of every member there is."""
+        """Return main, stake, given and received of every member of any community."""
         rows = await self.rows("SELECT member, main, stake, given, received FROM balance")
         return {member: (main, stake, given, received) for member, main, stake, given, received in rows}
 
     async def position(self) -> int:
+        """Return the position of the checkpoint."""
         return int(await self.value("SELECT position FROM checkpoint"))
 
-
-POLL_S: Final = 0.02
-
-
-async def until(holds: Callable[[], Awaitable[bool]], within_s: float = 15) -> None:
-    """Wait for what another process does: Postgres, NATS, a projector."""
-    async with asyncio.timeout(within_s):
-        while not await holds():  # noqa: ASYNC110 - Nobody tells us: it happens elsewhere.
-            await asyncio.sleep(POLL_S)
-
-
-STANDING_BY: Final = """
-    SELECT count(*) FROM pg_stat_activity a
-    WHERE application_name = 'referral-ledger writer' AND query LIKE '%try_advisory%'
-    AND NOT EXISTS (SELECT FROM pg_locks WHERE pid = a.pid AND locktype = 'advisory' AND granted)
-"""
-
-
-async def one_stands_by(books: Books) -> bool:
-    """Whether somebody has asked to be the writer in vain."""
-    return bool(await books.value(STANDING_BY) >= 1)
+    async def has_waiting_writer(self) -> bool:
+        """Return whether a writer has asked for the lock that another one holds."""
+        return bool(await self.value(WAITING_WRITERS) >= 1)

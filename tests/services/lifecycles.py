@@ -1,4 +1,4 @@
-"""The lives of everything there is, told as requests: what is posted, and the state that whoever acts sees after it."""
+"""Lifecycles of every kind as requests: the command that is posted, and the state that its actor reads afterwards."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,16 +14,17 @@ from tests.services.caller import Caller
 
 @dataclass(frozen=True)
 class Request:
-    """One operation, the state after it as the one who acts sees it, and fields of the resource that it decides on.
+    """One operation, and the resource that its actor reads afterwards: the state, and the fields that it sets.
 
-    What the asker of an introduction may not know is behind that: `really`, and the version that stands for it.
+    If the actor is an asker who may not know the state of the introduction, `true_state` is that state, and `version`
+    is the version that the asker reads instead.
     """
 
     operation: str
     body: Mapping[str, Any]
     state: str
-    shows: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    really: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    true_state: str = ""
     version: int | None = None
 
     @property
@@ -36,12 +37,12 @@ class Request:
         return actor
 
     @property
-    def viewer(self) -> dict[str, str]:
-        """Whose eyes the answer is for, as a query has it. Who judges a dispute is party to none of it."""
+    def viewer_query(self) -> dict[str, str]:
+        """The query parameter that asks for the view of the actor. A moderator is no party, and has none."""
         return {} if self.kind == "dispute" else {"viewer": self.actor}
 
     def path(self, aggregate: str | None = None) -> str:
-        """Its route, below the community's."""
+        """Return the path below the community, to the collection or to a step of an aggregate."""
         verb = self.operation.partition(".")[2]
         collection = f"/{KINDS[self.kind].plural}"
         if aggregate is None or OPERATIONS[self.operation].creates:
@@ -49,45 +50,47 @@ class Request:
         return f"{collection}/{aggregate}/{verb}"
 
 
-Life = tuple[Request, ...]
+Lifecycle = tuple[Request, ...]
 
 
-# In place of a fact that is different each time a life is told: within one life, it stands for the same.
+# Placeholders for values that differ in each run. Within one run, a placeholder stands for one value.
 
 
 @dataclass(frozen=True, eq=False)
-class Fresh:
-    """A word that nobody has used before, of a member or a prospect."""
+class FreshName:
+    """A new id of a member or a prospect, which begins with `word`."""
 
     word: str
 
 
 @dataclass(frozen=True, eq=False)
-class Ahead:
-    """A time that lies ahead."""
+class FutureTime:
+    """The present time plus `by`."""
 
     by: timedelta
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
-    """The id of what another life has led to, just before."""
+class ResultOf:
+    """The id of the resource at the end of another lifecycle, which is run first."""
 
-    life: Life
+    lifecycle: Lifecycle
 
 
+Placeholder = FreshName | FutureTime | ResultOf
 GATHERING: Final = "0198c0de-0000-7000-8000-000000000001"
 FAVOUR: Final = {"giver": "ada", "receiver": "bob", "size": "medium"}
 REFERRAL: Final = {"referrer": "ada", "recipient": "bob", "prospect": "prospect-7", "level": 4, "actor": "ada"}
 INTRO: Final = {"asker": "ann", "connector": "cas", "target": "tom"}
-PROSPECT: Final = Fresh("prospect")
-NEWCOMER: Final = Fresh("newcomer")
-STRANGER: Final = Fresh("stranger")
-TOMORROW: Final = Ahead(timedelta(days=1))
-NEXT_WEEK: Final = Ahead(timedelta(days=7))
+PROSPECT: Final = FreshName("prospect")
+NEWCOMER: Final = FreshName("newcomer")
+STRANGER: Final = FreshName("stranger")
+TOMORROW: Final = FutureTime(timedelta(days=1))
+NEXT_WEEK: Final = FutureTime(timedelta(days=7))
 
 
 def by(actor: object, **rest: object) -> dict[str, Any]:
+    """Return the body of a command by this actor."""
     return {"actor": actor, **rest}
 
 
@@ -106,7 +109,7 @@ ASK: Final = Request(
     INTRO | by("ann", tags=["cardiology"], expects_percent=30),
     "pending",
     {"tags": ["cardiology"], "expects_percent": 30, "lapses_at": None},
-    really="asked",
+    true_state="asked",
 )
 ACCEPT: Final = Request("intro.accept", by("cas", level=3), "accepted", {"level": 3, "points": 120})
 CONSENT: Final = Request("intro.consent", by("tom"), "consented")
@@ -121,7 +124,7 @@ SECOND_CONSENT: Final = Request("intro.consent", by("tom"), "consented", {"match
 
 DISPUTE: Final = Request(
     "dispute.open",
-    by("bob", about=Begun((THANKS,)), entry="favour.thanked", code="not_mine"),
+    by("bob", about=ResultOf((THANKS,)), entry="favour.thanked", code="not_mine"),
     "opened",
     {"opener": "bob", "parties": ["ada", "bob"], "transfers": [{"payer": "bob", "payee": "ada", "points": 120}]},
 )
@@ -129,7 +132,7 @@ UPHOLD: Final = Request("dispute.uphold", by("mod"), "upheld", {"remedy": "rever
 REJECT: Final = Request("dispute.reject", by("mod"), "rejected", {"remedy": None})
 MISDESCRIBED: Final = Request(
     "dispute.open",
-    by("ann", about=Begun((ASK, ACCEPT, CONSENT, MAKE)), entry="intro.made", code="misdescribed"),
+    by("ann", about=ResultOf((ASK, ACCEPT, CONSENT, MAKE)), entry="intro.made", code="misdescribed"),
     "opened",
     {
         "fault": "connector",
@@ -155,7 +158,10 @@ REJOIN: Final = Request("member.join", by(NEWCOMER, member=NEWCOMER), "active", 
 
 HOLD: Final = Request("gathering.hold", by("ada", host="ada", dues=True), "held", {"host": "ada", "dues": True})
 ATTEND: Final = Request(
-    "attendance.attend", by("bob", gathering=Begun((HOLD,)), member="bob"), "attended", {"member": "bob", "host": "ada"}
+    "attendance.attend",
+    by("bob", gathering=ResultOf((HOLD,)), member="bob"),
+    "attended",
+    {"member": "bob", "host": "ada"},
 )
 PAY: Final = Request("attendance.pay", by("ada"), "paid", {"dues": True})
 
@@ -173,7 +179,7 @@ CANCEL: Final = Request("one-to-one.cancel", by("ada"), "cancelled")
 PUBLISH: Final = Request("policy.publish", by("mod", policy={"met_points": 45}, starts_at=TOMORROW), "published")
 PUBLISH_AGAIN: Final = Request("policy.publish", by("mod", policy={"guard": "off"}, starts_at=NEXT_WEEK), "published")
 
-LIVES: Final[Mapping[str, Life]] = {
+LIFECYCLES: Final[Mapping[str, Lifecycle]] = {
     "a favour that is thanked for and forgiven": (THANKS, Request("favour.forgive", by("ada"), "forgiven")),
     "a favour that is claimed and confirmed": (CLAIM, CONFIRM),
     "a favour that is claimed and refused": (CLAIM, Request("favour.refuse", by("bob"), "refused")),
@@ -239,10 +245,10 @@ LIVES: Final[Mapping[str, Life]] = {
     "a dispute that is rejected": (DISPUTE, REJECT),
     "a dispute about an introduction that was misdescribed": (
         MISDESCRIBED,
-        replace(UPHOLD, shows={"remedy": "fault", "fault": "connector"}),
+        replace(UPHOLD, fields={"remedy": "fault", "fault": "connector"}),
     ),
     "a member who comes, goes and comes again": (JOIN, WANTS, OFFERS, CAPS, PAUSE, RESUME, LEAVE, REJOIN),
-    "a member who leaves while away": (JOIN, replace(PAUSE, shows={}), LEAVE),
+    "a member who leaves while away": (JOIN, replace(PAUSE, fields={}), LEAVE),
     "a gathering": (HOLD,),
     "an attendance with dues": (ATTEND, PAY),
     "a contact": (MEET_UP,),
@@ -250,62 +256,62 @@ LIVES: Final[Mapping[str, Life]] = {
     "a one-to-one that is called off": (BOOK, CANCEL),
     "a policy, and another": (PUBLISH, PUBLISH_AGAIN),
 }
-LEFT_TO_THE_CLOCK: Final = frozenset(
+CLOCK_STATES: Final = frozenset(
     {("favour", "lapsed"), ("referral", "lapsed"), ("intro", "expired"), ("dispute", "lapsed")}
 )
 
 
-async def told(caller: Caller, life: Life) -> Life:
-    """The same life, with everything in it that is different each time it is told."""
-    known: dict[Fresh | Ahead | Begun, object] = {}
-    return tuple([await settled(caller, request, known) for request in life])
+async def resolve(caller: Caller, lifecycle: Lifecycle) -> Lifecycle:
+    """Return the lifecycle with a value for each placeholder."""
+    known: dict[Placeholder, object] = {}
+    return tuple([await resolve_request(caller, request, known) for request in lifecycle])
 
 
-async def settled(caller: Caller, request: Request, known: dict[Fresh | Ahead | Begun, object]) -> Request:
-    body = await filled(caller, request.body, known)
-    return replace(request, body=body, shows=await filled(caller, request.shows, known))
+async def resolve_request(caller: Caller, request: Request, known: dict[Placeholder, object]) -> Request:
+    body = await resolve_value(caller, request.body, known)
+    return replace(request, body=body, fields=await resolve_value(caller, request.fields, known))
 
 
-async def filled(caller: Caller, value: Any, known: dict[Fresh | Ahead | Begun, object]) -> Any:
+async def resolve_value(caller: Caller, value: Any, known: dict[Placeholder, object]) -> Any:
     match value:
-        case Fresh() | Ahead() | Begun():
+        case FreshName() | FutureTime() | ResultOf():
             if value not in known:
-                known[value] = await fact(caller, value)
+                known[value] = await make_value(caller, value)
             return known[value]
         case Mapping():
             facts = cast("Mapping[str, Any]", value)
-            return {name: await filled(caller, part, known) for name, part in facts.items()}
+            return {name: await resolve_value(caller, part, known) for name, part in facts.items()}
         case _:
             return value
 
 
-async def fact(caller: Caller, of: Fresh | Ahead | Begun) -> str:
-    match of:
-        case Fresh(word):
+async def make_value(caller: Caller, placeholder: Placeholder) -> str:
+    match placeholder:
+        case FreshName(word):
             return f"{word}-{uuid4().hex}"
-        case Ahead(by_):
+        case FutureTime(by_):
             return (utc_now() + by_).isoformat()
-        case Begun(life):
-            own: str = (await lived(caller, *life))["id"]
-            return own
+        case ResultOf(lifecycle):
+            own_id: str = (await run_lifecycle(caller, *lifecycle))["id"]
+            return own_id
 
 
-def address_in(view: Mapping[str, Any], kind: str) -> str:
-    """What a resource is called in a path: a member by their own id, all others by theirs."""
+def address_of(view: Mapping[str, Any], kind: str) -> str:
+    """Return the id of a resource in a path: for a membership the id of the member, else its own."""
     address: str = view["member" if kind == "member" else "id"]
     return address
 
 
-async def lived(caller: Caller, *life: Request) -> dict[str, Any]:
-    """Goes through a life; answers the resource after its last request."""
-    return (await lived_through(caller, await told(caller, life)))[-1]
+async def run_lifecycle(caller: Caller, *lifecycle: Request) -> dict[str, Any]:
+    """Resolve and send the requests of a lifecycle. Return the resource after the last one."""
+    return (await run_requests(caller, await resolve(caller, lifecycle)))[-1]
 
 
-async def lived_through(caller: Caller, life: Sequence[Request]) -> list[dict[str, Any]]:
-    """Goes through a life as it is told; answers the resource after each request."""
+async def run_requests(caller: Caller, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Send resolved requests of one aggregate. Return the resource after each of them."""
     views: list[dict[str, Any]] = []
-    for request in life:
-        path = request.path(address_in(views[0], request.kind) if views else None)
+    for request in requests:
+        path = request.path(address_of(views[0], request.kind) if views else None)
         views.append(await caller.recorded(path, request.body, key=uuid4().hex))
         assert views[-1]["state"] == request.state
     return views

@@ -1,4 +1,4 @@
-"""A ledger to tell stories with: served over the real log and the real books, at a time that the story moves."""
+"""A ledger for stories: the API over the real log and the real books, at a time that the story sets."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -15,20 +15,21 @@ from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.runtime.settings import Settings
 from services.app import application
-from tests.books.telling import microseconds_of
-from tests.services.caller import BASE_URL, Caller, until
+from tests.books.histories import microseconds_of
+from tests.polling import wait_until
+from tests.services.caller import BASE_URL, Caller
 from workers.clock import run_clock
 from workers.projector import run_projector
 
-API_KEY: Final = "everybody-who-knows-this-may-write"
-MODERATOR_KEY: Final = "and-this-one-may-judge-as-well"
-OFTEN_MS: Final = 20
+API_KEY: Final = "a-key-of-a-caller-that-may-write"
+MODERATOR_KEY: Final = "a-key-of-a-caller-that-may-judge"
+CLOCK_POLL_MS: Final = 20
 
 
 class StoryLog(JetStreamLog):
-    """The real log, which says that things were recorded when the story says that they happened.
+    """The real log, which returns the time at which an event happened as the time at which it was recorded.
 
-    JetStream stamps with its own clock, and that is not one to move.
+    JetStream stamps events with the real time, which a story cannot set.
     """
 
     async def last(self, refs: Sequence[AggregateRef], *, fresh: bool = False) -> list[RecordedEvent | None]:
@@ -57,8 +58,8 @@ def retimed(event: RecordedEvent | None) -> RecordedEvent | None:
     return msgspec.structs.replace(event, recorded_at_us=microseconds_of(event.envelope.time))
 
 
-class Served:
-    """The API, the log and the books. `now` is the ledger's clock, and ours to move."""
+class StoryLedger:
+    """The API, the log and the books. A story sets `now`, the time of the ledger."""
 
     client: httpx.AsyncClient
 
@@ -70,34 +71,34 @@ class Served:
     def community(self, name: str) -> Caller:
         return Caller(self.client, name)
 
-    async def shown(self) -> int:
-        """Wait until the books show everything that is recorded; answers the position."""
+    async def wait_until_projected(self) -> int:
+        """Wait until the books hold everything that is recorded. Return the position."""
         end = await self.log.end()
 
-        async def there() -> bool:
+        async def projected() -> bool:
             return bool(await self.reader.position() >= end)
 
-        await until(there)
+        await wait_until(projected)
         return end
 
-    async def settled(self) -> None:
-        """Wait until the clock has nothing to say any more, and the books show all that it said."""
+    async def wait_until_settled(self) -> None:
+        """Wait until the clock has nothing to lapse any more, and the books hold all that it recorded."""
 
         async def nothing_is_due() -> bool:
             return not (await self.reader.due(self.now, 1))[1]
 
-        await self.shown()
-        await until(nothing_is_due)
-        await self.shown()
+        await self.wait_until_projected()
+        await wait_until(nothing_is_due)
+        await self.wait_until_projected()
 
 
 @asynccontextmanager
-async def served(settings: Settings, now: datetime, *, clock: bool = True) -> AsyncGenerator[Served]:
-    """The API with the projector beside it, and, unless a test speaks for it, the clock."""
+async def running_ledger(settings: Settings, now: datetime, *, clock: bool = True) -> AsyncGenerator[StoryLedger]:
+    """Run the API, the projector and, with `clock`, the clock; yield once the API is ready."""
     settings = msgspec.structs.replace(
         settings,
-        unsafe_log=True,  # Whether the server fsyncs is asked where it matters.
-        clock_poll_ms=OFTEN_MS,
+        unsafe_log=True,  # Other tests check that the server fsyncs.
+        clock_poll_ms=CLOCK_POLL_MS,
         api_key=API_KEY,
         moderator_key=MODERATOR_KEY,
     )
@@ -105,10 +106,10 @@ async def served(settings: Settings, now: datetime, *, clock: bool = True) -> As
         connection = await stack.enter_async_context(Connection(settings.nats_url, "story"))
         await connection.ready()
         reader = await stack.enter_async_context(Reader(settings.books, pool_max=2))
-        ledger = Served(StoryLog(connection), reader, now)
-        await stack.enter_async_context(at_work(run_projector(ledger.log, settings)))
+        ledger = StoryLedger(StoryLog(connection), reader, now)
+        await stack.enter_async_context(background(run_projector(ledger.log, settings)))
         if clock:
-            await stack.enter_async_context(at_work(run_clock(ledger.log, settings, lambda: ledger.now)))
+            await stack.enter_async_context(background(run_clock(ledger.log, settings, lambda: ledger.now)))
         served_by = application("all", settings, log=ledger.log, now=lambda: ledger.now).asgi
         await stack.enter_async_context(served_by.lifespan())
         ledger.client = await stack.enter_async_context(
@@ -123,13 +124,13 @@ async def served(settings: Settings, now: datetime, *, clock: bool = True) -> As
         async def ready() -> bool:
             return (await ledger.client.get("/readyz")).status_code == 200
 
-        await until(ready)
+        await wait_until(ready)
         yield ledger
 
 
 @asynccontextmanager
-async def at_work(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """Beside the test. What it ends with by itself, the test ends with."""
+async def background(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Run a coroutine beside the test. If it fails, the test fails."""
     task = asyncio.create_task(work)
     try:
         yield
