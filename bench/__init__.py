@@ -1,1 +1,1 @@
-"""Measurements, not tests: `make bench` prints figures of the machine at hand, to be read as ratios of one run."""
+"""Benchmarks. `make bench` prints figures of this machine; compare figures of one run only, as ratios."""

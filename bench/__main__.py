@@ -1,4 +1,4 @@
-"""`make bench`: how fast the ledger is on this machine, with fsync on, beside a naive consumer in the same run."""
+"""`make bench`: speed of the ledger on this machine, with fsync on, and of a naive consumer in the same run."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ import uvloop
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from bench.feed import feed
-from bench.ledger import Ledger, a_ledger
+from bench.ledger import Ledger, start_ledger
 from bench.measure import PATH, Figures, many
 from bench.people import people
 from bench.reading import reading
@@ -39,9 +39,9 @@ MILLION_STEP: Final = 50_000
 
 
 def favours(count: int, series: str) -> Iterator[list[dict[str, Any]]]:
-    """Batches of commands: seven in ten a thank-you; the others a claim, and its confirmation in a later batch.
+    """Yield batches of commands. Seven in ten are thanks; the others are claims, and confirmations in a later batch.
 
-    Three in a hundred favours are to oneself and refused, as in a history that people have written.
+    3 % of the favours name one member as giver and receiver and are refused, as happens in a real history.
     """
     rng = random.Random(series)
     waiting: list[tuple[str, str]] = []
@@ -72,7 +72,7 @@ def favours(count: int, series: str) -> Iterator[list[dict[str, Any]]]:
 
 
 async def send(ledger: Ledger, count: int, series: str) -> int:
-    """Send so many events through `POST /batch`; answers the position of the last."""
+    """Send `count` commands through `POST /batch`, and return the highest position."""
     last = 0
     encoded = [msgspec.json.encode(batch) for batch in favours(count, series)]
     batches = iter(encoded)
@@ -90,17 +90,18 @@ async def send(ledger: Ledger, count: int, series: str) -> int:
     return last
 
 
-async def until_shown(ledger: Ledger, position: int) -> None:
+async def until_projected(ledger: Ledger, position: int) -> None:
+    """Wait until the books have reached `position`."""
     connection = await asyncpg.connect(
         ledger.settings.postgres_dsn, server_settings={"search_path": ledger.settings.postgres_schema}
     )
-    while await connection.fetchval("SELECT position FROM checkpoint") < position:  # noqa: ASYNC110  It happens elsewhere.
+    while await connection.fetchval("SELECT position FROM checkpoint") < position:  # noqa: ASYNC110  No event.
         await asyncio.sleep(0.01)
     await connection.close()
 
 
 async def naive(ledger: Ledger, count: int) -> float:
-    """One transaction an event, one acknowledgement an event, with the same writer: events a second."""
+    """Return the events per second of a consumer with one transaction and one acknowledgement per event."""
     schema = f"naive_{count}"
     await migrate(BooksAddress(ledger.settings.postgres_dsn, schema))
     client = await nats.connect(ledger.settings.nats_url)
@@ -129,7 +130,7 @@ async def naive(ledger: Ledger, count: int) -> float:
 
 
 async def readable(ledger: Ledger, seconds: float) -> list[float]:
-    """At 200 events a second: from the acknowledged write to the answered read of it."""
+    """Return the seconds from the response to a write until the response to a read of it, at 200 events/s."""
     durations: list[float] = []
     number = 0
 
@@ -154,9 +155,10 @@ async def readable(ledger: Ledger, seconds: float) -> list[float]:
     return durations
 
 
-async def measure(events: int, seconds: float, million: bool) -> None:
+async def measure_log(events: int, seconds: float, million: bool) -> None:
+    """Measure commands, projection, import, single writes and balances."""
     figures = Figures()
-    async with a_ledger() as ledger:
+    async with start_ledger() as ledger:
         settings = ledger.settings
         started = time.perf_counter()
         end = await send(ledger, events, "fill")
@@ -166,12 +168,12 @@ async def measure(events: int, seconds: float, million: bool) -> None:
         figures.add("naive consumer, events/s", f"{slow:,.0f}")
 
         projector = ledger.start("work", "projector")
-        await until_shown(ledger, 1)
+        await until_projected(ledger, 1)
         await asyncio.sleep(0)
         async with Connection(settings.nats_url, "bench") as connection:
             await connection.ready()
-            from_position, started = await shown_now(ledger), time.perf_counter()
-            await until_shown(ledger, end)
+            from_position, started = await position_of_books(ledger), time.perf_counter()
+            await until_projected(ledger, end)
             fast = (end - from_position) / (time.perf_counter() - started)
             async with aclosing(JetStreamLog(connection).read_from(1)) as batches:
                 started = time.perf_counter()
@@ -180,12 +182,12 @@ async def measure(events: int, seconds: float, million: bool) -> None:
                         break
                 read = end / (time.perf_counter() - started)
         figures.add("projected from a full log, all tables, events/s", f"{fast:,.0f}")
-        figures.add("  times the naive consumer", f"{fast / slow:,.1f}")
+        figures.add("  ratio to the naive consumer", f"{fast / slow:,.1f}")
         figures.add("  only read from the log, events/s", f"{read:,.0f}")
 
         started = time.perf_counter()
         last = await send(ledger, events, "import")
-        await until_shown(ledger, last)
+        await until_projected(ledger, last)
         figures.add("import until readable, events/s", f"{(last - end) / (time.perf_counter() - started):,.0f}")
 
         body = {"giver": "m1", "receiver": "m2", "size": "small", "actor": "m2"}
@@ -201,58 +203,61 @@ async def measure(events: int, seconds: float, million: bool) -> None:
         if million:
             await go_on_to_a_million(ledger, figures)
         else:
-            weigh(ledger, figures)
+            add_memory(ledger, figures)
         ledger.stop(projector)
     figures.show()
 
 
 async def go_on_to_a_million(ledger: Ledger, figures: Figures) -> None:
-    """Send until the log holds a million events, everything twice, with a clock beside."""
+    """Send batches, each twice, until the log contains a million events. A clock worker runs meanwhile."""
     clock = ledger.start("work", "clock")
-    begun = last = await shown_now(ledger)
+    begun = last = await position_of_books(ledger)
     fresh_s = again_s = 0.0
     number = 0
     while last < MILLION:
         number += 1
         started = time.perf_counter()
         last = await send(ledger, MILLION_STEP, f"million-{number}")
-        await until_shown(ledger, last)
+        await until_projected(ledger, last)
         fresh_s += time.perf_counter() - started
         started = time.perf_counter()
         await send(ledger, MILLION_STEP, f"million-{number}")
         again_s += time.perf_counter() - started
     figures.add(f"import until readable, up to {last:,} events, events/s", f"{(last - begun) / fresh_s:,.0f}")
-    figures.add("  the same again, nothing recorded, events/s", f"{(last - begun) / again_s:,.0f}")
-    weigh(ledger, figures)
+    figures.add("  recorded commands sent again, commands/s", f"{(last - begun) / again_s:,.0f}")
+    add_memory(ledger, figures)
     ledger.stop(clock)
 
 
-def weigh(ledger: Ledger, figures: Figures) -> None:
+def add_memory(ledger: Ledger, figures: Figures) -> None:
+    """Add the peak memory of every process of the ledger."""
     for process in ledger.processes:
-        figures.add(f"most memory of `{process.name}`, resident, MiB", f"{process.peak_mib:,.0f}")
+        figures.add(f"peak resident memory of `{process.name}`, MiB", f"{process.peak_mib:,.0f}")
 
 
 async def measure_alone(measurement: Callable[[Ledger, Figures, float], Awaitable[None]], seconds: float) -> None:
+    """Run a measurement on an empty ledger without workers."""
     figures = Figures()
-    async with a_ledger() as ledger:
+    async with start_ledger() as ledger:
         await measurement(ledger, figures, seconds)
     figures.show()
 
 
 async def measure_feed(events: int, seconds: float) -> None:
+    """Measure the feed of a ledger with `events` events."""
     figures = Figures()
     allow_files()
-    async with a_ledger() as ledger:
+    async with start_ledger() as ledger:
         projector = ledger.start("work", "projector")
         end = await send(ledger, events, "fill")
-        await until_shown(ledger, end)
+        await until_projected(ledger, end)
         await feed(ledger, figures, seconds, end)
-        weigh(ledger, figures)
+        add_memory(ledger, figures)
         ledger.stop(projector)
     figures.show()
 
 
-async def shown_now(ledger: Ledger) -> int:
+async def position_of_books(ledger: Ledger) -> int:
     connection = await asyncpg.connect(
         ledger.settings.postgres_dsn, server_settings={"search_path": ledger.settings.postgres_schema}
     )
@@ -263,22 +268,28 @@ async def shown_now(ledger: Ledger) -> int:
 
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(["log", "reading", "feed", "people"]))
-@click.option("--events", default=60_000, show_default=True, help="In each of the bulk measurements.")
-@click.option("--seconds", default=8.0, show_default=True, help="Of each of the timed measurements.")
+@click.option("--events", default=60_000, show_default=True, help="Events of each bulk measurement.")
+@click.option("--seconds", default=8.0, show_default=True, help="Duration of each timed measurement.")
 @click.option(
     "--million",
     is_flag=True,
-    help="Of the log: go on until it holds a million events, each sent twice, and weigh the processes.",
+    help="Continue the part `log` to a million events, each sent twice, and measure memory.",
 )
 def main(parts: tuple[str, ...], events: int, seconds: float, million: bool) -> None:
-    """Measure the ledger on the machine at hand. Read the figures as ratios of one run.
+    """Measure the ledger on this machine. Compare figures of one run only, as ratios.
 
-    PARTS: "log" is how fast events are taken, projected and read; "reading" how fast the past of a busy member is read;
-    "feed" how events are listened to; "people" how a large community is told about its people. Without any, the
-    first three.
+    log: accepted commands, projection, import, single requests.
+
+    reading: reads of the past of a busy member.
+
+    feed: pages and event streams of the feed.
+
+    people: coach, matches, standing and yield in a large community.
+
+    Without PARTS, the first three are measured.
     """
     measurements: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-        "log": lambda: measure(events, seconds, million),
+        "log": lambda: measure_log(events, seconds, million),
         "reading": lambda: measure_alone(reading, seconds),
         "feed": lambda: measure_feed(events, seconds),
         "people": lambda: measure_alone(people, seconds),

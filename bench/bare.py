@@ -1,4 +1,4 @@
-"""The query service with one route more: the least that a read of the books can cost, a query and its answer."""
+"""The query service with one more route, a trivial query: the lower bound of a read."""
 
 import uvloop
 from litestar import Response, get

@@ -1,4 +1,4 @@
-"""A ledger to measure: embedded servers, the API and the projector as processes of their own, over a fresh folder."""
+"""A ledger to measure: embedded servers with a fresh data folder, and the API and workers as own processes."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ class Process(Struct):
 
     @property
     def peak_mib(self) -> float:
-        """The most memory that was ever resident, where the system tells; else what is."""
+        """Peak resident memory in MiB. On a system without /proc, it is the current resident memory."""
         with suppress(OSError):
             status = Path(f"/proc/{self.popen.pid}/status").read_text()
             (kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
@@ -64,8 +64,8 @@ class Ledger(Struct):
 
 
 @asynccontextmanager
-async def a_ledger() -> AsyncGenerator[Ledger, None]:
-    """The servers and the API run; the projector is the caller's to start."""
+async def start_ledger() -> AsyncGenerator[Ledger, None]:
+    """Run servers and API. The caller starts the projector if it needs one."""
     with tempfile.TemporaryDirectory(prefix="ledger-bench-") as folder:
         postgres = EmbeddedPostgres(Path(folder) / "postgres", free_port())
         nats = EmbeddedNats(Path(folder) / "nats", free_port(), free_port())

@@ -1,4 +1,4 @@
-"""What every measurement needs: where it happens, how often something goes, and a table of the figures."""
+"""Parts that every benchmark uses: the community, a rate of requests, and the table of figures."""
 
 import asyncio
 import statistics
@@ -19,6 +19,8 @@ console = Console(highlight=False)
 
 
 class Figures:
+    """A table of figures. `seconds` are durations, of which the table shows p50 and p99."""
+
     def __init__(self) -> None:
         self._table = Table("what", "figure", "p50 ms", "p99 ms", title="The ledger on this machine, fsync on")
         self._table.columns[1].justify = self._table.columns[2].justify = self._table.columns[3].justify = "right"
@@ -36,7 +38,7 @@ class Figures:
 
 
 async def many(ledger: Ledger, seconds: float, at_once: int, request: Callable[[Wire, int], Awaitable[Any]]) -> Any:
-    """As many requests as go in so many seconds, `at_once` at a time; answers the rate and every duration."""
+    """Send requests for `seconds`, `at_once` at a time. Return requests per second and all durations in seconds."""
     durations: list[float] = []
     number = 0
     until = time.perf_counter() + seconds

@@ -1,4 +1,4 @@
-"""How fast a large community is told about its people: coach, matches, standing and a gathering's yield."""
+"""Speed of coach, matches, standing and yield in a large community."""
 
 import random
 import time
@@ -31,11 +31,12 @@ GATHERINGS: Final = 500
 BATCH: Final = 1_000
 OPERATION_OF: Final = {operation.command: name for name, operation in OPERATIONS.items()}
 
-Said = tuple[Command, UUID | None]
+Step = tuple[Command, UUID | None]
+"""A command, and the id of its aggregate if it does not create it."""
 
 
 class Community:
-    """A random large community. A few members and tags are far more popular than most."""
+    """A random large community. Some members and tags are far more popular than others."""
 
     def __init__(self) -> None:
         self.rng = random.Random("people")
@@ -60,7 +61,7 @@ class Community:
     def gathering(self) -> UUID | None:
         return UUID(int=2**64 + self.rng.randrange(GATHERINGS)) if self.rng.random() < 0.5 else None
 
-    def beginning(self) -> Iterator[list[Said]]:
+    def beginning(self) -> Iterator[list[Step]]:
         for number in range(GATHERINGS):
             host = self.member()
             yield [(HoldGathering(actor=host, host=host, dues=True, id=UUID(int=2**64 + number)), None)]
@@ -73,8 +74,8 @@ class Community:
                 (SetOffers(actor=name, tags=self.tags()), own),
             ]
 
-    def life(self) -> Iterator[list[Said]]:
-        """What happens afterwards, story by story."""
+    def life(self) -> Iterator[list[Step]]:
+        """Yield what happens after the beginning, as short stories of commands."""
         while True:
             a, b, c = self.members(3)
             own, gathering = self.own(), self.gathering()
@@ -114,24 +115,24 @@ class Community:
                     ]
 
 
-def submission(said: Said) -> Submission:
-    command, own = said
+def submission(step: Step) -> Submission:
+    command, own = step
     operation = OPERATION_OF[type(command)]
     kind = OPERATIONS[operation].kind.name
     return Submission(community=COMMUNITY, operation=operation, kind=kind, command=command, id=own)
 
 
 async def fill(ledger: Ledger) -> int:
-    """Books of a large community, written as the projector writes them; answers how many events they hold."""
+    """Write the books of a large community with the writer of the projector. Return the number of events."""
     community, log = Community(), MemoryLog()
     executor = Executor(log)
     stories = (story for part in (community.beginning(), community.life()) for story in part)
     async with writer_lock(ledger.settings.books) as writer:
         written = 0
         while written < EVENTS:
-            told = [next(stories) for _ in range(BATCH)]
-            for turn in range(max(map(len, told))):
-                results = await executor.execute_all([submission(story[turn]) for story in told if turn < len(story)])
+            batch = [next(stories) for _ in range(BATCH)]
+            for turn in range(max(map(len, batch))):
+                results = await executor.execute_all([submission(story[turn]) for story in batch if turn < len(story)])
                 assert not any(isinstance(result, Refusal) and result.code == "unknown" for result in results)
             end = await log.end()
             events = [event for position in range(written + 1, end + 1) if (event := await log.at(position))]
@@ -142,7 +143,7 @@ async def fill(ledger: Ledger) -> int:
 
 
 async def people(ledger: Ledger, figures: Figures, seconds: float) -> None:
-    """Fills the books of an idle ledger, then asks."""
+    """Fill the books of an idle ledger, then measure the reads."""
     started = time.perf_counter()
     events = await fill(ledger)
     console.print(f"  {events:,} events of {MEMBERS:,} members written in {time.perf_counter() - started:,.0f} s")

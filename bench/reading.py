@@ -1,4 +1,4 @@
-"""How fast the books answer about the past: a member with 100,000 entries, beside the least that a read can cost."""
+"""Speed of reads of the past: a member with 100,000 entries, beside the lower bound of a read."""
 
 import random
 import time
@@ -32,12 +32,12 @@ AT_ONCE: Final = 2
 
 
 def times(rng: random.Random, now: datetime) -> Callable[[], datetime]:
-    """Any time of the last three years: nothing happened in the order in which it is recorded."""
+    """Return a source of random times in the last three years. So the order of recording is not that of happening."""
     return lambda: now - rng.random() * YEARS
 
 
 async def fill(ledger: Ledger, now: datetime) -> None:
-    """Books of one busy member, written as the projector writes them."""
+    """Write the books of one busy member with the writer of the projector."""
     rng = random.Random("reading")
     some_time = times(rng, now)
     log = MemoryLog()
@@ -67,7 +67,7 @@ async def fill(ledger: Ledger, now: datetime) -> None:
 
 
 async def reading(ledger: Ledger, figures: Figures, seconds: float) -> None:
-    """Fills the books of an idle ledger, then asks."""
+    """Fill the books of an idle ledger, then measure the reads."""
     now = datetime.now(UTC)
     started = time.perf_counter()
     await fill(ledger, now)
@@ -90,20 +90,20 @@ async def reading(ledger: Ledger, figures: Figures, seconds: float) -> None:
         "balance explained": lambda: f"{member}/balance?explain=true",
         "summary as of": lambda: f"{PATH}/summary?as_of={at()}",
     }
-    async with asking(ledger) as bare:
+    async with bare_service(ledger) as bare:
         for what, path in paths.items():
-            rate, durations = await many(bare, seconds, AT_ONCE, lambda wire, _, path=path: answered(wire, path()))
+            rate, durations = await many(bare, seconds, AT_ONCE, lambda wire, _, path=path: get_ok(wire, path()))
             figures.add(f"GET {what}, {AT_ONCE} at once, 1/s", f"{rate:,.0f}", durations)
 
 
-async def answered(wire: Wire, path: str) -> None:
+async def get_ok(wire: Wire, path: str) -> None:
     reply = await wire.get(path)
     assert reply.status == 200, reply.body
 
 
 @asynccontextmanager
-async def asking(ledger: Ledger) -> AsyncGenerator[Ledger, None]:
-    """A query service with the trivial route beside the others, over the same books."""
+async def bare_service(ledger: Ledger) -> AsyncGenerator[Ledger, None]:
+    """Run a query service on the same books, with the trivial route beside the others."""
     bare = Ledger(structs.replace(ledger.settings, port=free_port()), [])
     process = bare.start(module="bench.bare")
     try:

@@ -1,4 +1,4 @@
-"""A bare HTTP/1.1 client on one kept-alive connection: what is measured is the ledger, and not a client library."""
+"""A minimal HTTP/1.1 client on one kept-alive connection, so that the figures contain no client library."""
 
 import asyncio
 from typing import Self
@@ -18,7 +18,7 @@ class Reply(Struct, frozen=True):
 
 
 class Wire:
-    """One request at a time."""
+    """A client that sends one request at a time."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host

@@ -48,7 +48,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
             raise Failure(f"Postgres refuses: {error.__cause__}") from None
         raise
     except nats.errors.Error as error:
-        raise Failure(f"NATS: {str(error).removeprefix('nats: ')}") from None
+        raise Failure(f"LEDGER_NATS_URL: {str(error).removeprefix('nats: ')}") from None
 
 
 def load_settings() -> Settings:

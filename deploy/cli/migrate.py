@@ -22,5 +22,5 @@ def migrate() -> None:
     except SchemaMissing as error:
         raise Failure(str(error)) from None
     except Unavailable as error:
-        raise Failure(f"Postgres is unavailable: {error}") from None
+        raise Failure(f"Postgres is unavailable at LEDGER_POSTGRES_DSN: {error}") from None
     console.print(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")

@@ -246,7 +246,7 @@ def test_a_wrong_address_or_database_is_told(anyio_backend: str, settings: Setti
     )
     assert "invalid DSN" in told(invoke("migrate", variables=beside | {"LEDGER_POSTGRES_DSN": "rubbish"}))
     wrong = beside | {"LEDGER_NATS_URL": "nats://127.0.0.1:99999"}
-    assert "NATS: invalid connect url" in told(invoke("provision", variables=wrong))
+    assert "LEDGER_NATS_URL: invalid connect url" in told(invoke("provision", variables=wrong))
 
 
 def test_a_right_that_is_lacking_is_told(anyio_backend: str, settings: Settings, stranger: str, invoke: Invoke) -> None:
