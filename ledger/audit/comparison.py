@@ -191,7 +191,7 @@ async def compare_members(fold: AuditFold, connection: "asyncpg.Connection[Any]"
 
 
 async def compare_folios(fold: AuditFold, connection: "asyncpg.Connection[Any]") -> None:
-    """Compare the folios of busy members with their postings, and then the lines of right folios."""
+    """Compare the folios of busy members with their postings. If all folios are right, compare their lines too."""
     async for community, member, number in read_rows(connection, "wrong_folios", FOLIO_LINES):
         fold.report_difference(f"{community}/{member}: folio {number} does not end where the member's postings fill it")
     if fold.report.differences:
@@ -235,10 +235,12 @@ async def compare_aggregates(fold: AuditFold, connection: "asyncpg.Connection[An
             )
     for ref, due_at in deadlines.items():
         fold.report_difference(f"{ref.kind} {ref.id} of {ref.community} has no deadline, must be due at {due_at}")
-    for name, expected_rows in (("tag", tags), ("topic", topics)):
-        found_rows = {tuple(row) async for row in read_rows(connection, f"{name}s")}
-        for line in sorted(found_rows ^ expected_rows):
-            fold.report_difference(f"the {name} {line} {'must not exist' if line in found_rows else 'is missing'}")
+    found_tags = {tuple(row) async for row in read_rows(connection, "tags")}
+    for tag in sorted(found_tags ^ tags):
+        fold.report_difference(f"the tag {tag} {'must not exist' if tag in found_tags else 'is missing'}")
+    found_topics = {tuple(row) async for row in read_rows(connection, "topics")}
+    for topic in sorted(found_topics ^ topics):
+        fold.report_difference(f"the topic {topic} {'must not exist' if topic in found_topics else 'is missing'}")
     async for row in read_rows(connection, "aggregates"):
         compare_aggregate(fold, row)
     for ref in fold.rows:

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, cast
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from ledger.books.queries import named
 from ledger.books.rows import (
     PARTIES_MAX,
     AccountKey,
@@ -21,6 +22,7 @@ from ledger.domain.kinds.member import Active, Member
 from ledger.domain.values.aggregate_types import tag_of
 from ledger.envelope import AggregateRef, encode_state
 
+QUERIES: Final = named("changes")
 JOURNAL_COLUMNS: Final = ("position", "recorded_at", "community", "previous", "name", "event_id", "event")
 POSTING_COLUMNS: Final = (
     "position",
@@ -63,9 +65,9 @@ class Copy(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query of `queries/writer.sql` by name, and its arguments."""
+    """A query that depends on the rows copied before it, and its arguments."""
 
-    name: str
+    sql: str
     arguments: Sequence[Any] = ()
 
 
@@ -90,22 +92,22 @@ class Changes(Struct):
         yield Copy("journal", JOURNAL_COLUMNS, self.journal)
         yield Copy("posting", POSTING_COLUMNS, self.postings)
         if self.folios:
-            yield Query("fill_folios", to_columns(self.folios))
+            yield Query(QUERIES["fill_folios"], to_columns(self.folios))
         if self.balances:
             yield Copy("staged_balance", None, [balance_row(*item) for item in self.balances.items()])
-            yield Query("write_balances", (self.first,))
+            yield Query(QUERIES["write_balances"], (self.first,))
         if self.pairs:
             yield Copy("staged_pair", None, [(*key, *astuple(pair)) for key, pair in self.pairs.items()])
-            yield Query("add_to_pairs")
+            yield Query(QUERIES["add_to_pairs"])
         new = {ref: row for ref, row in self.aggregates.items() if row.is_new}
         yield Copy("aggregate", AGGREGATE_COLUMNS, [new_aggregate_row(*item) for item in new.items()])
         if changed := [changed_aggregate_row(ref, row) for ref, row in self.aggregates.items() if not row.is_new]:
             yield Copy("staged_aggregate", None, changed)
-            yield Query("update_aggregates")
+            yield Query(QUERIES["update_aggregates"])
         yield Copy("topic", ("community", "kind", "tag", "began"), topic_rows(new))
         yield Copy("deadline", ("community", "kind", "id", "due_at"), deadline_rows(self.aggregates))
         if members := members_of(self.aggregates):
-            yield Query("delete_tags", to_columns((community, member.member) for community, member in members))
+            yield Query(QUERIES["delete_tags"], to_columns((community, member.member) for community, member in members))
             yield Copy("tag", ("community", "member", "side", "tag"), tag_rows(members))
 
 

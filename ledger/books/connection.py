@@ -83,7 +83,7 @@ async def connect(
     timeout_s: float = COMMAND_TIMEOUT_S,
     planner: Mapping[str, str] = NO_PLANNER_SETTINGS,
 ) -> AsyncGenerator["asyncpg.Connection[Any]", None]:
-    """Open a connection for one caller.
+    """Open a connection outside the pools.
 
     Raises: BooksUnavailable.
     """

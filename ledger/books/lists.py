@@ -13,7 +13,7 @@ from ledger.books.rows import PARTIES_MAX
 from ledger.domain.catalog.kinds import KINDS, MEMBER
 from ledger.envelope import decode_state
 
-QUERIES: Final = named("listing")
+QUERIES: Final = named("lists")
 BEFORE_ALL: Final = 0
 AFTER_ALL: Final = 2**63 - 1  # Higher than every position of a log.
 LISTING_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ from ledger.domain.values.advice import SUGGESTIONS_MAX, GuardFacts, Suggestion
 from ledger.domain.values.policy import Policy
 from ledger.envelope import decode_state
 
-QUERIES: Final = named("insight")
+QUERIES: Final = named("people")
 RECENT_MAX: Final = 500  # Rows of a long history that count: the newest ones.
 COACHED_ASKS_MAX: Final = 200
 ACQUAINTANCES_MAX: Final = 100

@@ -160,8 +160,8 @@ class Writer:
             case Copy(table, columns, rows):
                 if rows:
                     await self._connection.copy_records_to_table(table, records=rows, columns=columns)
-            case Query(name, arguments):
-                await self._connection.execute(QUERIES[name], *arguments)
+            case Query(sql, arguments):
+                await self._connection.execute(sql, *arguments)
 
 
 def split_cached(cache: RecentCache[Any, Any], keys: set[Any]) -> tuple[dict[Any, Any], list[Any]]:

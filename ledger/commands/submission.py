@@ -104,7 +104,10 @@ def aggregate_id_of(submission: Submission) -> UUID:
 
 
 def is_same_command(pending: PendingCommand, mark: CommandMark) -> bool:
-    """Return whether the mark is of this command. An older mark of a step contains the key without the actor."""
+    """Return whether the mark is of this command.
+
+    An older mark of a step contains the key without the actor. Then the fingerprint must be the same, too.
+    """
     key = pending.submission.key
     return mark.id == pending.command_id or (mark.id == key and mark.fingerprint == pending.fingerprint)
 

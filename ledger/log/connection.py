@@ -167,7 +167,7 @@ class Connection:
             self._url,
             name=self._name,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Annotated as int.
+            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # In seconds; annotated as int.
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,

@@ -88,7 +88,7 @@ class JetStreamLog:
         )
 
     async def _get_many(self, refs: Sequence[AggregateRef], events: dict[AggregateRef, RecordedEvent]) -> None:
-        """Add the last event of each aggregate to `events` by one read. If the server refuses its size, halve it."""
+        """Add the last event of each aggregate to `events` by one read. Split a read that is too large in two."""
         client = self._connection.require()
         inbox = client.new_inbox()
         replies: asyncio.Queue[Msg] = asyncio.Queue()

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import asyncpg
 
+from ledger.books.changes import QUERIES
 from ledger.books.fold import FOLIO_LINES
-from ledger.books.writer import QUERIES
 
 # Millions of rows take minutes to generate and are read by the same plans. Each table has thousands of pages, so a
 # sequential scan or a sort costs hundreds of times as much as an index.

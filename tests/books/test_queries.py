@@ -86,7 +86,7 @@ def test_every_query_that_is_asked_is_there(file: str) -> None:
 
 
 def test_queries_that_others_see_the_answers_of_show_a_position() -> None:
-    assert {"reader", "feed", "listing", "insight", "entries", "history"} == {file for file, _ in WITH_POSITION}
+    assert {"reader", "feed", "lists", "people", "entries", "history"} == {file for file, _ in WITH_POSITION}
 
 
 @pytest.mark.parametrize("file", sorted({file for file, _ in WITH_POSITION}))

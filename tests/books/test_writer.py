@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from deploy.embedded.postgres import EmbeddedPostgres
 from ledger.books.changes import Changes, new_aggregate_row
 from ledger.books.connection import BooksUnavailable, SchemaMissing
+from ledger.books.queries import named
 from ledger.books.rows import AggregateRow
 from ledger.books.schema import migrate, require_schema
-from ledger.books.writer import CACHED_MAX, QUERIES, Checkpoint, Displaced, Writer
+from ledger.books.writer import CACHED_MAX, Checkpoint, Displaced, Writer
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Outcome, Submission
 from ledger.domain.catalog.kinds import EVENTS, AnyEvent
@@ -60,6 +61,7 @@ from tests.polling import wait_until
 from workers.projector import FOLDED_MAX, fold_all, write_all
 
 EMPTY: Final = Checkpoint(0, None)
+QUERIES: Final = {**named("writer"), **named("changes")}
 
 
 @pytest.fixture
