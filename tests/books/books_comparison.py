@@ -1,4 +1,4 @@
-"""Comparison of the books in Postgres with what they must hold."""
+"""Comparison of the books in Postgres with the expected content."""
 
 from collections import Counter, defaultdict
 from itertools import groupby
@@ -15,7 +15,7 @@ PAIR_SUMS: Final = ("low_gave", "high_gave", "low_helped", "high_helped", "conta
 
 
 async def assert_books_match(books: Books, expected: ExpectedBooks) -> None:
-    """Compare every table with the oracle: row by row, and the journal byte by byte."""
+    """Compare every table with the oracle, row by row. Compare the journal byte by byte."""
     position, *_, event_id, _body = expected.journal[-1]
     assert await books.rows("SELECT position, event_id::text FROM checkpoint") == [(position, event_id)]
     exactly = "(extract(epoch FROM recorded_at) * 1000000)::bigint"
@@ -73,7 +73,7 @@ async def assert_postings_match(books: Books, expected: ExpectedBooks) -> None:
 async def assert_folios_match(books: Books, lines: int) -> None:
     """Compare the folios with the postings of each member, in the order of the log.
 
-    A folio holds `lines` postings, and never a part of an entry. Its lines are in the order in which things happened.
+    A folio holds `lines` postings and never splits an entry. Its lines are in the order of happening.
     """
     folios: list[Row] = []
     folio_lines: list[Row] = []

@@ -1,4 +1,4 @@
-"""The books of one test: a schema in Postgres, written through the writer and read by plain SQL."""
+"""The books of one test: a schema in Postgres. The writer writes it, and plain SQL reads it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -42,7 +42,7 @@ class Books:
 
     @asynccontextmanager
     async def unlocked_writer(self) -> AsyncGenerator[Writer, None]:
-        """A writer that does not take the writer's lock, so that there may be two."""
+        """Return a writer that does not take the writer's lock, so that a test can have two writers."""
         async with self.connection() as connection:
             await connection.execute(QUERIES["create_staging_tables"])
             yield Writer(connection)
@@ -89,5 +89,5 @@ class Books:
         return int(await self.value("SELECT position FROM checkpoint"))
 
     async def has_waiting_writer(self) -> bool:
-        """Return whether a writer has asked for the lock that another one holds."""
+        """Return whether a writer waits for the lock that another writer holds."""
         return bool(await self.value(WAITING_WRITERS) >= 1)

@@ -1,4 +1,4 @@
-"""Books that are large."""
+"""Fixture with large books."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -15,7 +15,7 @@ FILLED_WITHIN_S: Final = 300.0
 
 @pytest.fixture(scope="session")
 async def large_books(databases: Databases) -> AsyncIterator[Books]:
-    """Books with more than a tenth of a million of everything: to be read, and not to be written."""
+    """Provide books with over 100,000 rows of everything. Tests may read them and must not write them."""
     async with databases.empty_books() as books:
         async with connect(books.address, "test", timeout_s=FILLED_WITHIN_S) as connection:
             await fill_books(connection)

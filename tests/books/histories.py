@@ -1,4 +1,4 @@
-"""Histories for the books: commands that the executor carries out, or events that are appended as they are."""
+"""Histories for the books: commands that the executor carries out, and events that a test appends unchanged."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,16 +25,16 @@ ACME: Final = "acme"
 OPERATION_OF: Final[dict[type[Command], str]] = {operation.command: name for name, operation in OPERATIONS.items()}
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 KIND_OF_LAPSE: Final = {lapse: kind for kind, lapse in LAPSES.items()}
-FIRST_EVENT_ID: Final = 2**64  # Of events that are appended as they are; the ids of aggregates are below.
+FIRST_EVENT_ID: Final = 2**64  # For events that a test appends unchanged. The ids of aggregates are smaller.
 
 
 def uuid_of(number: int) -> UUID:
-    """Return a UUID that is easy to tell from others."""
+    """Return a UUID that is easy to distinguish from others."""
     return UUID(int=number)
 
 
 def submission(command: Command | Lapse, of: UUID | None = None, community: str = ACME) -> Submission:
-    """Return the submission of a command. A step names the aggregate that it is `of`; a creation names its own."""
+    """Return the submission of a command. A step names its aggregate as `of`; a creation names its own id."""
     if isinstance(command, Lapse):
         kind = KIND_OF_LAPSE[type(command)]
         return Submission(community=community, operation=f"{kind}.lapse", kind=kind, command=command, id=of)
@@ -45,12 +45,12 @@ def submission(command: Command | Lapse, of: UUID | None = None, community: str 
 
 
 def microseconds_of(at: datetime) -> int:
-    """Return a time as the log records it: whole microseconds since 1970."""
+    """Return a time as the log records it, in whole microseconds since 1970."""
     return (at - EPOCH) // timedelta(microseconds=1)
 
 
 class TimedLog(MemoryLog):
-    """A log in memory that records at the times of a clock of the test."""
+    """Log in memory that takes its recording times from a clock of the test."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class TimedLog(MemoryLog):
 
 
 class CommandLog:
-    """A log and the executor that writes to it. A test sets `now`, the time of the executor."""
+    """Log with the executor that writes to it. A test sets `now`, the time of the executor."""
 
     def __init__(self, log: EventLog | None = None) -> None:
         self.now = NOW
@@ -78,7 +78,7 @@ class CommandLog:
     async def thank(
         self, giver: MemberId, receiver: MemberId, *, own_id: UUID, size: Size = "medium", community: str = ACME
     ) -> Outcome:
-        """Record a favour that the receiver thanks the giver for: it is posted at once."""
+        """Record a favour as thanks from the receiver. It is posted at once."""
         return await self.execute(
             RecordFavour(actor=receiver, giver=giver, receiver=receiver, size=size, id=own_id), community=community
         )
@@ -94,7 +94,7 @@ class CommandLog:
     async def append_event(
         self, of: UUID, event: AnyEvent, *, event_id: UUID | None = None, community: str = ACME, at: datetime = NOW
     ) -> int:
-        """Append an event that was never decided, right or wrong. Return its position."""
+        """Append an event without a decision, valid or not. Return its position."""
         ref = AggregateRef(community, next(name for name, kind in KINDS.items() if type(event) in kind.events), str(of))
         (last,) = await self.log.last([ref])
         event_id = event_id or uuid_of(FIRST_EVENT_ID + await self.log.end())

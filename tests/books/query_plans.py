@@ -1,4 +1,4 @@
-"""The plan that Postgres makes for a query, and the steps of it that cost more as the books grow."""
+"""The plan that Postgres makes for a query, and the steps whose cost grows with the books."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
@@ -9,14 +9,14 @@ import msgspec
 ONE_ROW_TABLES: Final = frozenset({"checkpoint"})  # A sequential scan is the best way to read them.
 SORT_TYPES: Final = frozenset({"Sort", "Incremental Sort"})
 
-# One statement for all arguments: a plan takes less time than the round trips would.
+# One statement for all arguments. A plan takes less time than one round trip per argument.
 LITERALS: Final = """
     SELECT coalesce(string_agg(quote_nullable(argument), ', ' ORDER BY place), '')
     FROM unnest($1::text[]) WITH ORDINALITY AS given (argument, place)
 """
 
 Values = Literal["known", "unknown"]
-"""Whether the plan is made for the given arguments (a custom plan), or for any (a generic plan).
+"""Whether Postgres plans for the given arguments (custom plan) or for any arguments (generic plan).
 
 A connection that executes a prepared statement often changes to the generic plan.
 """
@@ -45,12 +45,12 @@ class Plan:
 
     @property
     def indexes(self) -> set[str]:
-        """The names of all indexes that are read."""
+        """Return the names of all indexes that the plan reads."""
         return {plan.node["Index Name"] for plan in self.nodes() if "Index Name" in plan.node}
 
     @property
     def sequential_scans(self) -> set[str]:
-        """The tables of which every row is read, except those of one row."""
+        """Return the tables that the plan reads in full, except tables of one row."""
         return {
             plan.node["Relation Name"]
             for plan in self.nodes()
@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def unlimited_sorts(self) -> list[str]:
-        """The sort keys of each sort whose input has no limit."""
+        """Return the sort keys of each sort whose input has no limit."""
         return [
             ", ".join(plan.node["Sort Key"])
             for plan in self.nodes()
@@ -68,12 +68,12 @@ class Plan:
 
     @property
     def bitmap_scans(self) -> set[str]:
-        """The indexes of which everything that matches is read before the first row is returned."""
+        """Return the indexes whose matches are all read before the first row is returned."""
         return {plan.node["Index Name"] for plan in self.nodes() if plan.node_type == "Bitmap Index Scan"}
 
     @property
     def is_unlimited(self) -> bool:
-        """Whether it may return as many rows as a table has."""
+        """Return whether this node may return as many rows as a table has."""
         if self.node_type == "Limit":
             return False
         if self.children:
@@ -96,7 +96,7 @@ async def explain(connection: "asyncpg.Connection[Any]", query: str, *arguments:
 
 
 def parse_plan(explained: str) -> Plan:
-    """Parse what EXPLAIN returned in JSON."""
+    """Parse the JSON that EXPLAIN returned."""
     return Plan(msgspec.json.decode(explained)[0]["Plan"])
 
 

@@ -1,4 +1,4 @@
-"""Random histories: what the members of a small cast do in two communities."""
+"""Random histories: commands of the members of a small cast in two communities."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -35,13 +35,13 @@ from tests.books.histories import CommandLog, submission, uuid_of
 
 AnyCommand = TypeVar("AnyCommand", Command, Lapse, Command | Lapse)
 
-CAST: Final = ("ada", "bob", "cyd", "dee", "Eve")  # The capital letter sorts differently by collation.
+CAST: Final = ("ada", "bob", "cyd", "dee", "Eve")  # The capital letter of Eve sorts differently by collation.
 MODERATOR: Final = "mod"
 COMMUNITIES: Final = ("acme", "bolt")
 TAGS: Final = ("law", "sales", "tax", "web")
-RECENT_MAX: Final = 30  # Only the newest aggregates get further steps: few enough for many to get far.
+RECENT_MAX: Final = 30  # Only the newest aggregates get further steps, so that many get far.
 BATCH_SIZE: Final = 12
-YES_WEIGHT: Final = 8  # For each refusing command: so that some lifecycles end well.
+YES_WEIGHT: Final = 8  # Weight against each refusing command, so that some lifecycles end well.
 REFUSING_COMMANDS: Final = (
     Lapse,
     RefuseFavour,
@@ -51,29 +51,29 @@ REFUSING_COMMANDS: Final = (
     DeclineIntro,
     WithdrawIntro,
     RefuseIntro,
-    UpholdDispute,  # As often as it is rejected.
+    UpholdDispute,  # As frequent as rejection.
     RejectDispute,
     LeaveMember,
     CancelOneToOne,
 )
 KINDS_WITH_STEPS: Final = frozenset(operation.kind.name for operation in OPERATIONS.values() if not operation.creates)
 DISPUTABLE_MAX: Final = 20  # Only the newest entries are disputed.
-DISPUTE_PATIENCE: Final = 0.7  # The share of steps that a dispute does not get: some lapse or are made good.
-COLOMBO: Final = timezone(timedelta(hours=5, minutes=30))  # Hours there begin at half past those of UTC.
+DISPUTE_PATIENCE: Final = 0.7  # The share of steps that a dispute skips: some disputes lapse or are made good.
+COLOMBO: Final = timezone(timedelta(hours=5, minutes=30))  # Its hours begin at half past those of UTC.
 
 
 class RandomHistory:
-    """Random commands of a small cast in two communities: most are allowed when they are given, some are not."""
+    """Random commands of a small cast in two communities: most are allowed at their time, some are not."""
 
     def __init__(self, seed: int, log: EventLog | None = None) -> None:
         self.command_log: Final = CommandLog(log)
         self.last: Final[dict[AggregateRef, Outcome]] = {}  # The last outcome of each aggregate.
         self._random: Final = random.Random(seed)
-        self._charging: Final[list[RecordedEvent]] = []  # Events that charged somebody.
+        self._charging: Final[list[RecordedEvent]] = []  # Events that charged a member.
         self._seen = 0
 
     async def generate(self, length: int) -> list[RecordedEvent]:
-        """Give commands until the log has at least `length` events. Return all of them."""
+        """Execute commands until the log has at least `length` events. Return all of them."""
         while await self.command_log.log.end() < length:
             hours = self._random.choice([0] * 9 + [1, 20, 24 * 15, 24 * 91])
             self.command_log.now += timedelta(hours=hours, microseconds=self._random.randrange(1_000_000))
@@ -103,7 +103,7 @@ class RandomHistory:
         return submission(self._at_some_time(step), UUID(ref.id), ref.community)
 
     def _at_some_time(self, command: AnyCommand) -> AnyCommand:
-        """Return the command; a fifth of the commands report, from another time zone, what happened earlier."""
+        """Return the command. A fifth of the commands report an earlier time, in another time zone."""
         if isinstance(command, Lapse) or self._random.random() < 0.8:
             return command
         ago = timedelta(minutes=self._random.randrange(60 * 24 * 400))
@@ -173,7 +173,7 @@ class RandomHistory:
         )
 
     def _dispute(self, community: str) -> Creation | None:
-        """Return a dispute of a recorded entry, mostly by a member whom it charged; None if there is no entry."""
+        """Return a dispute of a recorded entry, mostly by a member that it charged; None if there is no entry."""
         entries = [event for event in self._charging[-DISPUTABLE_MAX:] if event.ref.community == community]
         if not entries:
             return None
@@ -200,7 +200,7 @@ class RandomHistory:
         if not gatherings:
             return None
         one, two = self._random.sample(CAST, 2)
-        actor = two if self._random.random() < 0.2 else one  # They may be the host.
+        actor = two if self._random.random() < 0.2 else one  # The actor may be the host.
         return Attend(actor=actor, gathering=self._random.choice(gatherings[-3:]), member=one)
 
     def _contact(self, _community: str) -> Creation:

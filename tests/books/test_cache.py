@@ -1,4 +1,4 @@
-"""What the writer remembers: the last two updates for certain, and never an older value before a newer one."""
+"""The writer's cache always keeps the last two updates. It never returns an older value instead of a newer one."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The feed: every event of a community once and in order, whatever is asked for and however it is cut into pages."""
+"""The feed returns each event of a community once and in order, with any filter and any page size."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ def command_log() -> CommandLog:
 
 
 async def pages(feed: Feed, wanted: FeedFilter, after: int, limit: int, scan_max_rows: int) -> list[FeedPage]:
-    """One after the other, until there is no more."""
+    """Return successive pages until there is no more."""
     found = [await feed.page(wanted, after, limit, scan_max_rows)]
     while found[-1].more:
         page = await feed.page(wanted, found[-1].after, limit, scan_max_rows)
@@ -120,7 +120,7 @@ async def test_a_place_beyond_the_end_stays_where_it_is(books: Books, feed: Feed
 async def test_nothing_slips_in_behind_a_reader_while_it_is_written(
     books: Books, feed: Feed, command_log: CommandLog
 ) -> None:
-    """A reader goes on from each answer, without a pause: two communities, written in batches of any size."""
+    """Read on without a pause while the writer works. Two communities are written in batches of any size."""
     rng = random.Random("slip")
     for n in range(60):
         await command_log.thank_many(rng.choice([1, 3, 20]), begin=1_000 * n + 1)
@@ -185,7 +185,7 @@ async def test_a_step_over_the_new_is_bounded(
 async def test_a_page_is_read_in_the_order_of_one_index_whatever_postgres_knows_of_the_table(
     books: Books, feed: Feed, analyzed: bool
 ) -> None:
-    """Among many events of another community, a small one's are not searched for; and nothing is sorted as a whole."""
+    """The plan never searches a large community's events for those of a small one. It sorts nothing as a whole."""
     await books.execute(
         "INSERT INTO journal SELECT n, now(), 'acme', 0, 'favour.thanked', gen_random_uuid(), '{}'"
         " FROM generate_series(1, 50000) n;"
@@ -196,7 +196,7 @@ async def test_a_page_is_read_in_the_order_of_one_index_whatever_postgres_knows_
     if analyzed:
         await books.execute(f"{WHOLE_SAMPLE['journal']}; ANALYZE journal")
     for community, after in (("acme", 0), ("acme", 20_000), ("bolt", 0), ("cern", 0)):
-        for _ in range(7):  # Postgres settles for one plan after some.
+        for _ in range(7):  # Postgres changes to one plan after a few executions.
             await feed.page(FeedFilter(community, ALL), after, 500)
         arguments = (community, after, sorted(ALL), 501, 10_000)
         async with feed._pool.acquire() as connection:
@@ -208,7 +208,7 @@ async def test_a_page_is_read_in_the_order_of_one_index_whatever_postgres_knows_
 
 
 def read_in(plan: str) -> int:
-    """How many pages of eight kibibytes it took."""
+    """Return the number of 8 KiB pages that the query read."""
     found: Any = msgspec.json.decode(plan)
     top = found[0]["Plan"]
     return int(top["Shared Hit Blocks"] + top["Shared Read Blocks"])

@@ -1,4 +1,4 @@
-"""What was known at a time: never less at a later one, whoever's clock the log went by."""
+"""The known position at a time never falls as the time rises, whichever server's clock set the recording times."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from tests.books.books_database import Books
 
 BEGIN: Final = datetime(2026, 3, 1, tzinfo=UTC)
 EVENTS: Final = 400
-TERM: Final = 25  # Events, until another leads the log.
+TERM: Final = 25  # Number of events until another server leads the log.
 
 
 def seconds(*passed: float) -> list[datetime]:
@@ -20,7 +20,7 @@ def seconds(*passed: float) -> list[datetime]:
 
 
 async def record(books: Books, times: Sequence[datetime]) -> None:
-    """Events that were recorded at these times, in this order."""
+    """Write events that were recorded at these times, in this order."""
     await books.execute(
         "INSERT INTO journal SELECT n, at, 'acme', 0, 'favour.thanked', gen_random_uuid(), '{}'"
         " FROM unnest($1::timestamptz[]) WITH ORDINALITY AS recorded (at, n)",
@@ -36,7 +36,7 @@ async def known(books: Books, times: Sequence[datetime]) -> list[int]:
 
 
 def led_by_many(rng: random.Random) -> Iterator[datetime]:
-    """Times of a log that is led by one after the other, whose clocks are behind by as much as they may be, or less."""
+    """Yield the times of a log whose leaders change. Each leader's clock is behind by up to `SKEW_MAX`."""
     at, behind = BEGIN, timedelta()
     for number in range(EVENTS):
         if number % TERM == 0:

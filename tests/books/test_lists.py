@@ -1,4 +1,4 @@
-"""Lists are read along an index, whatever they are narrowed by, and however much there is."""
+"""Lists are read along an index, with every filter and in books of any size."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +25,7 @@ from tests.books.large_books import (
 )
 from tests.books.query_plans import Values, explain
 
-pytestmark = pytest.mark.slow  # For the books are large.
+pytestmark = pytest.mark.slow  # The large books take long to generate.
 
 ALONG: Final[dict[str, set[str]]] = {
     "everything": {"one_aggregate_per_beginning"},
@@ -36,11 +36,11 @@ ALONG: Final[dict[str, set[str]]] = {
     "by_tag": {"tags_by_name", "aggregates_by_party_1"},
     "recorded_before": {"events_by_time"},
 }
-"""The index of each way. Of things that it yields the topics may be looked up, each by its key."""
+"""Indexes of each access path. The topics of the rows that it yields may be looked up, each by its key."""
 IN_ORDER: Final = frozenset[str]().union(*ALONG.values(), {"claims_by_receiver"})
-"""Where the planner knows the values, it may know better: each of these has things in the order in which they began."""
+"""Indexes in the order in which aggregates began. The planner may choose another of them when it knows the values."""
 SORTED: Final = {"by_tag": ["aggregate.began"]}
-"""Who says a tag is known by name, so these are sorted: members, not what they did."""
+"""The tag index yields members in the order of names, so these rows are sorted: members, not their aggregates."""
 GATHERING: Final = UUID(int=MEMBER_COUNT + 7)
 ORDERS: Final[tuple[SortOrder, ...]] = ("oldest", "newest")
 STATES: Final = {
@@ -58,7 +58,7 @@ async def connection(large_books: Books) -> AsyncIterator["asyncpg.Connection[An
 
 
 def narrowed(kind: str, member: str) -> Iterator[Filters]:
-    """By every set of filters that there is."""
+    """Yield every combination of filters."""
     choices: dict[str, tuple[Any, ...]] = {
         "member": (None, member),
         "role": (None, ROLES[kind]),
@@ -138,7 +138,7 @@ async def test_every_list_is_read_along_an_index(
 async def test_a_page_begins_where_the_last_one_ended_without_reading_up_to_there(
     connection: "asyncpg.Connection[Any]", values: Values
 ) -> None:
-    """Wherever that is: the bounds are conditions of the index, not filters of what it yields."""
+    """This holds for any page. The bounds are conditions of the index, not filters on the rows that it yields."""
     for kind, order in itertools.product(("favour", "intro"), ORDERS):
         for filters in narrowed(kind, BUSY_MEMBER):
             query, others = access_path(kind, filters)

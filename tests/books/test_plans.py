@@ -1,4 +1,4 @@
-"""The past and its explanations are read along an index, however long a member's history is."""
+"""Queries about the past and its explanations read along an index, for a history of any length."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from tests.books.books_database import Books
 from tests.books.large_books import AGGREGATE_COUNT, BUSY_MEMBER, ENTRY_COUNT, LARGE_COMMUNITY, QUIET_MEMBER
 from tests.books.query_plans import Values, explain, parse_plan
 
-pytestmark = pytest.mark.slow  # For the books are large.
+pytestmark = pytest.mark.slow  # The large books take long to generate.
 
 KNOWN: Final = AGGREGATE_COUNT + ENTRY_COUNT - 10
 AT: Final = datetime(2020, 7, 1, tzinfo=UTC)
@@ -25,9 +25,9 @@ SUMS: Final = (LARGE_COMMUNITY, BUSY_MEMBER, KNOWN, *PLACES)
 LINES: Final = (LARGE_COMMUNITY, BUSY_MEMBER, KNOWN, *PERIOD, 101)
 AN_ID: Final = "00000000-0000-0000-0000-000000000007"
 
-SINCE: Final = {"one_folio_per_number", "one_posting_per_leg"}  # The postings since the last full folio.
+SINCE: Final = {"one_folio_per_number", "one_posting_per_leg"}  # Indexes for the postings since the last full folio.
 
-# By query: what it is asked with, and the indexes that it may go along, of which it goes along at least one.
+# By query: its arguments, and the indexes that its plan may read. The plan reads at least one of them.
 ALONG: Final[dict[str, tuple[tuple[Any, ...], set[str]]]] = {
     "position_at": ((AT, SKEW_MAX), {"events_by_time"}),
     "member_sums": (SUMS, {"one_line_per_posting", *SINCE}),
@@ -43,9 +43,9 @@ ALONG: Final[dict[str, tuple[tuple[Any, ...], set[str]]]] = {
     ),
 }
 WALKS: Final = {"community_sums", "balance_parts"}
-"""These walk through all postings of a community, or of a member: for stewards and auditors, and said so."""
+"""Queries that read all postings of a community or a member. They are for stewards and auditors, and documented so."""
 QUERIES: Final = {**history.QUERIES, **entries.QUERIES}
-FOLIOS: Final = {"folio"}  # Few, and read whole where they are few.
+FOLIOS: Final = {"folio"}  # Folios are few, and Postgres reads them whole where they are few.
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def test_the_past_is_read_along_an_index(
 async def test_the_sums_of_a_busy_member_read_no_more_than_a_folio_of_their_postings(
     connection: "asyncpg.Connection[Any]",
 ) -> None:
-    """The others are read by one line of each folio: what is asked is how many rows were met, and not for how long."""
+    """One line of each folio stands for the other postings. The test compares the number of rows, not the time."""
     await connection.execute(f"PREPARE sums AS {QUERIES['member_sums']}")
     said = ", ".join([await connection.fetchval("SELECT quote_literal($1::text)", str(value)) for value in SUMS])
     told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE sums({said})")

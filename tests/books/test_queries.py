@@ -1,4 +1,4 @@
-"""The named queries: each fits the schema, has a name of its own, and is asked by somebody."""
+"""Each named query fits the schema, has a unique name, and has a caller."""
 
 import ast
 import re
@@ -24,19 +24,19 @@ WITH_POSITION: Final = [
     if mark
 ]
 ARGUMENT: Final = re.compile(r"\$(\d+)")
-# Whatever makes Postgres prefer another kind of join, or parallel workers.
+# Settings that make Postgres prefer another kind of join, or parallel workers.
 PLANNERS: Final = (
     "SET enable_nestloop = on",
     "SET enable_nestloop = off",
     "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0",
 )
 SCRIPTS: Final = {"create_staging_tables", "drop_unreleased_books"}
-"""Several statements each, which cannot be prepared. Other tests execute them."""
+"""Scripts of several statements, which cannot be prepared. Other tests execute them."""
 STAGES: Final = named("writer")["create_staging_tables"]
 
 
 def asking(file: str) -> str:
-    """The source of the one module that loads a file."""
+    """Return the source of the one module that loads a file."""
     sources = [path.read_text() for path in ROOT.rglob("*.py")]
     (source,) = [source for source in sources if f'named("{file}")' in source]
     return source
@@ -58,7 +58,7 @@ def test_no_two_queries_of_a_file_share_a_name(file: str) -> None:
 async def test_every_query_fits_the_schema(books: Books, file: str) -> None:
     unfit: dict[str, str] = {}
     async with books.connection() as connection:
-        await connection.execute(STAGES)  # Others are prepared on these tables.
+        await connection.execute(STAGES)  # Other queries are prepared on these tables.
         for name, query in named(file).items():
             if name in SCRIPTS:
                 continue
@@ -82,7 +82,7 @@ def test_every_query_that_is_asked_is_there(file: str) -> None:
     assert asked <= named(file).keys()
 
 
-# The position of an answer
+# Position of a response
 
 
 def test_queries_that_others_see_the_answers_of_show_a_position() -> None:
@@ -93,7 +93,7 @@ def test_queries_that_others_see_the_answers_of_show_a_position() -> None:
 def test_the_position_of_an_answer_comes_from_one_place(file: str) -> None:
     text = (ROOT / "books" / "queries" / f"{file}.sql").read_text()
     assert "checkpoint" not in text
-    assert text.count("answer_position") == (1 if file == "reader" else 0)  # Its query `position`.
+    assert text.count("answer_position") == (1 if file == "reader" else 0)  # In its query `position`.
 
 
 async def test_a_query_without_rows_returns_the_position(books: Books) -> None:
@@ -104,7 +104,7 @@ async def test_a_query_without_rows_returns_the_position(books: Books) -> None:
 
 @pytest.mark.parametrize("planner", PLANNERS)
 async def test_rows_with_the_position_keep_their_order(books: Books, planner: str) -> None:
-    """Here of numbers in a random order, of which no sort and no scan comes by itself."""
+    """The numbers are in a random order, which no sort and no scan produces by itself."""
     random = "SELECT n FROM generate_series(1, 5000) n ORDER BY hashint4(n)"
     async with books.connection() as connection:
         await connection.execute(planner)
@@ -116,7 +116,7 @@ async def test_rows_with_the_position_keep_their_order(books: Books, planner: st
 
 @pytest.mark.parametrize("planner", PLANNERS)
 async def test_every_query_with_position_is_a_loop_over_the_one_position(books: Books, planner: str) -> None:
-    """So that its rows come in the order of the query, whatever Postgres expects of the tables."""
+    """The rows therefore come in the order of the query, whatever statistics Postgres has for the tables."""
     async with books.connection() as connection:
         await connection.execute(f"SET plan_cache_mode = force_generic_plan; {planner}")
         for file, name in WITH_POSITION:
@@ -128,7 +128,7 @@ async def test_every_query_with_position_is_a_loop_over_the_one_position(books: 
             )
             await connection.execute(f"DEALLOCATE {name}")
             plan = parse_plan(explained)
-            if plan.node_type == "Gather":  # The one position goes to one worker, which runs the whole query.
+            if plan.node_type == "Gather":  # One worker gets the one position and runs the whole query.
                 (plan,) = plan.children
             assert (plan.node_type, plan.node["Join Type"]) == ("Nested Loop", "Left"), (file, name)
             (outer,) = [part for part in plan.children if part.node["Parent Relationship"] == "Outer"]

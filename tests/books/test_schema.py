@@ -1,4 +1,4 @@
-"""The schema refuses by name what must not be, and reports may rely on its views. Connections have limits."""
+"""The schema refuses invalid rows by a named constraint. Its views are stable, and its connections have limits."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from tests.envelopes import NOW
 A_UUID: Final = "'00000000-0000-0000-0000-000000000001'"
 
 
-# Connections
+# Limits of connections
 
 
 async def test_a_connection_says_who_it_is(books: Books) -> None:
@@ -59,7 +59,7 @@ async def test_closing_does_not_wait_for_a_server_that_no_longer_answers(books: 
     assert connection.is_closed()
 
 
-# Refusing by name
+# Refusals by constraint name
 
 AGGREGATE: Final = (
     "INSERT INTO aggregate (community, kind, id, version, position, began, began_at, state, facts)"
@@ -79,7 +79,7 @@ BALANCE: Final = (
 
 
 def entry(*legs: tuple[int, int], account: str = "main") -> str:
-    """The statement that posts these legs, each a position and points."""
+    """Return the statement that posts these legs, each a position and points."""
     rows = [
         f"({position}, {leg}, 'acme', 'm{leg}', '{account}', 'ada', {points}, 0, 0, 0, now(), 'favour.thanked', NULL)"
         for leg, (position, points) in enumerate(legs)
@@ -120,7 +120,7 @@ REFUSED: Final = {
 
 
 async def refused(books: Books, sql: str) -> str:
-    """The name of the constraint that refuses it."""
+    """Return the name of the constraint that refuses the statement."""
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as raised:
         await books.execute(sql)
     assert raised.value.constraint_name is not None
@@ -169,7 +169,10 @@ async def test_a_pair_that_is_not_two_in_the_order_of_code_points_is_refused(boo
 
 
 async def test_the_order_of_two_is_that_of_code_points_whatever_the_language_of_the_database(books: Books) -> None:
-    """Ours sorts like that anyway; others put `Zoe` after `ada`, and would refuse what the writer thinks in order."""
+    """The test database sorts by code points anyway. Other databases sort `Zoe` after `ada`.
+
+    Such a database would refuse a pair that the writer orders correctly.
+    """
     columns = "SELECT collation_name FROM information_schema.columns WHERE table_schema = $1 AND table_name = 'pair'"
     assert await books.rows(f"{columns} AND column_name IN ('low', 'high')", books.schema) == [("C",), ("C",)]
     assert 'least($2 COLLATE "C", $3)' in named("reader")["pair"]
@@ -239,7 +242,7 @@ async def test_what_is_written_down_stays_as_it_is(books: Books, table: str, how
     assert await books.all_rows() == before
 
 
-# The public face
+# Public views
 
 VIEWS: Final = {
     "member_balances": ["community", "member", "main", "stake", "disputed", "net", "given", "received"],

@@ -1,4 +1,4 @@
-"""A caller of the HTTP API, and how a test starts the application to call."""
+"""A caller of the HTTP API, and functions that start the application for a test."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ FACTS_OF_EVERY_PROBLEM: Final = ("type", "title", "status", "code", "retryable",
 
 
 class Clock:
-    """The ledger's time: the real one, and how far it is moved ahead. What the log records, it records in real time."""
+    """The ledger's clock: real time plus `ahead`. The log keeps recording in real time."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
@@ -31,10 +31,10 @@ class Clock:
 
 @asynccontextmanager
 async def started(part: ServicePart, settings: Settings, now: Now = utc_now) -> AsyncGenerator[httpx.AsyncClient]:
-    """The application from its start to its end, whether or not its servers answer."""
+    """Run the application from start to end, whether or not Postgres and NATS respond."""
     app = application(part, settings, now=now).asgi
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's word for the same callable.
-    headers = {"Content-Type": "application/json"}  # Also of a body that is none.
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar has its own type for this callable.
+    headers = {"Content-Type": "application/json"}  # Also for a body that is not JSON.
     async with (
         app.lifespan(),
         httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=60, headers=headers) as client,
@@ -44,7 +44,7 @@ async def started(part: ServicePart, settings: Settings, now: Now = utc_now) -> 
 
 @asynccontextmanager
 async def serving(part: ServicePart, settings: Settings, now: Now = utc_now) -> AsyncGenerator[httpx.AsyncClient]:
-    """The application, from the moment it says that it is ready."""
+    """Run the application, and yield a client once the application is ready."""
     async with started(part, settings, now) as client:
 
         async def ready() -> bool:
@@ -56,13 +56,13 @@ async def serving(part: ServicePart, settings: Settings, now: Now = utc_now) -> 
 
 @dataclass(frozen=True)
 class Caller:
-    """Speaks for a community."""
+    """Sends requests in the name of one community."""
 
     client: httpx.AsyncClient
     community: str = "acme"
 
     def elsewhere(self) -> "Caller":
-        """Speaks for a community that nobody has spoken for before."""
+        """Return a caller for a new community."""
         return Caller(self.client, f"community-{uuid4().hex}"[:40])
 
     def path(self, path: str) -> str:
@@ -79,7 +79,7 @@ class Caller:
         return await self.client.get(self.path(path), params=query)
 
     async def recorded(self, path: str, body: object, *, key: str | None = None) -> dict[str, Any]:
-        """The resource after it, of a command that must be carried out."""
+        """Execute a command that must succeed. Return the resource after it."""
         answer = await self.post(path, body, key=key)
         assert answer.status_code in {200, 201}, answer.text
         view: dict[str, Any] = answer.json()
@@ -87,7 +87,7 @@ class Caller:
 
 
 def problem_in(answer: httpx.Response) -> dict[str, Any]:
-    """The problem that an answer is, once it is seen to be one in every respect."""
+    """Return the problem in a response, after a check of its form."""
     assert answer.headers["content-type"] == MEDIA_TYPE, f"{answer.status_code} {answer.text}"
     problem: dict[str, Any] = answer.json()
     assert [fact for fact in FACTS_OF_EVERY_PROBLEM if fact not in problem] == []
@@ -100,7 +100,7 @@ def problem_in(answer: httpx.Response) -> dict[str, Any]:
 
 
 def refused(answer: httpx.Response, status: int, code: str, **facts: object) -> None:
-    """The answer is this problem, with these facts among others."""
+    """Assert that the response is this problem, with at least these facts."""
     problem = problem_in(answer)
     assert (answer.status_code, problem["code"]) == (status, code), problem["detail"]
     assert_facts(problem, facts)

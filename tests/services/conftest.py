@@ -1,4 +1,4 @@
-"""A ledger to call: the application over an empty log and empty books, with a projector beside it."""
+"""Fixtures of a ledger: the application over an empty log and empty books, and a projector."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,14 +16,14 @@ from workers.projector import run_projector
 
 @pytest.fixture
 def clock() -> Clock:
-    """The time that `ledger` goes by."""
+    """Provide the clock of `ledger`."""
     return Clock()
 
 
 @pytest.fixture
 async def ledger(settings: Settings, clock: Clock) -> AsyncIterator[Caller]:
-    """Writes and reads of one community. Nothing moves the books but `projector`."""
-    # Whether the server fsyncs is asked once, where it matters: asking costs a tenth of a second.
+    """Provide the commands and queries of one community. Only `projector` moves the books."""
+    # Only the tests that need it check whether the server fsyncs: the check takes a tenth of a second.
     async with serving("all", msgspec.structs.replace(settings, unsafe_log=True), clock) as client:
         yield Caller(client)
 
@@ -35,7 +35,7 @@ def log(connection: Connection) -> JetStreamLog:
 
 @pytest.fixture
 async def projector(log: JetStreamLog, settings: Settings) -> AsyncIterator[None]:
-    """The books follow the log."""
+    """Run a projector, so that the books follow the log."""
     task = asyncio.create_task(run_projector(log, settings))
     yield
     task.cancel()

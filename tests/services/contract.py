@@ -1,4 +1,4 @@
-"""Holds answers against `/openapi.json`: each status is documented for its operation, each body of its form."""
+"""Check of responses against `/openapi.json`: each status is documented for its operation, each body has its form."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from services.docs.openapi import HEADERS
 
 
 class Contract:
-    """What the documentation promises, and how often it was broken."""
+    """The documented responses, and the departures from them found so far."""
 
     def __init__(self, part: ServicePart = "all") -> None:
         made = application(part, Settings()).openapi()
@@ -27,7 +27,7 @@ class Contract:
         ]
 
     async def hold(self, answer: httpx.Response) -> None:
-        """Remembers in what the answer is otherwise than documented. What is at no documented route is not held."""
+        """Record each departure of the response from the documentation. Undocumented routes are not checked."""
         await answer.aread()
         for method, path, operation in self._operations:
             if method == answer.request.method and path.fullmatch(answer.request.url.path):
@@ -36,7 +36,7 @@ class Contract:
     def _hold(self, operation: Mapping[str, Any], answer: httpx.Response) -> None:
         name, status = operation["operationId"], answer.status_code
         documented = operation["responses"].get(str(status))
-        if documented is None or status == 500:  # A mistake of ours is documented, and never what was promised.
+        if documented is None or status == 500:  # A 500 is documented but never expected.
             self.broken.add(f"{name} answers {status}, which is not documented: {answer.text}")
             return
         if status == 304:
@@ -56,7 +56,7 @@ class Contract:
         }
 
     def _hold_problem(self, what: str, form: Mapping[str, Any], problem: Mapping[str, Any]) -> None:
-        """It is one of those that are named, and comes with no other facts than its example."""
+        """Check that the problem is documented here, and has no facts beyond its example."""
         code = problem["code"]
         if code not in form["examples"]:
             self.broken.add(f"{what} {code}, which is not documented")

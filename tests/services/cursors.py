@@ -1,4 +1,4 @@
-"""What anybody can read in a cursor: it is encoded, and not encrypted."""
+"""The readable content of a cursor: it is encoded, and not encrypted."""
 
 import base64
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def read_cursor(cursor: str) -> list[Any]:
-    """Return the JSON array at the end of a cursor. What stands before it is the business of the ledger.
+    """Return the JSON array at the end of a cursor. The bytes before it are internal to the ledger.
 
     Raises: AssertionError, if there is none.
     """
@@ -14,7 +14,7 @@ def read_cursor(cursor: str) -> list[Any]:
     for start in (place for place, byte in enumerate(decoded) if byte == ord("[")):
         try:
             found: list[Any] = json.loads(decoded[start:])
-        except ValueError:  # This bracket is no part of the JSON.
+        except ValueError:  # This bracket is not part of the JSON.
             continue
         return found
     raise AssertionError(f"no JSON array in {decoded!r}")

@@ -1,4 +1,4 @@
-"""The ETag that the service gives to a body, if nothing but the body decides it."""
+"""The ETag of a body, for responses whose ETag depends on the body alone."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from services.http.conditional import conditional
 
 
 async def etag_of(body: bytes) -> str:
-    """Return the ETag of a read that responds with this body and knows nothing else."""
+    """Return the ETag of a read whose ETag depends on this body alone."""
     sent: list[Any] = []
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:

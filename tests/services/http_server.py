@@ -32,7 +32,7 @@ class HttpServer:
         key: str | None = None,
         reading: bool = True,
     ) -> SseClient:
-        """Return a client of the stream of a community; it connects when it is entered."""
+        """Return a client of a community's event stream. It connects on entry of its context."""
         headers = {"Accept": "text/event-stream"}
         headers |= {"Last-Event-ID": str(last_event_id)} if last_event_id is not None else {}
         headers |= {"Authorization": f"Bearer {key}"} if key is not None else {}
@@ -49,7 +49,7 @@ class HttpServer:
 
 @asynccontextmanager
 async def running_server(settings: Settings, part: ServicePart = "query") -> AsyncGenerator[HttpServer]:
-    """Serve the application in this process until the context ends; yield once it is ready."""
+    """Serve the application in this process until the context ends. Yield once it is ready."""
     port = free_port()
     serving = asyncio.create_task(serve(application(part, settings), HOST, port))
     async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=30) as client:

@@ -1,4 +1,4 @@
-"""A ledger without services: each command is in the books as soon as it is executed."""
+"""A ledger without services: the books hold each command as soon as it is executed."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from tests.books.histories import ACME, CommandLog, submission, uuid_of
 
 
 class InstantLedger:
-    """A log in memory, and books that are written as the projector writes them, right after each call."""
+    """A log in memory, and books that are written right after each call, as the projector writes them."""
 
     def __init__(self, settings: Settings) -> None:
         self.books = Books(settings.books)
@@ -19,7 +19,7 @@ class InstantLedger:
         self._favours = 0
 
     async def thank_many(self, count: int = 1, community: str = ACME) -> int:
-        """Record favours, one event each. Return the position of the last one."""
+        """Record thanks, one event each. Return the position of the last one."""
         first = self._favours + 1
         self._favours += count
         favours = [
@@ -39,7 +39,7 @@ class InstantLedger:
         return await self.project()
 
     async def project(self) -> int:
-        """Write the events that are in the log and not yet in the books. Return the position of the last one."""
+        """Write the events of the log that the books do not have. Return the position of the last one."""
         await self.project_from(self.end + 1)
         return self.end
 

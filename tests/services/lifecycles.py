@@ -1,4 +1,4 @@
-"""Lifecycles of every kind as requests: the command that is posted, and the state that its actor reads afterwards."""
+"""Lifecycles of every kind as requests. Each has the posted command and the state that its actor reads afterwards."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +16,8 @@ from tests.services.caller import Caller
 class Request:
     """One operation, and the resource that its actor reads afterwards: the state, and the fields that it sets.
 
-    If the actor is an asker who may not know the state of the introduction, `true_state` is that state, and `version`
-    is the version that the asker reads instead.
+    An asker may be forbidden to see the real state of the introduction. Then `true_state` is the real state, and
+    `version` is the version that the asker reads instead.
     """
 
     operation: str
@@ -38,7 +38,7 @@ class Request:
 
     @property
     def viewer_query(self) -> dict[str, str]:
-        """The query parameter that asks for the view of the actor. A moderator is no party, and has none."""
+        """The query parameter that asks for the view of the actor. It is empty for a moderator, who is no party."""
         return {} if self.kind == "dispute" else {"viewer": self.actor}
 
     def path(self, aggregate: str | None = None) -> str:
@@ -53,12 +53,12 @@ class Request:
 Lifecycle = tuple[Request, ...]
 
 
-# Placeholders for values that differ in each run. Within one run, a placeholder stands for one value.
+# Placeholders for values that differ in each run; each stands for one value within a run
 
 
 @dataclass(frozen=True, eq=False)
 class FreshName:
-    """A new id of a member or a prospect, which begins with `word`."""
+    """A new id of a member or a prospect. It begins with `word`."""
 
     word: str
 
@@ -72,7 +72,7 @@ class FutureTime:
 
 @dataclass(frozen=True, eq=False)
 class ResultOf:
-    """The id of the resource at the end of another lifecycle, which is run first."""
+    """The id of the resource at the end of another lifecycle, which runs first."""
 
     lifecycle: Lifecycle
 
@@ -297,7 +297,7 @@ async def make_value(caller: Caller, placeholder: Placeholder) -> str:
 
 
 def address_of(view: Mapping[str, Any], kind: str) -> str:
-    """Return the id of a resource in a path: for a membership the id of the member, else its own."""
+    """Return the id of a resource in a path: the id of the member for a membership, else its own id."""
     address: str = view["member" if kind == "member" else "id"]
     return address
 

@@ -1,4 +1,4 @@
-"""`/asyncapi.json` is valid, leaves no event out, and every event that was ever stored is of the form that it says."""
+"""`/asyncapi.json` is valid and complete, and every event ever stored conforms to it."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def validator(schema: Mapping[str, Any]) -> Draft7Validator:
 
 
 def faults(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """What the value has otherwise than the schema asks."""
+    """Return the departures of the value from the schema."""
     return [f"{error.json_path}: {error.message}" for error in validator(schema).iter_errors(value)]
 
 
@@ -46,7 +46,7 @@ def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
 
 
 def references(value: Any) -> Iterator[str]:
-    """Every reference of a JSON document."""
+    """Yield every reference in a JSON document."""
     if is_object(value):
         if "$ref" in value:
             yield value["$ref"]
@@ -57,7 +57,7 @@ def references(value: Any) -> Iterator[str]:
             yield from references(part)
 
 
-# Valid
+# Validity
 
 
 def test_it_is_what_the_asyncapi_initiative_calls_valid() -> None:
@@ -82,14 +82,14 @@ def test_every_reference_leads_somewhere() -> None:
 @pytest.mark.parametrize("part", ["command", "query"])
 async def test_both_services_show_it_to_everybody(part: ServicePart) -> None:
     app = application(part, Settings(api_key="a key of sixteen or more")).asgi
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's word for the same callable.
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar has its own type for this callable.
     async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
         answer = await client.get("/asyncapi.json")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json() == SERVED
 
 
-# Complete
+# Completeness
 
 
 def test_every_event_is_sent_over_a_channel_of_its_own() -> None:
@@ -132,7 +132,7 @@ def test_the_header_is_shown_as_it_is() -> None:
         assert msgspec.json.decode(example, type=Snapshot).version == 2
 
 
-# True
+# Conformance of stored events
 
 
 @every_golden

@@ -1,4 +1,4 @@
-"""Many commands at once: each succeeds or fails alone, and says so in its own place."""
+"""Batches of commands: each command succeeds or fails alone, with its own result."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ async def test_a_key_repeated_within_a_batch_records_once(ledger: Caller, log: J
 
 
 def items_of(life: Sequence[Request], address: str) -> list[dict[str, Any]]:
-    """The requests as items: a step says in its place what its own route has in its path."""
+    """Return the requests as batch items. A step names the id that its own route has in the path."""
     return [
         item(request.operation, request.body, None, None if OPERATIONS[request.operation].creates else address)
         for request in life
@@ -111,7 +111,7 @@ async def test_a_whole_life_in_one_batch_goes_in_order(ledger: Caller, subtests:
             if "id" in OPERATIONS[creation.operation].command.__struct_fields__:
                 own = str(uuid4())
                 requests = [replace(creation, body={**creation.body, "id": own}), *steps]
-            else:  # Its id follows from what it is about.
+            else:  # The id follows from the parties of the resource.
                 _, (first,) = await results_of(ledger, [item(creation.operation, creation.body)])
                 own, requests = first["id"], steps
             if not requests:

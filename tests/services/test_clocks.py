@@ -1,4 +1,4 @@
-"""Two clocks: what had happened by one time, as it was known at another, against brute sums over a random history."""
+"""The time axes `as_of` and `known_at`. Responses are compared with direct sums over a random history."""
 
 import csv
 import io
@@ -37,14 +37,14 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Past:
-    """A history with late and out-of-order events, the books of it, and what it comes to."""
+    """A history with late and out-of-order events, its books, and its expected entries."""
 
     caller: Caller
     history: EntryHistory
     books: Books
 
     def times(self, seed: int) -> Iterator[tuple[datetime | None, datetime | None]]:
-        """Random times of both clocks, some of them none: at what happened, right before it, and anywhere between."""
+        """Yield random times on both axes, some None: at an event, just before it, or between two events."""
         rng = random.Random(seed)
         happened = [entry.happened_at for entry in self.history.entries]
         recorded = [entry.recorded_at for entry in self.history.entries]
@@ -69,7 +69,7 @@ async def past(databases: Databases) -> AsyncIterator[Past]:
 
 
 def reading(books: Books) -> Any:
-    """A query service over these books: it needs no log."""
+    """Run a query service over these books. It needs no log."""
     return started("query", Settings(postgres_dsn=books.dsn, postgres_schema=books.schema))
 
 
@@ -135,7 +135,7 @@ async def test_a_summary_is_what_had_happened_as_far_as_it_was_known(past: Past)
 
 
 async def test_what_was_known_is_what_an_answer_of_that_position_showed(past: Past) -> None:
-    """As it was read at that time: the books up to there, written apart, answer the same."""
+    """The position of the response covers the entry, and each entry beyond it was recorded later."""
     rng = random.Random(SEED)
     for entry in rng.sample(past.history.entries, 4):
         answer = await past.caller.get("/balances", known_at=entry.recorded_at.isoformat())
@@ -152,7 +152,7 @@ async def test_what_was_known_is_what_an_answer_of_that_position_showed(past: Pa
 
 
 def lines_of(entries: Sequence[Entry], member: str, other: str | None) -> list[tuple[Any, ...]]:
-    """The lines that a statement must have, in the order in which they happened; within an entry in any order."""
+    """Return the lines that a statement must have, in the order of happening. Lines of one entry may have any order."""
     return [
         (entry.happened_at, entry.position, entry.event_id, leg)
         for entry in sorted(entries, key=lambda entry: (entry.happened_at, entry.position))
@@ -223,7 +223,7 @@ async def test_a_late_slip_lands_in_its_own_week_and_last_weeks_statement_is_sti
     await slip(2)
     reported_at = command_log.now
     command_log.now += week
-    await slip(3, days_ago=14)  # In the week of the first.
+    await slip(3, days_ago=14)  # This falls in the week of the first.
     await books.write(await command_log.read_events())
     async with reading(books) as client:
         caller = Caller(client)
@@ -263,7 +263,7 @@ def accepting(caller: Caller, form: str, path: str, **query: str | int) -> Any:
 
 
 async def in_pages(caller: Caller, form: str, path: str, **query: str | int) -> list[httpx.Response]:
-    """Every page, by the links between them."""
+    """Return every page, by the links between them."""
     answers: list[httpx.Response] = [await accepting(caller, form, path, **query)]
     while "link" in answers[-1].headers:
         following = answers[-1].links["next"]["url"]
@@ -338,7 +338,7 @@ async def test_a_corrupt_cursor_is_refused_or_reads_the_same_statement(past: Pas
             case 200:
                 assert answer.json()["member"] == "bob"
                 assert len(answer.json()["lines"]) <= 1
-            case 503:  # It names a position that the books have yet to reach.
+            case 503:  # The cursor names a position that the books have not reached.
                 refused(answer, 503, "books_behind")
             case _:
                 refused(answer, 400, "invalid_field", field="cursor")
@@ -375,14 +375,14 @@ async def test_a_cursor_is_good_for_its_own_statement_alone(past: Past, path: st
 async def test_a_cursor_that_somebody_has_sealed_says_nothing_that_a_statement_cannot_begin_with(
     past: Past, after: str
 ) -> None:
-    """A client may forge a cursor, so its content is checked."""
+    """A client may forge a cursor, so the service checks its content."""
     made = (await read(past.caller, "/members/bob/statement", limit=1))["next"]
     _, query, community, _ = read_cursor(made)
     answer = await past.caller.get("/members/bob/statement", limit=1, cursor=cursor_after(query, community, after))
     if after:
         refused(answer, 400, "invalid_field", field="cursor")
     else:
-        assert answer.status_code == 200  # It begins at the beginning.
+        assert answer.status_code == 200  # An empty cursor starts at the beginning.
 
 
 # Times
@@ -403,7 +403,7 @@ async def test_there_is_nothing_at_the_ends_of_time(past: Past, clock: str, zone
 
 
 def given_in(view: dict[str, Any]) -> int:
-    """What is given by it; of a statement, within its period."""
+    """Return the points given in the view. For a statement, count its period alone."""
     if "opening" in view:
         return int(view["closing"]["given"] - view["opening"]["given"])
     return int(view["given"])

@@ -1,4 +1,4 @@
-"""Every operation through its own route: what it answers, what a repeat answers, and what If-Match keeps from it."""
+"""Each operation through its own route: its response, the response to a repeat, and the effect of If-Match."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -53,7 +53,7 @@ def test_the_lives_go_through_every_operation_and_every_state() -> None:
 
 
 async def follow(ledger: Caller, life: Lifecycle, position: int) -> None:
-    """Every request of a life, with every word of its answer looked at. `position` is where the log ends."""
+    """Send every request of a lifecycle and check each whole response. `position` is the end of the log."""
     address = ""
     for number, request in enumerate(life, start=1):
         path = request.path(address or None)
@@ -265,7 +265,7 @@ async def test_a_creation_of_what_must_exist_already_is_refused(ledger: Caller, 
     assert await log.end() == 0
 
 
-# What is already so
+# Facts that are already recorded
 
 
 async def test_what_the_other_one_said_before_is_answered_as_it_stands(ledger: Caller, log: JetStreamLog) -> None:
@@ -305,7 +305,7 @@ async def test_a_member_is_called_by_their_own_id(ledger: Caller, log: JetStream
     assert await log.end() == 3
 
 
-# What else a request may carry
+# Other fields of a request
 
 
 async def test_a_referral_that_grew_out_of_a_won_one_shares_with_its_referrer(ledger: Caller) -> None:
@@ -325,7 +325,7 @@ async def test_what_happened_long_ago_may_be_recorded_now(ledger: Caller, log: J
 async def test_an_asker_may_say_until_when_to_answer(ledger: Caller) -> None:
     respond_by = (datetime.now(UTC) + timedelta(days=3)).replace(microsecond=0)
     view = await ledger.recorded("/intros", {**ASK.body, "respond_by": respond_by.isoformat()}, key="soon")
-    assert "lapses_at" not in view  # Whose silence it is, and until when, is theirs.
+    assert "lapses_at" not in view  # Only the member who is asked may know this deadline.
     assert datetime.fromisoformat(view["visible_until"]) == respond_by + timedelta(days=10)
 
 

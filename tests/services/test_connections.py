@@ -1,4 +1,4 @@
-"""What long answers need: a deadline that is moved on and on, and to hang up on one client and nobody else."""
+"""Connections of long responses: a deadline that moves on, and the disconnection of one client alone."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The documentation is valid, complete and true, its page works offline, and the metrics name no one."""
+"""The documentation is valid, complete and accurate. Its page works offline, and the metrics name no member."""
 
 import re
 from collections import Counter
@@ -48,7 +48,7 @@ def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
 
 
 def inside(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every object of a JSON document."""
+    """Yield every object in a JSON document."""
     if is_object(value):
         yield value
     for part in value.values() if is_object(value) else value if is_list(value) else ():
@@ -56,12 +56,12 @@ def inside(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def id_of(operation: str) -> str:
-    """What the document calls it: `holdOneToOne`."""
+    """Return the operation's id in the document, such as `holdOneToOne`."""
     kind, _, verb = operation.partition(".")
     return verb + "".join(word.capitalize() for word in kind.split("-"))
 
 
-# /openapi.json
+# The document /openapi.json
 
 
 async def test_the_document_that_is_served_is_openapi_3_1(ledger: Caller, document: Mapping[str, Any]) -> None:
@@ -199,7 +199,7 @@ def test_a_list_says_by_what_it_can_be_narrowed_and_to_what(document: Mapping[st
     assert items["$ref"].endswith(f"/{VIEWS[kind].__name__}")
 
 
-# /docs
+# The page /docs
 
 
 class Links(HTMLParser):
@@ -231,11 +231,11 @@ async def test_there_is_nothing_else_beside_the_assets(ledger: Caller) -> None:
         assert (await ledger.client.get(path)).status_code == 404, path
 
 
-# /metrics
+# The metrics at /metrics
 
 
 def samples(page: httpx.Response, name: str) -> dict[tuple[tuple[str, str], ...], float]:
-    """The samples of one metric, by their labels."""
+    """Return the samples of one metric by their labels."""
     return {
         tuple(sorted(re.findall(r'(\w+)="([^"]*)"', labels))): float(value)
         for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", page.text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Why the books say so: every entry of a random history, and whom it is explained to."""
+"""Explanations of the entries of a random history, and the viewers who may read them."""
 
 import json
 from collections import Counter, defaultdict
@@ -28,7 +28,7 @@ CONFIDENTIAL_KEY: Final = "another key of sixteen letters"
 
 @pytest.fixture(scope="module")
 async def told(databases: Databases) -> AsyncIterator[tuple[list[RecordedEvent], Any]]:
-    """A history, and a query service over the books of it."""
+    """Provide a history, and a query service over its books."""
     events = await RandomHistory(SEED).generate(LENGTH)
     async with databases.empty_books() as books:
         await books.write(events)
@@ -93,17 +93,17 @@ async def test_an_entry_of_another_community_is_unknown(told: tuple[list[Recorde
     refused(await Caller(client).get("/entries/first"), 400, "invalid_field", field="id", source="path")
 
 
-# Whose eyes
+# Viewers
 
 
 @pytest.fixture
 def ledger(ledger: Caller, projector: None) -> Caller:
-    """With books that follow the log."""
+    """Provide a ledger whose books follow the log."""
     return ledger
 
 
 async def history_of(ledger: Caller, life: Lifecycle, **query: str) -> tuple[list[str], str]:
-    """The names of what is told of an intro's life, from its first event on, and the id of that event."""
+    """Return the event names in the history of an intro's first entry, and the id of its first event."""
     last = await run_lifecycle(ledger, *life)
     first = await first_entry(ledger, last)
     answer = await ledger.get(f"/entries/{first}", min_position=last["position"], **query)
@@ -112,7 +112,7 @@ async def history_of(ledger: Caller, life: Lifecycle, **query: str) -> tuple[lis
 
 
 async def first_entry(ledger: Caller, view: dict[str, Any]) -> str:
-    """The id of an intro's first event, by the feed of the books."""
+    """Return the id of an intro's first event, from the feed."""
     page = await ledger.get("/events", min_position=view["position"], event="intro.asked", limit=500)
     asked = [event for event in page.json()["events"] if event["event"]["subject"].endswith(view["id"])]
     return str(asked[0]["event"]["id"])
@@ -163,7 +163,7 @@ def test_everything_that_an_intro_hides_is_confidential() -> None:
 
 
 async def test_who_is_owed_by_an_entry_reads_it_and_nothing_else_of_it(ledger: Caller) -> None:
-    """The referrer of an earlier referral, whom the later one's winner owes as well."""
+    """The viewer is the referrer of an earlier referral. The winner of the later referral owes them too."""
     parent = await run_lifecycle(ledger, *LIFECYCLES["a referral that is won"])
     given = {"referrer": "bob", "recipient": "eve", "prospect": "grown", "level": 2, "actor": "bob"}
     child = await ledger.recorded("/referrals", {**given, "parent": parent["id"]}, key="child")

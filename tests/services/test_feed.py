@@ -1,4 +1,4 @@
-"""The feed in pages: complete and in order from anywhere, answered as soon as there is something, and to whom."""
+"""The feed in pages: complete, in order from any position, prompt, and limited to the caller's scope."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ def instant_ledger(settings: Settings) -> InstantLedger:
 
 @pytest.fixture
 async def books(settings: Settings) -> AsyncIterator[Caller]:
-    """The query service alone: a read needs Postgres alone."""
+    """Run the query service alone, without NATS: a read needs only Postgres."""
     nowhere = msgspec.structs.replace(settings, nats_url="nats://127.0.0.1:1")
     async with serving("query", nowhere) as client:
         yield Caller(client)
@@ -223,7 +223,7 @@ async def test_when_the_books_go_away_one_who_waits_gets_no_wrong_answer(
     refused(await books.get("/events", wait=30), 503, "books_unavailable", retryable=True)
 
 
-# What is confidential
+# Confidential events
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ async def read(client: httpx.AsyncClient, key: str, query: str = "") -> httpx.Re
 
 
 async def tell_of_asks(instant_ledger: InstantLedger) -> None:
-    """One is declined, one is made; a missing position may be anything of any community."""
+    """Record two asks: one is declined, one is made. A missing position may be any event of any community."""
     await instant_ledger.execute(ProposeIntro(actor="ann", asker="ann", connector="cas", target="tom", id=uuid_of(1)))
     await instant_ledger.execute(DeclineIntro(actor="cas"), of=1)
     await instant_ledger.execute(ProposeIntro(actor="ann", asker="ann", connector="cas", target="tim", id=uuid_of(2)))

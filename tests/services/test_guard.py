@@ -1,4 +1,4 @@
-"""The guard over HTTP: what it says of an ask, what it refuses, whom it lets through, and what without books."""
+"""The guard over HTTP: its advice on an ask, its refusals, its exceptions, and its behaviour without books."""
 
 import os
 import signal
@@ -30,19 +30,19 @@ NOTICE: Final = POLICY_NOTICE + timedelta(seconds=5)
 
 @pytest.fixture
 def ledger(ledger: Caller, projector: None) -> Caller:
-    """With books that follow the log."""
+    """Provide a ledger whose books follow the log."""
     return ledger
 
 
 async def published(ledger: Caller, clock: Clock, **policy: object) -> None:
-    """A policy, and the time at which it is in force."""
+    """Publish a policy, and move the clock until the policy is in force."""
     body = by("mod", policy=policy, starts_at=(clock() + POLICY_NOTICE + timedelta(seconds=4)).isoformat())
     await ledger.recorded("/policies", body, key=uuid4().hex)
     clock.ahead += NOTICE
 
 
 async def asks(ledger: Caller, *, asker: str = "ann", connector: str = "cas", target: str = "tom") -> httpx.Response:
-    """What an ask is answered, once the books show all that was asked before."""
+    """Send an ask and return the response. If it is recorded, wait until the books show it."""
     body = {"asker": asker, "connector": connector, "target": target, "actor": asker}
     answer = await ledger.post("/intros", body, key=uuid4().hex)
     if answer.status_code == 201:
@@ -57,7 +57,7 @@ async def caught_up(ledger: Caller, answer: httpx.Response) -> None:
 
 
 async def does(ledger: Caller, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """A command, carried out and in the books."""
+    """Execute a command. Return its resource once the books show it."""
     answer = await ledger.post(path, body, key=uuid4().hex)
     await caught_up(ledger, answer)
     view: dict[str, Any] = answer.json()
@@ -65,20 +65,20 @@ async def does(ledger: Caller, path: str, body: dict[str, Any]) -> dict[str, Any
 
 
 async def five_open(ledger: Caller) -> list[str]:
-    """Ann asks five connectors."""
+    """Record asks of ann to five connectors. Return their ids."""
     answers = [await asks(ledger, connector=f"connector-{number}") for number in range(5)]
     assert [answer.status_code for answer in answers] == [201] * 5
     return [answer.json()["id"] for answer in answers]
 
 
 def reasons_in(answer: httpx.Response) -> list[str]:
-    """What speaks against the ask, as a service reads it."""
+    """Return the reasons against the ask, as a service reads them."""
     assert answer.status_code == 201, answer.text
     reasons: list[str] = answer.json()["advice"].get("reasons", [])
     return reasons
 
 
-# How many at a time
+# Limit of open asks
 
 
 async def test_five_asks_may_be_open_and_no_sixth(ledger: Caller, clock: Clock) -> None:
@@ -102,7 +102,7 @@ async def test_a_silent_no_frees_no_place_for_that_would_tell_of_it(ledger: Call
     refused(await asks(ledger), 409, "open_asks", open_asks=5)
     await does(ledger, f"/intros/{fourth}/withdraw", by("ann"))
     assert (await asks(ledger, connector="eve")).status_code == 201
-    clock.ahead += timedelta(days=24, minutes=1)  # All silence has ended.
+    clock.ahead += timedelta(days=24, minutes=1)  # Every silence has ended.
     assert (await asks(ledger)).status_code == 201
 
 
@@ -124,7 +124,7 @@ async def test_a_connector_is_asked_four_times_in_thirty_days_and_how_often_is_n
     assert [reasons_in(answer) for answer in answers] == [[]] * 4
     await does(
         ledger, f"/intros/{answers[3].json()['id']}/withdraw", by("asker-3")
-    )  # It has reached them all the same.
+    )  # The ask has reached the connector all the same.
     problem = problem_in(await asks(ledger))
     assert (problem["status"], problem["code"]) == (409, "inbound_asks")
     assert set(problem) == {"type", "title", "status", "code", "retryable", "detail"}
@@ -171,11 +171,11 @@ async def test_the_numbers_are_the_policys(ledger: Caller, clock: Clock) -> None
     refused(await asks(ledger, asker="eve"), 409, "inbound_asks")
 
 
-# Who takes and brings nothing
+# Members who only receive
 
 
 async def riding(ledger: Caller, clock: Clock) -> None:
-    """Ann has received five small favours, and a newcomer's time has passed."""
+    """Record five small favours for ann, and move the clock beyond the newcomer period."""
     for number in range(5):
         thanks = {"giver": f"friend-{number}", "receiver": "ann", "size": "small", "actor": "ann"}
         await does(ledger, "/favours", thanks)
@@ -208,7 +208,7 @@ async def test_one_whom_the_connector_welcomes_is_let_through_and_the_facts_are_
     to_connector = await ledger.get(f"/intros/{invited.json()['id']}", viewer="cas")
     advice = to_connector.json()["advice"]
     assert (advice["verdict"], advice.get("reasons"), advice["net"]) == ("riding", None, -300)
-    refused(await asks(ledger), 409, "asked_before")  # What protects nobody but the community still holds.
+    refused(await asks(ledger), 409, "asked_before")  # A welcome lifts no rule that protects the community alone.
     refused(await asks(ledger, asker="bob"), 409, "inbound_asks")
 
 
@@ -235,7 +235,7 @@ async def test_the_connector_is_told_what_the_asker_has_done(ledger: Caller, clo
     assert not {"attended", "dues_paid"} & again["advice"].keys()
 
 
-# Off, advise, enforce
+# Settings off, advise and enforce
 
 
 async def test_advice_refuses_nothing_and_a_guard_that_is_off_says_nothing(ledger: Caller, clock: Clock) -> None:
@@ -259,7 +259,7 @@ async def test_advice_refuses_nothing_and_a_guard_that_is_off_says_nothing(ledge
 
 @asynccontextmanager
 async def without_books(settings: Settings, clock: Clock) -> AsyncGenerator[Caller]:
-    """Only the log is there: nobody listens where Postgres should be."""
+    """Run the command service with a log and without Postgres: nothing listens on its port."""
     dsn = f"postgresql://postgres@{HOST}:{free_port()}/postgres"
     nowhere = msgspec.structs.replace(settings, postgres_dsn=dsn, unsafe_log=True)
     async with serving("command", nowhere, clock) as client:
@@ -299,7 +299,7 @@ async def test_without_books_a_guard_that_is_enforced_lets_no_ask_through_and_ev
 
 
 def tell(folder: Path, word: int) -> None:
-    """Every process of the Postgres in this folder is sent the signal."""
+    """Send the signal to every process of the Postgres in this folder."""
     (own,) = folder.rglob("postmaster.pid")
     postmaster = psutil.Process(int(own.read_text().splitlines()[0]))
     for process in [*postmaster.children(recursive=True), postmaster]:
@@ -309,7 +309,7 @@ def tell(folder: Path, word: int) -> None:
 async def test_books_that_do_not_answer_hold_nobody_up_for_long(
     settings: Settings, clock: Clock, own_postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    """A Postgres that hangs is worse than one that is gone: a batch of asks waits for it once, and not once each."""
+    """A Postgres that hangs is worse than one that is gone. A batch of asks waits for it once, and not once per ask."""
     own = msgspec.structs.replace(settings, postgres_dsn=own_postgres.dsn, unsafe_log=True)
     await migrate(own.books)
     async with serving("command", own, clock) as client:

@@ -1,4 +1,7 @@
-"""The hub: one query for all who wait, a bounded queue for each, and nothing missed by who comes, lags or returns."""
+"""The hub: one query for all subscribers, and a bounded queue for each.
+
+A subscriber that joins, lags or returns misses no event.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -27,7 +30,7 @@ NOTHING: Final = FeedFilter("acme", frozenset({"policy.published"}))
 
 
 class CountingFeed(Feed):
-    """Counts what it is asked, and may be told to fail or to wait."""
+    """Feed that counts its queries. A test can make it fail or wait."""
 
     def __init__(self, books: BooksAddress) -> None:
         super().__init__(books)
@@ -74,7 +77,7 @@ async def hub(reader: Reader, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> As
 
 
 async def taken(subscriber: Subscriber, count: int) -> list[int]:
-    """So many positions from the queue."""
+    """Take this many positions from the queue."""
     found: list[int] = []
     async with asyncio.timeout(10):
         while len(found) < count:
@@ -108,7 +111,7 @@ async def test_nothing_is_asked_while_nobody_waits(
     with hub.subscriber(ACME) as subscriber:
         assert len(feed.asked) == asked
         subscriber.subscribe(6)
-        assert subscriber.since == 6  # What nobody waited for is not read for them.
+        assert subscriber.since == 6  # The hub reads no events for a community without subscribers.
         await instant_ledger.thank_many(1)
         assert await taken(subscriber, 1) == [7]
 
@@ -116,7 +119,7 @@ async def test_nothing_is_asked_while_nobody_waits(
 async def test_one_who_comes_while_it_is_asked_for_others_is_sent_to_the_journal(
     hub: Hub, feed: CountingFeed, instant_ledger: InstantLedger
 ) -> None:
-    """It was not asked for their community: what is in between would be missing."""
+    """The running query does not cover the new subscriber's community, so the events in between would be missing."""
     with hub.subscriber(ACME) as acme, hub.subscriber(BOLT) as bolt, hub.subscriber(NOTHING) as other:
         acme.subscribe(0)
         feed.go.clear()

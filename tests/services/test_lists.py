@@ -1,4 +1,4 @@
-"""Lists: whatever is asked for, all pages of it are exactly what a plain reading of everything there is would find."""
+"""Lists: for each query, all pages together equal the result of a plain search through all resources."""
 
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -39,7 +39,7 @@ Query = dict[str, str]
 
 @dataclass(frozen=True)
 class Thing:
-    """What there is, as whoever reads the whole log knows it."""
+    """A resource as derived from the whole log."""
 
     held: Resource
     community: str
@@ -50,7 +50,7 @@ class Thing:
         return self.held.state
 
     def shows(self, query: Query, now: datetime) -> bool:
-        """Whether it is in the list that is asked for."""
+        """Return whether the list for this query shows it."""
         viewer = query.get("viewer")
         if (
             viewer is not None
@@ -80,14 +80,14 @@ class Thing:
 
 
 def tags_of(state: Any) -> tuple[str, ...]:
-    """What is known of its tags: of members who are here, what they want and offer."""
+    """Return its tags. For members who are present, these are their wants and offers."""
     if isinstance(state, Active):
         return (*state.wants, *state.offers)
     return () if hasattr(state, "wants") else getattr(state, "tags", ())
 
 
 def everything_in(events: list[RecordedEvent]) -> list[Thing]:
-    """In the order in which it began."""
+    """Return all resources in the order in which they began."""
     found: dict[Any, Thing] = {}
     for event in events:
         before = found.get(event.ref)
@@ -107,7 +107,7 @@ def everything_in(events: list[RecordedEvent]) -> list[Thing]:
 
 @dataclass(frozen=True)
 class Told:
-    """A ledger in which much has happened."""
+    """A ledger with a long history."""
 
     caller: Caller
     events: list[RecordedEvent]
@@ -118,7 +118,7 @@ class Told:
         return [thing for thing in self.things if (thing.community, thing.held.kind) == (ACME, kind)]
 
     def expected(self, kind: str, query: Query) -> list[Any]:
-        """All pages of a list, one after the other."""
+        """Return the resources of all pages of a list, in order."""
         things = [
             view_of(thing.held, query.get("viewer"), self.now)
             for thing in self.of(kind)
@@ -143,7 +143,7 @@ async def page(caller: Caller, kind: str, query: Query, cursor: str | None, limi
 
 
 async def walked(caller: Caller, kind: str, query: Query, limit: int) -> list[Any]:
-    """Every page of a list."""
+    """Read every page of a list. Return all resources."""
     listed, following = await page(caller, kind, query, None, limit)
     while following:
         more, following = await page(caller, kind, query, following, limit)
@@ -154,7 +154,7 @@ async def walked(caller: Caller, kind: str, query: Query, limit: int) -> list[An
 
 @asynccontextmanager
 async def reading(books: Books, now: datetime) -> AsyncGenerator[Caller]:
-    """The part that reads, alone."""
+    """Run the query service alone."""
     settings = Settings(postgres_dsn=books.dsn, postgres_schema=books.schema)
     async with started("query", settings, lambda: now) as client:
         yield Caller(client, ACME)
@@ -171,7 +171,7 @@ async def told(databases: Databases) -> AsyncIterator[Told]:
 
 
 def filters(told: Told, kind: str) -> Iterator[tuple[str, Query]]:
-    """Every filter with several values, most of which find something; `role` stands with its member."""
+    """Yield every filter with several values, most of which find something. `role` comes with its member."""
     times = [event.recorded_at_us for event in told.events]
     member = CAST[1]
     yield from (("member", {"member": who}) for who in (member, "Eve", "nobody"))
@@ -198,7 +198,7 @@ async def test_the_history_knows_every_kind_and_most_states(told: Told) -> None:
     assert {tag for thing in told.of("member") for tag in tags_of(thing.state)} & set(TAGS)
 
 
-# Everything that is asked for, and nothing else
+# Complete and exact results
 
 
 @pytest.mark.parametrize("kind", LISTED_KINDS)
@@ -227,7 +227,7 @@ async def test_two_filters_find_what_both_say(told: Told, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", LISTED_KINDS)
 async def test_all_filters_together_find_what_all_of_them_say(told: Told, kind: str) -> None:
-    """They are taken from things that are there, so each finds at least the one."""
+    """The filters come from existing resources, so each query finds at least that one."""
     for thing in told.of(kind)[::5]:
         query = {"state": tag_of(thing.state), "since": thing.began_at.isoformat()}
         query |= {"role": (role := KINDS[kind].parties[-1]), "member": getattr(thing.state, role)}
@@ -254,7 +254,7 @@ async def test_a_list_of_what_is_not_there_is_empty(told: Told) -> None:
         assert answer.headers["ledger-position"] == str(len(told.events))
 
 
-# Whose eyes it is for
+# Viewers
 
 
 @pytest.mark.parametrize("kind", [kind for kind in LISTED_KINDS if KINDS[kind].private])
@@ -296,7 +296,7 @@ async def test_a_viewer_is_told_the_position_that_they_asked_for(told: Told) -> 
         assert answer.headers["ledger-position"] == str(len(told.events))
 
 
-# While more is recorded
+# Reading while more is recorded
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -314,7 +314,7 @@ async def test_a_viewer_is_told_the_position_that_they_asked_for(told: Told) -> 
 async def test_pages_have_no_gaps_and_no_repetitions_while_more_is_recorded(
     told: Told, books: Books, kind: str, query: Query, order: str, limit: int
 ) -> None:
-    """From the oldest on, what is recorded meanwhile follows; from the newest on, it is not met."""
+    """From the oldest on, pages include events recorded meanwhile. From the newest on, they do not."""
     step, at = 100, len(told.events) // 2
     began = at
     asked = query | {"order": order}
@@ -412,7 +412,7 @@ async def test_a_place_beyond_all_things_is_the_end(told: Told) -> None:
     assert (await told.caller.get("/favours", cursor=cursor)).json() == {"favours": []}
 
 
-# Time
+# Recording times
 
 
 async def test_since_means_by_when_it_was_recorded_to_the_microsecond(told: Told) -> None:
@@ -424,7 +424,10 @@ async def test_since_means_by_when_it_was_recorded_to_the_microsecond(told: Told
 
 
 async def test_since_finds_what_was_recorded_by_a_clock_that_was_behind(books: Books) -> None:
-    """A new leader of the log may be somewhat behind the last: then a later position bears an earlier time."""
+    """The clock of a new leader of the log may be somewhat behind the last leader's clock.
+
+    Then a later position has an earlier time.
+    """
     history = RandomHistory(SEED)
     events = await history.generate(60)
     steps_s = [0, 1, 2, 50, 51, 0, 1, 49, 60, 61, 62, 30, 31, 90]

@@ -1,4 +1,4 @@
-"""`/openapi.json` is enough to write a client from: nothing is left out, and every example is one."""
+"""`/openapi.json` is enough to write a client from: it is complete, and every example conforms to it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -39,7 +39,7 @@ def answers(document: Mapping[str, Any]) -> Iterator[tuple[str, int, Mapping[str
 
 
 def faults(document: Mapping[str, Any], schema: Mapping[str, Any], example: Any) -> list[str]:
-    """What the example has otherwise than the schema asks."""
+    """Return the departures of the example from the schema."""
     whole = {**schema, "components": document["components"]}
     validator = Draft202012Validator(whole, format_checker=FormatChecker())
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(example)]
@@ -51,7 +51,7 @@ def examples_of(document: Mapping[str, Any], media: Mapping[str, Any]) -> Iterat
         yield (document["components"]["examples"][name] if name else example)["value"]
 
 
-# Valid
+# Validity
 
 
 def test_it_is_what_the_openapi_initiative_calls_valid(document: Mapping[str, Any]) -> None:
@@ -63,7 +63,7 @@ def test_the_validator_finds_what_is_wrong() -> None:
         OpenAPIV31SpecValidator({"openapi": "3.1.0", "info": {"title": "no version"}, "paths": {}}).validate()
 
 
-# Complete
+# Completeness
 
 
 def test_every_operation_is_named_told_and_filed(document: Mapping[str, Any]) -> None:
@@ -147,7 +147,7 @@ def test_a_mistake_of_ours_may_be_met_at_every_address(document: Mapping[str, An
     assert all(operation["responses"]["500"]["description"] == "internal" for operation in operations(document))
 
 
-# True
+# Conformance
 
 
 def test_there_is_an_example_of_every_problem_in_the_catalogue() -> None:

@@ -1,4 +1,4 @@
-"""The catalogue of problems is complete, each is documented where it may occur, and nobody gets in without the key."""
+"""The catalogue of problems is complete, each is documented where it may occur, and every access needs the key."""
 
 import ast
 import importlib
@@ -37,7 +37,7 @@ from tests.services.lifecycles import CLAIM, DISPUTE, FAVOUR, THANKS, by, run_li
 
 KEY: Final = "a key of sixteen or more"
 OUTSIDE_EVERY_ROUTE: Final = frozenset({NoSuchRoute, NoSuchMethod})
-THE_CLOCKS_OWN: Final = frozenset({refusals.NotDue})  # No route sends its commands.
+THE_CLOCKS_OWN: Final = frozenset({refusals.NotDue})  # No route sends the commands of the clock.
 
 
 def every(base: type[Exception]) -> Iterator[type[Exception]]:
@@ -48,11 +48,11 @@ def every(base: type[Exception]) -> Iterator[type[Exception]]:
 
 
 def code_of(problem: type[Exception]) -> str:
-    code: str = vars(problem)["code"]  # Its own, not one that it inherits.
+    code: str = vars(problem)["code"]  # The class defines its own code; an inherited one does not count.
     return code
 
 
-# The catalogue
+# Catalogue of problems
 
 
 def test_whatever_is_refused_or_unavailable_has_a_status() -> None:
@@ -104,7 +104,7 @@ def test_every_problem_is_documented_where_it_may_occur() -> None:
 
 
 def test_every_problem_that_a_route_can_answer_is_met_by_a_test() -> None:
-    """It answers one of the bad requests, all of which are sent; or a test states that it was answered."""
+    """Each problem is the response to a bad request, all of which are sent, or a test asserts it."""
     subjects = Subjects(**dict.fromkeys(Subjects.__dataclass_fields__, UNKNOWN_ID))
     met = {(request.status, request.code) for request in every_bad_request(subjects)}
     for path in Path(__file__).parent.glob("test_*.py"):
@@ -113,7 +113,7 @@ def test_every_problem_that_a_route_can_answer_is_met_by_a_test() -> None:
 
 
 def answers_that_are_asserted(module: ast.Module) -> Iterator[tuple[int, str]]:
-    """The status and code of every `refused(answer, status, code)` in a test."""
+    """Yield the status and code of every `refused(answer, status, code)` in a test."""
     for test in module.body:
         if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef) and test.name.startswith("test_"):
             for call in ast.walk(test):
@@ -147,7 +147,7 @@ def test_a_schema_that_is_not_there_yet_is_not_called_a_mistake() -> None:
     assert problem["code"] != Internal.code
 
 
-# What takes a clock, a crowd or a calendar to be met
+# Problems that need a clock, many members or a calendar
 
 
 async def test_an_entry_is_disputed_within_sixty_days_and_not_later(ledger: Caller, clock: Clock) -> None:
@@ -163,7 +163,7 @@ async def test_an_entry_is_disputed_within_sixty_days_and_not_later(ledger: Call
     refused(answer, 409, "too_late", retryable=False)
     latest = datetime.fromisoformat(answer.json()["latest"])
     assert timedelta(0) < clock() - latest < timedelta(minutes=2)
-    assert (await ledger.post("/disputes", about(early))).status_code == 201  # Already so, as it was in time.
+    assert (await ledger.post("/disputes", about(early))).status_code == 201  # Already disputed in time.
 
 
 async def test_seven_policies_may_be_scheduled_and_no_eighth(ledger: Caller, clock: Clock) -> None:
@@ -174,7 +174,7 @@ async def test_seven_policies_may_be_scheduled_and_no_eighth(ledger: Caller, clo
     for day in range(1, 8):
         assert (await publishes(day)).status_code == 201
     refused(await publishes(8), 409, "too_many_scheduled", scheduled_max=7)
-    assert (await publishes(3)).status_code == 201  # In place of those after it.
+    assert (await publishes(3)).status_code == 201  # It replaces the policies after it.
     assert (await publishes(8)).status_code == 201
 
 
@@ -192,7 +192,7 @@ async def test_what_others_change_again_and_again_is_to_be_tried_again(
     assert (await ledger.post(f"/favours/{favour['id']}/confirm", by("bob"))).status_code == 200
 
 
-# The last resort
+# Internal errors
 
 
 async def test_a_mistake_of_the_ledger_is_told_as_one_and_tells_nothing_else(
@@ -217,7 +217,7 @@ def test_what_litestar_finds_wrong_beyond_the_catalogue_is_told_as_a_mistake() -
     assert answer.status_code == 500
 
 
-# Who gets in
+# Access by key
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ async def guarded(keyed: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def routes_of(app: Litestar) -> list[tuple[str, str]]:
-    """Every method and path that is served, with something in the place of every parameter."""
+    """Return every method and path that is served, with a value for each parameter."""
     return [
         (method, "/".join("x" if part.startswith("{") else part for part in route.path_format.split("/")))
         for route in app.routes
@@ -311,7 +311,7 @@ async def test_each_part_serves_its_own_routes(settings: Settings, part: Service
         assert (await client.get("/openapi.json")).json()["info"]["title"] == f"Referral ledger: {part}"
 
 
-# Who may judge
+# Access of moderators
 
 MODERATORS_KEY: Final = "another key, for those who judge"
 
@@ -324,7 +324,7 @@ async def moderated(keyed: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def speaking(client: httpx.AsyncClient, key: str) -> AsyncGenerator[Caller]:
-    """A caller with this key."""
+    """Yield a caller with this key."""
     before = client.headers.get("Authorization")
     client.headers["Authorization"] = f"Bearer {key}"
     yield Caller(client)
@@ -335,7 +335,7 @@ async def speaking(client: httpx.AsyncClient, key: str) -> AsyncGenerator[Caller
 
 
 async def judgements(client: httpx.AsyncClient) -> list[tuple[str, dict[str, Any], int]]:
-    """Everything that takes a moderator, and what it is answered when it is carried out."""
+    """Return every operation that needs a moderator, with its body and its status when it succeeds."""
     async with speaking(client, KEY) as anybody:
         upheld, rejected = [(await run_lifecycle(anybody, DISPUTE))["id"] for _ in range(2)]
     starts_at = (datetime.now(UTC) + timedelta(days=1)).isoformat()

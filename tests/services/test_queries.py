@@ -1,4 +1,4 @@
-"""What can be read of the books, how far they have come, and that they show what the commands showed."""
+"""Reads of the books: all readable views, the position of the books, and agreement with the commands' responses."""
 
 import asyncio
 from datetime import timedelta
@@ -40,12 +40,12 @@ LATER = timedelta(days=91)
 
 @pytest.fixture
 def ledger(ledger: Caller, projector: None) -> Caller:
-    """With books that follow the log."""
+    """Provide a ledger whose books follow the log."""
     return ledger
 
 
 async def shown(ledger: Caller, path: str, at: int, **query: str | int) -> dict[str, Any]:
-    """What a query answers, once the books show that position."""
+    """Return the response to a query, once the books show that position."""
     answer = await ledger.get(path, min_position=at, **query)
     assert answer.status_code == 200, answer.text
     assert int(answer.headers["ledger-position"]) >= at
@@ -54,7 +54,7 @@ async def shown(ledger: Caller, path: str, at: int, **query: str | int) -> dict[
 
 
 async def favours(ledger: Caller, *parties: tuple[str, str]) -> int:
-    """A small favour each, from the first to the second; answers the last position."""
+    """Record one small favour per pair, from the first to the second. Return the last position."""
     position = 0
     for number, (giver, receiver) in enumerate(parties):
         body = {"giver": giver, "receiver": receiver, "size": "small", "actor": receiver}
@@ -62,7 +62,7 @@ async def favours(ledger: Caller, *parties: tuple[str, str]) -> int:
     return position
 
 
-# Reading what was written
+# Reads after writes
 
 
 async def test_a_write_is_readable_as_soon_as_its_position_is(ledger: Caller) -> None:
@@ -186,14 +186,14 @@ async def test_pairs_are_paged_in_order_of_the_other(ledger: Caller) -> None:
 
 
 async def paged(ledger: Caller, path: str, at: int, limit: int) -> list[dict[str, Any]]:
-    """Every page of a list."""
+    """Return every page of a list."""
     pages = [await shown(ledger, path, at, limit=limit)]
     while "next" in pages[-1]:
         pages.append(await shown(ledger, path, at, limit=limit, cursor=pages[-1]["next"]))
     return pages
 
 
-# The community
+# Community totals
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 500])
@@ -215,7 +215,7 @@ async def test_a_summary_proves_that_everything_sums_to_zero(ledger: Caller) -> 
     summary = await shown(ledger, "/summary", opened["position"])
     proof = summary["zero_sum"]
     assert (proof["main"] + proof["stake"] + proof["disputed"], proof["sum"], proof["holds"]) == (0, 0, True)
-    assert (proof["stake"], proof["disputed"]) == (120, 0)  # What is disputed is set aside on both sides.
+    assert (proof["stake"], proof["disputed"]) == (120, 0)  # A disputed amount is set aside on both sides.
     assert summary["given"] == summary["received"] > 0
     balances = (await shown(ledger, "/balances", 0))["balances"]
     assert summary["members"] == len(balances)
@@ -227,7 +227,7 @@ async def test_a_summary_proves_that_everything_sums_to_zero(ledger: Caller) -> 
     assert {name: summary[name] for name in summary if name not in TOTALS} == {
         "favours": {"forgiven": 1, "posted": 4, "refused": 1},
         "referrals": {"won": 2, "lost": 1, "disqualified": 1},
-        "intros": {"closed": 4, "not_now": 3, "withdrawn": 5, "made": 2},  # Nobody counts who said no.
+        "intros": {"closed": 4, "not_now": 3, "withdrawn": 5, "made": 2},  # Declines are not counted.
         "disputes": {"upheld": 2, "rejected": 1, "opened": 1},
         "memberships": {"active": 1, "left": 1},
         "gatherings": {"held": 2},
@@ -260,7 +260,7 @@ async def test_a_community_sees_nothing_of_another(ledger: Caller) -> None:
     refused(await zenith.get(f"/favours/{favour['id']}"), 404, "unknown", kind="favour", id=favour["id"])
 
 
-# One of a kind
+# Single resources
 
 
 async def test_the_books_show_what_the_command_showed(ledger: Caller, subtests: pytest.Subtests) -> None:

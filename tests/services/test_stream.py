@@ -1,4 +1,4 @@
-"""The stream of events: in order, without loss or repetition, for ever, and nobody waits for one who does not read."""
+"""The event stream: in order, without loss or repetition, without end. A slow reader delays no other."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ from tests.sse_client import SseClient
 
 KEY: Final = "a key that all who call have"
 SECRET_KEY: Final = "a key that shows what is secret"
-LARGE: Final = tuple(f"{n:0>3}-{'x' * 36}" for n in range(16))  # 640 bytes of one event.
+LARGE: Final = tuple(f"{n:0>3}-{'x' * 36}" for n in range(16))  # Tags that add 640 bytes to one event.
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def server(settings: Settings) -> AsyncIterator[HttpServer]:
         yield server
 
 
-# Order, and where it begins
+# Order and starting position
 
 
 async def test_a_stream_tells_what_was_recorded_and_then_what_is_recorded(
@@ -101,7 +101,7 @@ def test_whatever_a_stream_has_sent_is_a_place_to_go_on(position: int) -> None:
 async def test_a_stream_that_is_cut_again_and_again_loses_nothing_and_repeats_nothing(
     server: HttpServer, instant_ledger: InstantLedger
 ) -> None:
-    """While it is being instant_ledger, the client comes back each time with the last id that it has."""
+    """While the writer works, the client returns each time with the last event id that it has."""
     rng = random.Random("cuts")
     total = 600
 
@@ -126,7 +126,7 @@ async def test_a_stream_that_is_cut_again_and_again_loses_nothing_and_repeats_no
 async def test_every_listener_hears_the_same_in_the_same_order_while_it_is_written(
     server: HttpServer, instant_ledger: InstantLedger
 ) -> None:
-    """Some are there before, some come in the middle, some far behind; the hub and the journal lead to the same."""
+    """Some subscribers begin early, some in the middle, some far behind. The hub and the journal send the same."""
     async with AsyncExitStack() as stack:
         early = [await stack.enter_async_context(server.subscribe(after=0)) for _ in range(5)]
         for subscriber in early:
@@ -210,7 +210,7 @@ async def test_a_stream_without_events_says_that_it_lives(
         assert subscriber.events == []
 
 
-# What is confidential
+# Confidential events
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ async def guarded(settings: Settings) -> AsyncIterator[HttpServer]:
 
 
 async def tell_of_two_asks(instant_ledger: InstantLedger) -> None:
-    """One is declined, one is made: 1 to 6."""
+    """Record two asks at positions 1 to 6: one is declined, one is made."""
     for n in (1, 2):
         await instant_ledger.execute(
             ProposeIntro(actor="ann", asker="ann", connector="cas", target=f"t{n}", id=uuid_of(n))
@@ -260,11 +260,11 @@ async def test_nobody_listens_without_a_key(guarded: HttpServer) -> None:
         assert (subscriber.status, msgspec.json.decode(subscriber.body)["code"]) == (401, "unauthorized")
 
 
-# Those who do not read
+# Clients that do not read
 
 
 async def tell_at_length(instant_ledger: InstantLedger, rounds: int) -> None:
-    """A lot of bytes: each round is 100 events of more than 1 KiB, after 100 who join."""
+    """Write many bytes: 100 members join, then each round records 100 events of more than 1 KiB."""
     members = [f"m{n}" for n in range(100)]
     await instant_ledger.execute(*(JoinMember(actor=member, member=member) for member in members))
     for turn in range(rounds):
@@ -297,7 +297,7 @@ async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
 
             await wait_until(one_is_left)
 
-        async def hung_up() -> bool:  # The server's ends of their connections; theirs are still open.
+        async def hung_up() -> bool:  # Checks the server's ends of the connections; the clients' ends are still open.
             return process.num_fds() <= files - 20
 
         await wait_until(hung_up)
@@ -313,7 +313,7 @@ async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
                 assert heard + again.positions == list(range(1, 6_101))
 
 
-# Too many
+# Limit of streams
 
 
 async def test_more_than_may_wait_are_told_to_come_again(settings: Settings, instant_ledger: InstantLedger) -> None:
@@ -342,7 +342,7 @@ async def test_more_than_may_wait_are_told_to_come_again(settings: Settings, ins
             assert three.status == 200
 
 
-# The end, and outages
+# Shutdown and outages
 
 
 async def test_streams_and_waiting_requests_end_at_once_when_the_service_stops(
@@ -410,7 +410,7 @@ async def test_while_postgres_is_away_streams_stay_open_and_go_on_by_themselves(
 async def test_books_that_are_made_anew_lead_to_nothing_wrong(
     server: HttpServer, instant_ledger: InstantLedger
 ) -> None:
-    """They are further back, then they catch up: who was here hears what is new, and nothing of it twice."""
+    """Rebuilt books begin behind the readers and catch up. A connected reader gets only new events, and none twice."""
     await instant_ledger.thank_many(5)
     async with server.subscribe(after=0) as subscriber, server.subscribe("kind=policy", after=2) as other:
         await subscriber.wait_for_events(5)
@@ -427,7 +427,7 @@ async def test_books_that_are_made_anew_lead_to_nothing_wrong(
         assert other.events == []
 
 
-# On the wire
+# Wire format
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 20_000)), max_size=30), st.data())

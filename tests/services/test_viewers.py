@@ -1,4 +1,4 @@
-"""Whose eyes an answer is for: members see what is theirs, and to an asker a no and a silence are the same."""
+"""Views by member: each member sees their own data. An asker cannot distinguish a no from a silence."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -59,7 +59,7 @@ OPEN_TO_OTHERS: Final[Mapping[str, Lifecycle]] = {
 
 @pytest.fixture
 def ledger(ledger: Caller, projector: None) -> Caller:
-    """With books that follow the log."""
+    """Provide a ledger whose books follow the log."""
     return ledger
 
 
@@ -70,7 +70,7 @@ async def shown(ledger: Caller, path: str, **query: str | int) -> dict[str, Any]
     return view
 
 
-# Who may look at all
+# Permission to read
 
 
 def test_of_every_kind_it_is_known_who_may_see_it() -> None:
@@ -89,7 +89,7 @@ async def test_one_who_is_party_to_it_sees_it_and_nobody_else(ledger: Caller, ki
         answer = await ledger.get(path, viewer=stranger)
         refused(answer, 403, "not_yours", role="party")
         assert "ledger-position" not in answer.headers
-    assert (await shown(ledger, path))["id"] == view["id"]  # A service sees all.
+    assert (await shown(ledger, path))["id"] == view["id"]  # Services see all.
 
 
 async def test_of_a_dispute_all_are_party_whom_the_disputed_entry_names(ledger: Caller) -> None:
@@ -148,7 +148,7 @@ async def test_a_viewer_who_can_be_no_member_is_refused(ledger: Caller, viewer: 
 
 
 async def test_to_a_member_the_position_is_the_one_they_asked_for(ledger: Caller) -> None:
-    """The real one moves with whatever happens: in a quiet community it would tell when somebody declined."""
+    """The real position moves with every event. In a quiet community it would disclose the time of a decline."""
     intro = await run_lifecycle(ledger, ASK, ACCEPT, CONSENT)
     for path in (f"/intros/{intro['id']}", *(f"/members/ann/{what}" for what in (*PERSONAL, "pairs/bob"))):
         for asked in (3, 1):
@@ -158,7 +158,7 @@ async def test_to_a_member_the_position_is_the_one_they_asked_for(ledger: Caller
     assert (await ledger.get(f"/intros/{intro['id']}")).headers["ledger-position"] == "3"
 
 
-# What an asker can tell
+# View of the asker
 
 
 SILENCES: Final[Mapping[str, Lifecycle]] = {
@@ -171,7 +171,7 @@ SILENCES: Final[Mapping[str, Lifecycle]] = {
 
 
 async def to_the_asker(ledger: Caller, intro: str) -> tuple[str, dict[str, str]]:
-    """Everything that a read tells."""
+    """Return the text and the headers of the asker's read of an intro."""
     answer = await ledger.get(f"/intros/{intro}", viewer="ann")
     assert answer.status_code == 200
     return answer.text, dict(answer.headers)
@@ -206,7 +206,7 @@ def read(text: str) -> dict[str, Any]:
 
 
 async def expire(log: JetStreamLog, clock: Clock, intro: str) -> None:
-    """The clock ends it, where it is not ended yet."""
+    """Send the lapse of an intro that has not ended yet."""
     lapse = LAPSES["intro"]()
     submission = Submission(community="acme", operation="intro.lapse", kind="intro", command=lapse, id=UUID(intro))
     await Executor(log, clock).execute_all([submission])
@@ -273,13 +273,13 @@ async def test_nobody_asked_for_a_match_so_both_see_all_of_it(ledger: Caller) ->
         assert (view["state"], view["version"]) == ("refused", 2)
 
 
-# What is told of the asker
+# Advice about the asker
 
 
 async def test_the_connector_is_told_facts_the_asker_ways_to_give_and_the_target_nothing(
     ledger: Caller, clock: Clock
 ) -> None:
-    """Ann has received 5 times 240 and given nothing. Cas has been asked once before, by bob."""
+    """Ann has received 5 times 240 and given nothing. Bob has asked cas once before."""
     for number in range(5):
         thanks = {"giver": f"friend-{number}", "receiver": "ann", "size": "large", "actor": "ann"}
         await ledger.recorded("/favours", thanks, key=f"favour-{number}")
@@ -313,12 +313,12 @@ async def test_the_connector_is_told_facts_the_asker_ways_to_give_and_the_target
     assert (to_asker["advice"], to_asker["expects_percent"]) == (facts | {"ways": ways}, 30)
     assert to_asker == asked
     to_connector = await shown(ledger, path, viewer="cas")
-    # Asks are counted by when the log recorded them, in real time: bob's is 91 days old by now.
+    # The guard counts asks by the log's recording time, which is real time. Bob's ask is 91 days old by now.
     assert to_connector["advice"] == facts | inbound
     assert "expects_percent" not in to_connector
     to_target = await shown(ledger, path, viewer="tom")
     assert not {"advice", "expects_percent"} & to_target.keys()
-    assert (await shown(ledger, path))["advice"] == facts | inbound | {"ways": ways}  # A service sees all.
+    assert (await shown(ledger, path))["advice"] == facts | inbound | {"ways": ways}  # Services see all.
 
 
 async def test_how_often_a_connector_is_asked_is_told_to_them_alone(ledger: Caller) -> None:

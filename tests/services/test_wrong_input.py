@@ -1,4 +1,4 @@
-"""What is wrong is named, nothing of it is recorded, and nothing that a caller can send is the ledger's mistake."""
+"""The service names each wrong input and records none of it. No request causes an internal error."""
 
 from collections.abc import AsyncIterator
 

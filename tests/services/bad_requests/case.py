@@ -1,4 +1,4 @@
-"""A bad request: what is sent, and the problem that the service must return."""
+"""A bad request: the request, and the problem that the service must return."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ THANKED: Final = FAVOUR | by("bob")
 class BadRequest:
     """A request, and the status, code and facts of the problem that the service must return.
 
-    `content` is sent as it is; without it, `body` is sent as JSON. `path` is below the community or absolute.
+    `content` is sent unchanged; without it, `body` is sent as JSON. `path` is below the community or absolute.
     """
 
     name: str
@@ -46,13 +46,13 @@ def new_key(**more: str) -> dict[str, str]:
 
 
 def bad_favour(name: str, status: int, code: str, named: str | None = None, **changes: object) -> BadRequest:
-    """Return a favour that is thanked for, with some fields changed, or left out (`...`). `named` is the bad field."""
+    """Return a thanks with some fields changed, or left out (`...`). `named` is the bad field."""
     body = {key: value for key, value in (THANKED | changes).items() if value is not ...}
     return BadRequest(name, status, code, "/favours", {"field": named} if named else {}, body, headers=new_key())
 
 
 def bad_body(name: str, code: str, content: bytes) -> BadRequest:
-    """Return a favour whose body is no JSON object."""
+    """Return a favour whose body is not a JSON object."""
     facts = {"field": "body", "source": "body"} if code == "invalid_field" else {}
     return BadRequest(name, 400, code, "/favours", facts, content=content, headers=new_key())
 

@@ -21,7 +21,7 @@ from tests.services.lifecycles import CONFIRM, GATHERING, REFERRAL, by
 
 
 def bad_bodies() -> list[BadRequest]:
-    """Bodies that are no command."""
+    """Return bodies that are not a command."""
     too_long = b" " * (BODY_MAX_BYTES + 1)
     return [
         bad_body("truncated JSON", "malformed_json", b'{"giver": "ada"'),
@@ -56,7 +56,7 @@ def bad_bodies() -> list[BadRequest]:
 
 
 def bad_fields() -> list[BadRequest]:
-    """Commands with one field of a wrong form."""
+    """Return commands with one field of a wrong form."""
     invalid = (400, "invalid_field")
     far = (datetime.now(UTC) + timedelta(minutes=6)).isoformat()
 
@@ -104,7 +104,7 @@ def bad_fields() -> list[BadRequest]:
 
 
 def bad_headers(about: Subjects) -> list[BadRequest]:
-    """Headers of a wrong form, and versions and keys that do not match."""
+    """Return headers of a wrong form, and versions and keys that do not match."""
     confirm = f"/favours/{about.claimed}/confirm"
     bad_key = {"field": "Idempotency-Key", "source": "header"}
     bad_match = {"field": "If-Match", "source": "header"}
@@ -160,7 +160,7 @@ def bad_headers(about: Subjects) -> list[BadRequest]:
 
 
 def bad_addresses(about: Subjects) -> list[BadRequest]:
-    """Paths and methods that lead nowhere."""
+    """Return paths and methods without a route."""
     bad_id, bad_community = {"field": "id", "source": "path"}, {"field": "community", "source": "path"}
     bad_member = {"field": "member", "source": "path"}
     return [

@@ -52,7 +52,7 @@ def bad_queries() -> list[BadRequest]:
 
 
 def bad_lists() -> list[BadRequest]:
-    """Lists of every kind with a bad filter, and with filters that the kind does not have."""
+    """Return lists of every kind with a bad filter, and with filters that the kind does not have."""
 
     def narrowed(path: str, named: str, reason: str = "") -> BadRequest:
         request = bad_query(f"a list: {path}", path, named)

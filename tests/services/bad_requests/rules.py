@@ -1,4 +1,4 @@
-"""Requests that are well formed and break a rule."""
+"""Well-formed requests that break a rule."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from tests.services.lifecycles import FAVOUR, INTRO, REFERRAL, by
 
 
 def refused_steps(about: Subjects) -> list[BadRequest]:
-    """Favours, referrals and introductions by the wrong member or in the wrong state."""
+    """Return favours, referrals and introductions by the wrong member or in the wrong state."""
     favour, other, referral = f"/favours/{about.claimed}", f"/favours/{about.posted}", f"/referrals/{about.given}"
     late = (datetime.now(UTC) + timedelta(days=15)).isoformat()
     past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
@@ -80,7 +80,7 @@ def refused_steps(about: Subjects) -> list[BadRequest]:
 
 
 def child_of(parent: str) -> dict[str, Any]:
-    """Return the body of a referral that grew out of another one."""
+    """Return the body of a referral whose parent is another referral."""
     return REFERRAL | {"prospect": "child", "parent": parent}
 
 
@@ -153,7 +153,7 @@ def bad_members(about: Subjects) -> list[BadRequest]:
 
 
 def bad_meetings(about: Subjects) -> list[BadRequest]:
-    """Gatherings, attendances, contacts and one-to-ones by the wrong member or in the wrong state."""
+    """Return gatherings, attendances, contacts and one-to-ones by the wrong member or in the wrong state."""
     there = {"gathering": about.gathering}
     one_to_one = by("ada", member="ada", other="bob")
     return [

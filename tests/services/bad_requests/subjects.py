@@ -1,4 +1,4 @@
-"""The aggregates that bad requests are about."""
+"""The aggregates that bad requests refer to."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -31,7 +31,7 @@ FREE: Final = Request("gathering.hold", by("ada", host="ada"), "held")
 
 @dataclass(frozen=True)
 class Subjects:
-    """The ids of aggregates, each named by its state or its part in the requests; of members, their own ids."""
+    """Ids of aggregates, each named by its state or its part in the requests. Members have their own ids."""
 
     claimed: str
     posted: str
@@ -54,7 +54,7 @@ class Subjects:
 
 
 async def create_subjects(caller: Caller) -> Subjects:
-    """Record the aggregates through the API. The idempotency key `used` is used."""
+    """Record the aggregates through the API. This uses the idempotency key `used`."""
     well, match = LIFECYCLES["an intro that ends well"], LIFECYCLES["a match that is made and meets"]
     lifecycles: dict[str, Lifecycle] = {
         "claimed": (CLAIM,),
