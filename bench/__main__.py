@@ -1,4 +1,4 @@
-"""`make bench`: speed of the ledger on this machine, with fsync on, and of a naive consumer in the same run."""
+"""`make bench`: measure the ledger on this machine, with fsync on, and a naive consumer in the same run."""
 
 import asyncio
 import random
@@ -130,7 +130,7 @@ async def naive(ledger: Ledger, count: int) -> float:
 
 
 async def readable(ledger: Ledger, seconds: float) -> list[float]:
-    """Return the seconds from the response to a write until the response to a read of it, at 200 events/s."""
+    """Return the seconds between the response to a write and the response to a read that shows it, at 200 writes/s."""
     durations: list[float] = []
     number = 0
 
@@ -230,7 +230,7 @@ async def go_on_to_a_million(ledger: Ledger, figures: Figures) -> None:
 
 
 def add_memory(ledger: Ledger, figures: Figures) -> None:
-    """Add the peak memory of every process of the ledger."""
+    """Add the peak memory of every process of the ledger to the table."""
     for process in ledger.processes:
         figures.add(f"peak resident memory of `{process.name}`, MiB", f"{process.peak_mib:,.0f}")
 

@@ -1,4 +1,4 @@
-"""The query service with one more route, a trivial query: the lower bound of a read."""
+"""The query service with one more route. Its trivial query is the lower bound of a read."""
 
 import uvloop
 from litestar import Response, get

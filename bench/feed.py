@@ -18,7 +18,7 @@ RECEIVED_WITHIN_S: Final = 30
 
 
 class Subscriber(asyncio.Protocol):
-    """An SSE client that notes when it received each position. It does little work, because there are many of them."""
+    """An SSE client that notes when it received each position. It does little work, because many of them run."""
 
     def __init__(self, request: bytes, received: dict[int, list[float]]) -> None:
         self.opened = asyncio.Event()

@@ -1,4 +1,4 @@
-"""A ledger to measure: embedded servers with a fresh data folder, and the API and workers as own processes."""
+"""A ledger to measure: embedded servers with a fresh data folder, and the API and workers as separate processes."""
 
 import asyncio
 import os

@@ -75,7 +75,7 @@ class Community:
             ]
 
     def life(self) -> Iterator[list[Step]]:
-        """Yield what happens after the beginning, as short stories of commands."""
+        """Yield the commands after the beginning, in short sequences."""
         while True:
             a, b, c = self.members(3)
             own, gathering = self.own(), self.gathering()

@@ -32,7 +32,7 @@ AT_ONCE: Final = 2
 
 
 def times(rng: random.Random, now: datetime) -> Callable[[], datetime]:
-    """Return a source of random times in the last three years. So the order of recording is not that of happening."""
+    """Return a source of random times in the last three years. It makes recording order differ from happening order."""
     return lambda: now - rng.random() * YEARS
 
 

@@ -1,4 +1,4 @@
-"""The audit: silent over books that are what the log says, and naming whatever is not."""
+"""The audit reports nothing about books that match the log, and names every difference in books that do not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ POLL_S: Final = 0.01
 
 
 class Ledger:
-    """A log and its books, a hand to write the one with, and another to spoil the other."""
+    """A log and its books, with methods that write the log and corrupt the books."""
 
     def __init__(self, log: JetStreamLog, settings: Settings) -> None:
         self.log: Final = log
@@ -55,7 +55,7 @@ class Ledger:
         self.lives: Final[dict[AggregateRef, State]] = {}
 
     async def thank(self, count: int) -> None:
-        """Favours of ada for bob."""
+        """Record `count` favours of ada for bob."""
         for outcome in await self.executor.execute_all(
             [
                 Submission(
@@ -71,13 +71,13 @@ class Ledger:
             self.lives[outcome.ref] = outcome.state
 
     async def project(self) -> None:
-        """Bring the books up to the log's end."""
+        """Project the books to the end of the log."""
         settings, end = self.settings, await self.log.end()
         projecting = asyncio.create_task(run_projector(self.log, settings))
         try:
             async with Reader(settings.books, 1) as reader:
                 async with asyncio.timeout(SHOWN_WITHIN_S):
-                    while await reader.position() < end and not projecting.done():  # noqa: ASYNC110  Of Postgres.
+                    while await reader.position() < end and not projecting.done():  # noqa: ASYNC110  Polls Postgres.
                         await asyncio.sleep(POLL_S)
         finally:
             projecting.cancel()
@@ -91,12 +91,12 @@ class Ledger:
         return (await self.audit()).differences
 
     async def differences_after(self, *statements: str) -> list[str]:
-        """What the audit says of books that somebody with every right has spoiled; they are mended afterwards."""
+        """Return the differences after a superuser corrupts the books with these statements. Roll back afterwards."""
         async with connect(self.settings.books, "test") as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
-                await connection.execute("SET LOCAL session_replication_role = replica")  # No trigger fires.
+                await connection.execute("SET LOCAL session_replication_role = replica")  # Disables the triggers.
                 for statement in statements:
                     assert not (await connection.execute(statement)).endswith(" 0"), "nothing was spoiled"
                 return (await compare(self.log, connection)).differences
@@ -116,7 +116,7 @@ async def ledger(connection: Connection, settings: Settings) -> Ledger:
 
 @pytest.fixture
 async def few(ledger: Ledger) -> Ledger:
-    """A ledger of a few favours, and books that are up to it."""
+    """Return a ledger of five favours, with its books up to date."""
     await ledger.thank(5)
     await ledger.project()
     return ledger
@@ -124,7 +124,7 @@ async def few(ledger: Ledger) -> Ledger:
 
 @pytest.fixture
 async def told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    """A ledger of a random history of everything there is, and books that are up to it. Folios fill up early."""
+    """Return a ledger with a random history of every kind, and its books up to date. Folios of 16 lines fill early."""
     for module in ("ledger.books.fold", "ledger.audit.comparison"):
         monkeypatch.setattr(f"{module}.FOLIO_LINES", 16)
     await RandomHistory(SEED, ledger.log).generate(LENGTH)
@@ -161,7 +161,7 @@ BY_ONE: Final = "{0} + 1"
 MORE: Final = "{0} || 'x'"
 LATER: Final = "{0} + interval '1 microsecond'"
 ANOTHER: Final = "gen_random_uuid()"
-AWAY: Final = "{0} + 100000"  # Where there is no other row.
+AWAY: Final = "{0} + 100000"  # A place without another row.
 WORTH: Final = r"^\w+/\w+: {0} is -?\d+, must be -?\d+"
 BETWEEN: Final = r"^\w+/\w+ with \w+: {0} is -?\d+, must be -?\d+$"
 POSTED: Final = r"^position \d+, leg \d: {0} is .+, must be .+$"
@@ -172,7 +172,7 @@ SET_OUT: Final = r"^\w+/\w+: the lines of folio \d+ do not match the member's po
 JOURNALED: Final = r"^position \d+: in the journal, {0} is .+, must be .+$"
 DUE: Final = r"^\w+ \S+ of \w+ is due at .+, must be "
 
-# By table and column: what is written there instead, and what the audit must say.
+# By table and column: the value written there, and the pattern of the difference that the audit must report.
 SPOILED: Final = {
     "checkpoint": {
         "event_id": (ANOTHER, r"^position \d+: the checkpoint names event .+, must be .+$"),
@@ -247,7 +247,7 @@ SPOILED: Final = {
         "happened_at": (LATER, SET_OUT),
     },
 }
-# Of what is both wanted and offered, neither can be taken for the other.
+# A tag that is both wanted and offered has two rows. Neither can take the side of the other.
 ONCE: Final = "(SELECT community, member, tag FROM tag GROUP BY 1, 2, 3 HAVING count(*) = 1)"
 SUITABLE: Final = {"previous": "position > 1", "side": f"(community, member, tag) IN {ONCE}"}
 
@@ -270,11 +270,11 @@ async def test_there_is_no_column_that_is_not_spoiled_here(ledger: Ledger) -> No
             " ON t.tablename = c.table_name AND t.schemaname = c.table_schema WHERE table_schema = $1",
             ledger.settings.postgres_schema,
         )
-    found = {tuple(column) for column in columns} - {("checkpoint", "one")}  # Which can have one value only.
+    found = {tuple(column) for column in columns} - {("checkpoint", "one")}  # It has only one possible value.
     assert found == {(table, column) for table, columns in SPOILED.items() for column in columns}
 
 
-# A row too few, or one too many
+# One row too few, or one too many
 
 NOBODYS: Final = "00000000-0000-0000-0000-000000000001"
 MISSED: Final = {
@@ -320,7 +320,7 @@ TOO_MANY: Final = (
     ),
     (
         f"INSERT INTO posting SELECT position, leg, 'acme', 'mallory', 'main', {NOWHERE} FROM posting LIMIT 1",
-        "mallory",  # Either of the two is one too many.
+        "mallory",  # The audit may name either of the two rows.
     ),
     (
         (
@@ -376,7 +376,7 @@ async def test_a_member_that_was_renamed_is_one_too_many_and_one_too_few(told: L
 
 
 async def test_rows_of_the_right_shape_that_are_not_derived_are_named(told: Ledger) -> None:
-    """What follows from a state that was changed is still held against the log, and not against that state."""
+    """The audit compares derived rows with the log, and not with a state in the books that was changed."""
     lapsed = "UPDATE deadline SET due_at = due_at - interval '90 days'"
     assert all(" is due at " in sentence for sentence in await told.differences_after(lapsed))
     count = await told.value("SELECT count(*) FROM deadline")

@@ -1,4 +1,4 @@
-"""The command line as a person runs it: in a folder, with variables, as a process of its own."""
+"""Helpers that run the command line as a person does: in a folder, with variables, as a separate process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ POLL_S: Final = 0.02
 
 
 def until(holds: Callable[[], bool], within_s: float = 45.0, *, what: str = "it") -> None:
-    """Wait for what other processes do. Nobody tells us: it happens elsewhere."""
+    """Poll until `holds` returns true. Other processes send this one no notice."""
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, f"{what} never came to hold"
@@ -46,7 +46,7 @@ def at_work(process: psutil.Process) -> bool:
 
 
 def variables_of(settings: Settings) -> dict[str, str]:
-    """The servers of these settings, as variables."""
+    """Return the environment variables that name the servers of these settings."""
     return {
         PREFIX + name.upper(): getattr(settings, name)
         for name in ("postgres_dsn", "postgres_schema", "nats_url", "nats_monitor_url")
@@ -54,7 +54,7 @@ def variables_of(settings: Settings) -> dict[str, str]:
 
 
 class Started:
-    """A command at work. What it says, on both outputs, goes to a file."""
+    """A running command. Both of its outputs go to one file."""
 
     def __init__(self, folder: Path, log: Path, arguments: tuple[str, ...], variables: Mapping[str, str]) -> None:
         self._log = log
@@ -81,13 +81,13 @@ class Started:
         assert text in self.said, self.said
 
     def address(self, name: str) -> str:
-        """What `up` says that this is at."""
+        """Return the address that `up` printed for `name`."""
         found = re.search(rf"^ *{re.escape(name)} +(\S+)$", self.said, re.MULTILINE)
         assert found, self.said
         return found[1]
 
     def part(self, *words: str) -> psutil.Process | None:
-        """The child whose program or arguments are these words."""
+        """Return the running child whose program and arguments include all these words, or None."""
         for child in self.children():
             try:
                 said = child.cmdline()
@@ -110,12 +110,12 @@ class Started:
             return []
 
     def end(self, signum: signal.Signals = signal.SIGINT) -> int:
-        """Send a signal, and wait for the end; answers the exit status."""
+        """Send a signal, wait for the exit, and return the exit status."""
         self.popen.send_signal(signum)
         return self.popen.wait(ENDS_WITHIN_S)
 
     def sweep(self) -> None:
-        """For the end of a test: nothing of it stays, however the test went."""
+        """Kill the command and its children at the end of a test, whether it passed or failed."""
         family = self.children(recursive=True)
         if self.popen.poll() is None:
             self.popen.kill()
@@ -126,13 +126,13 @@ class Started:
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Ours, with no other settings of the ledger than these."""
+    """Return this process's environment, with these settings of the ledger and no others."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     return {**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **variables}
 
 
 class CommandLine:
-    """Commands, all in one folder."""
+    """Commands that run in one folder."""
 
     def __init__(self, folder: Path, logs: Path) -> None:
         self.folder = folder
@@ -141,7 +141,7 @@ class CommandLine:
         self._started: list[Started] = []
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run to the end. What is said on both outputs is in `stdout`; it's never a traceback."""
+        """Run a command to its end. `stdout` contains both outputs. A traceback in them fails the test."""
         done = subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
@@ -169,9 +169,10 @@ class CommandLine:
 
 @contextmanager
 def in_a_folder() -> Generator[CommandLine]:
-    """Yield the command line in an empty folder, with no variables set. What it started is ended afterwards.
+    """Yield the command line in an empty folder, with no variables set. Kill the started commands afterwards.
 
-    Not below pytest's own folder: every session that starts shuts that to others, and Postgres may be one of them.
+    The folder is outside pytest's own. Each start of pytest closes that folder to other users, and Postgres may run as
+    one of them.
     """
     with tempfile.TemporaryDirectory(prefix="ledger-") as top:
         folder, logs = Path(top) / "here", Path(top) / "logs"
@@ -186,20 +187,20 @@ def in_a_folder() -> Generator[CommandLine]:
 
 @pytest.fixture
 def command_line() -> Iterator[CommandLine]:
-    """The command line in an empty folder, with no variables set."""
+    """Yield the command line in an empty folder, with no variables set."""
     with in_a_folder() as commands:
         yield commands
 
 
 @pytest.fixture
 def beside_servers(anyio_backend: str, settings: Settings, command_line: CommandLine) -> CommandLine:
-    """The command line, with variables for an empty ledger on outside servers."""
+    """Return the command line, with variables for an empty ledger on external servers."""
     command_line.variables |= variables_of(settings)
     return command_line
 
 
 def get(url: str, **parameters: Any) -> Any:
-    """What an API that is up answers."""
+    """Return the JSON body of a successful GET from a running API."""
     response = httpx.get(url, params=parameters, timeout=10.0)
     assert response.status_code == 200, response.text
     return response.json()

@@ -1,4 +1,4 @@
-"""Forges run the script that a person runs, and the hooks of a commit fetch nothing."""
+"""Both forges run the same script as a person. The commit hooks download nothing."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_the_workflow_runs_the_gate_alone_and_within_its_time() -> None:
 
 
 def test_the_workflow_runs_on_every_proposal_and_may_write_nothing() -> None:
-    triggers = WORKFLOW[True]  # YAML 1.1 reads the key `on` as a truth value.
+    triggers = WORKFLOW[True]  # YAML 1.1 reads the key `on` as true.
     assert triggers == {"push": {"branches": ["main"]}, "pull_request": None}
     assert WORKFLOW["permissions"] == {"contents": "read"}
 

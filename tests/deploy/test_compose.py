@@ -1,4 +1,4 @@
-"""The Compose file says what Compose, nats-server, our command line and our settings understand."""
+"""Compose, nats-server, the command line and the settings accept everything in the Compose file."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_every_command_is_one_of_the_command_line(service: str) -> None:
         assert found is not None, f"{service}: no {words[0]!r} in {command.name}"
         command, words = found, words[1:]
         context = click.Context(command, parent=context)
-    command.make_context(command.name, list(words), parent=context.parent)  # Raises when it can't be parsed.
+    command.make_context(command.name, list(words), parent=context.parent)  # Raises if it cannot be parsed.
 
 
 def test_every_worker_of_the_table_has_a_command_and_a_service() -> None:

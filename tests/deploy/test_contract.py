@@ -1,4 +1,4 @@
-"""Whatever is asked of the real services, right or wrong, is answered as the document says, and never by a 500."""
+"""The real services respond to valid and invalid requests as the OpenAPI document describes, and never with a 500."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,16 +20,17 @@ from tests.scale import scale
 pytestmark = pytest.mark.slow
 
 KEY: Final = "a key of sixteen letters"
-EXAMPLES: Final = scale(gate=4, soak=12)  # Of each operation.
-SHARES: Final = 12  # Of all operations, so that several workers can take some each.
+EXAMPLES: Final = scale(gate=4, soak=12)  # Examples per operation.
+SHARES: Final = 12  # Parts of the list of operations, so that several workers can each run some.
 MODERATOR_KEY: Final = "a moderators key of sixteen letters"
-# What no schema says: that two must differ, that a key is needed where no id is named, of which list a cursor is.
+# Statuses for conditions that no schema can express. Two members must differ, and a request without an id needs a key.
+# A cursor is bound to one list.
 BEYOND_A_SCHEMA: Final = ["400", "412", "422"]
 
 
 @pytest.fixture(scope="module")
 async def operations(databases: Databases, nats_server: EmbeddedNats) -> AsyncIterator[list[Any]]:
-    """All that is documented by a process of its own that serves both services. A projector runs beside it."""
+    """Yield the operations that one process documents and serves. It runs both services, with a projector beside it."""
     async with databases.empty_books() as books:
         settings = await fresh_ledger(books, nats_server)
         port = free_port()
@@ -46,7 +47,7 @@ async def operations(databases: Databases, nats_server: EmbeddedNats) -> AsyncIt
 
 
 async def documented(base: str) -> list[Any]:
-    """The operations of the service, once it is ready."""
+    """Return the documented operations of the service, once it is ready."""
     async with httpx.AsyncClient(base_url=base) as client:
 
         async def ready() -> bool:
@@ -59,12 +60,12 @@ async def documented(base: str) -> list[Any]:
     schema: Any = await asyncio.to_thread(schemathesis.openapi.from_url, f"{base}/openapi.json")
     checks = schema.config.checks
     checks.positive_data_acceptance.expected_statuses += BEYOND_A_SCHEMA
-    checks.not_a_server_error.expected_statuses += ["503"]  # Documented: a `min_position` that is not reached in time.
+    checks.not_a_server_error.expected_statuses += ["503"]  # Documented: a `min_position` not reached in time.
     return [found.ok() for found in schema.get_all_operations()]
 
 
 def held(operation: Any, number: int) -> None:
-    """Ask the operation of random things; every check of every answer holds."""
+    """Send random requests to the operation, and run every check on every response."""
 
     @seed(number)
     @settings(

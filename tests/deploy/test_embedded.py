@@ -1,4 +1,4 @@
-"""The embedded servers: they start, keep what they were given, and die when they should."""
+"""The embedded servers start, keep their data, and stop when they should."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
-# What a process does that starts a server, says its number, and then waits to be killed.
+# Program of a process that starts a server, prints its process id, and waits to be killed.
 START_AND_WAIT = """
 import sys, time
 from pathlib import Path
@@ -67,7 +67,7 @@ async def execute(server: EmbeddedPostgres, sql: str) -> Any:
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - Our own server's address.
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - The address of our own server.
         return json.load(answer)
 
 
@@ -79,7 +79,7 @@ def until(holds: Callable[[], bool], wait_s: float = 20) -> None:
 
 
 def start_elsewhere(*arguments: str) -> tuple[subprocess.Popen[str], int]:
-    """A server started by another process, which waits; and the server's number."""
+    """Start a server in another process, which then waits. Return that process and the server's process id."""
     other = subprocess.Popen(
         [sys.executable, "-c", START_AND_WAIT, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -97,7 +97,7 @@ async def test_postgres_keeps_its_data_over_a_stop_and_over_a_kill(postgres: Emb
 
     postgres.start()
     await execute(postgres, "INSERT INTO kept VALUES (2)")
-    held_open = await asyncpg.connect(postgres.dsn)  # A backend that outlives its postmaster for a moment.
+    held_open = await asyncpg.connect(postgres.dsn)  # Its backend runs on for a moment after the postmaster's end.
     postgres.kill()
     assert postgres.pid is None
     postgres.start()
@@ -208,7 +208,7 @@ def test_a_data_folder_in_use_is_refused_and_a_left_over_server_is_replaced(
         every = psutil.process_iter(["cmdline"])
         watchers = [p for p in every if (p.info["cmdline"] or [])[-2:] == ["watcher", str(pid)]]
         for watcher in watchers:
-            watcher.kill()  # As if everything of the other process had been killed but the server.
+            watcher.kill()  # Simulates a kill of everything in the other process except the server.
     finally:
         other.send_signal(signal.SIGKILL)
         other.wait()

@@ -1,6 +1,6 @@
-"""An acknowledged event is never lost, and none is applied twice: whatever is killed, and whenever.
+"""An acknowledged event is never lost and never applied twice, whichever process is killed and whenever.
 
-The judge of the balances is a fold of the file in a few lines of plain Python: no code of the ledger.
+The expected balances come from a short fold of the file in plain Python. It uses no code of the ledger.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ VICTIMS: Final = {
     "nats": ("nats-server",),
     "postgres": ("postgres",),
 }
-# The import with small batches: it goes on for long enough to be hit in the middle of many of them.
+# The import with batches of 10 commands. It runs long enough for kills to fall in the middle of many batches.
 SLOW_IMPORT: Final = (
     sys.executable,
     "-P",
@@ -70,7 +70,7 @@ Favour = tuple[str, str, int]  # Giver, receiver, points.
 
 
 class Fold:
-    """What the books must say after these favours, by hand."""
+    """Balances and pairs that the books must show after these favours, computed without the ledger's code."""
 
     def __init__(self, favours: Iterable[Favour]) -> None:
         self.main: Counter[str] = Counter()
@@ -93,13 +93,13 @@ class Fold:
         return {member: (self.main[member], self.given[member], self.received[member]) for member in self.main}
 
     def pairs_of(self, member: str) -> dict[str, tuple[int, int]]:
-        """What the member has given the other, and received."""
+        """Return, for each counterparty, the points that the member gave and received."""
         others = {a if b == member else b for a, b in self.pairs if member in (a, b)}
         return {other: (self.pairs[member, other], self.pairs[other, member]) for other in others}
 
 
 def tell(path: Path, seed: int) -> Fold:
-    """A file of favours: some of members for themselves, some lines equal to others."""
+    """Write a file of favours, and return its fold. Some favours have one member on both sides; some are equal."""
     draw = random.Random(seed)
     members = [f"m{number}" for number in range(MEMBERS)]
     rows: list[tuple[str, str, str, str]] = []
@@ -116,7 +116,7 @@ def tell(path: Path, seed: int) -> Fold:
 
 
 def counts(said: str) -> tuple[int, int, int]:
-    """Recorded, repeated, refused."""
+    """Return the numbers of recorded, repeated and refused lines."""
     found = re.search(r"([\d,]+) recorded, ([\d,]+) repeated, ([\d,]+) refused\.", said)
     assert found, said
     recorded, repeated, refused = (int(number.replace(",", "")) for number in found.groups())
@@ -124,14 +124,14 @@ def counts(said: str) -> tuple[int, int, int]:
 
 
 def position_of(said: str) -> int:
-    """The position that the books were waited for."""
+    """Return the position that the import waited for."""
     found = re.search(r"The books contain every recorded line \(position ([\d,]+)\)", said)
     assert found, said
     return int(found[1].replace(",", ""))
 
 
 def shown(url: str, position: int) -> dict[str, tuple[int, int, int]]:
-    """Every balance: main, given, received."""
+    """Return every member's main, given and received, by member."""
     found: dict[str, tuple[int, int, int]] = {}
     parameters: dict[str, Any] = {"min_position": position, "limit": 500}
     while True:
@@ -143,7 +143,7 @@ def shown(url: str, position: int) -> dict[str, tuple[int, int, int]]:
 
 
 def prove(commands: CommandLine, url: str, position: int, expected: Fold, *, lapsed: int = 0) -> None:
-    """The books say what the fold says, over HTTP, and the audit agrees. What lapsed was claimed, and moved nothing."""
+    """Assert that the HTTP API and the audit agree with the fold. Lapsed favours were claims and moved no points."""
     assert shown(url, position) == expected.balances()
     summary = get(f"{url}/summary", min_position=position)
     assert summary["zero_sum"] == {"main": 0, "stake": 0, "disputed": 0, "sum": 0, "holds": True}
@@ -155,7 +155,7 @@ def prove(commands: CommandLine, url: str, position: int, expected: Fold, *, lap
 
 
 def claims(numbers: Iterable[int]) -> list[Submission]:
-    """Favours that ann says she did for bob, each of its own id."""
+    """Return claims of ann for favours to bob, each with another id."""
     return [
         Submission(
             community="acme",
@@ -168,7 +168,7 @@ def claims(numbers: Iterable[int]) -> list[Submission]:
 
 
 async def claim_long_ago(nats_url: str, numbers: Iterable[int]) -> None:
-    """Claims that were due before they come: the clock is to end each. A NATS that was killed is waited for."""
+    """Record claims whose deadline has passed, so that the clock worker must lapse each. Retry while NATS is down."""
     async with Connection(nats_url, "test") as connection, asyncio.timeout(60):
         await connection.ready()
         executor = Executor(JetStreamLog(connection), lambda: LONG_AGO)
@@ -184,7 +184,7 @@ async def claim_long_ago(nats_url: str, numbers: Iterable[int]) -> None:
 
 
 async def until_it_records_on(nats_url: str) -> None:
-    """Wait for the import to record a favour that is not in the log yet. What it only repeats adds nothing there."""
+    """Wait until the import records a favour that is not in the log yet. Repeated lines add nothing to the log."""
     try:
         async with Connection(nats_url, "test") as connection, asyncio.timeout(RECORDS_ON_WITHIN_S):
             await connection.ready()
@@ -195,7 +195,7 @@ async def until_it_records_on(nats_url: str) -> None:
                     newest = await log.at(await log.end())
                     position, said = (newest.position, newest.envelope.data) if newest else (0, None)
                     before = position if before is None else before
-                    if position > before and isinstance(said, FavourThanked):  # Those beside the file are claims.
+                    if position > before and isinstance(said, FavourThanked):  # Other appends are claims.
                         return
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
@@ -204,7 +204,7 @@ async def until_it_records_on(nats_url: str) -> None:
 
 @pytest.fixture
 def running(command_line: CommandLine) -> tuple[Started, str]:
-    """`up`, and where its API is."""
+    """Start `up`, and return it with the address of its API."""
     port = free_port()
     command_line.variables["LEDGER_CLOCK_POLL_MS"] = "100"
     started = command_line.start("up", "--port", str(port))
@@ -233,13 +233,13 @@ def test_nothing_is_lost_and_nothing_applied_twice_whoever_is_killed(
             importing = command_line.start(*arguments, command=SLOW_IMPORT)
         victim = up.until_part(*VICTIMS[name])
         asyncio.run(claim_long_ago(nats_url, range(turn * OVERDUE_EACH, (turn + 1) * OVERDUE_EACH)))
-        if turn < len(first):  # Each is killed while the log grows; then one on the heels of another.
+        if turn < len(first):  # First round: kills while the log grows. Second round: kills in quick succession.
             asyncio.run(until_it_records_on(nats_url))
-        time.sleep(draw.uniform(0, PAUSE_MAX_S))  # Waits for nothing: it makes the moment a random one.
+        time.sleep(draw.uniform(0, PAUSE_MAX_S))  # Not a wait for a condition: it makes the moment of the kill random.
         victim.kill()
         until(lambda victim=victim: not at_work(victim), what=f"the end of {name}")  # type: ignore[misc]
     asyncio.run(until_it_records_on(nats_url))
-    importing.popen.kill()  # The last victim: whoever imports the file again records what is missing.
+    importing.popen.kill()  # The last victim. The next import of the file records the missing lines.
     importing.popen.wait()
     assert "Traceback" not in importing.said, importing.said
 
@@ -298,14 +298,14 @@ def test_a_real_history_is_recorded_once_and_its_balances_are_right(
 
 
 def numbers() -> Iterator[Submission]:
-    """Favours for ever, each of another id."""
+    """Yield an endless series of favours, each with another id."""
     for number, (giver, receiver) in enumerate(cycle([("ann", "bob"), ("bob", "cyd"), ("cyd", "ann"), ("ann", "cyd")])):
         command = RecordFavour(actor=receiver, giver=giver, receiver=receiver, size="small", id=UUID(int=number + 1))
         yield Submission(community="acme", operation="favour.record", kind="favour", command=command)
 
 
 async def until_shown(settings: Settings, position: int) -> None:
-    """Wait for the books to show this position."""
+    """Wait until the books show this position."""
     async with Reader(settings.books, 1) as reader, asyncio.timeout(30):
         while await reader.position() < position:  # noqa: ASYNC110  The projector is another process.
             await asyncio.sleep(POLL_S)

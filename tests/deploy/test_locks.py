@@ -1,4 +1,4 @@
-"""What is installed is what the lock files name: one version of each package, held by its hashes."""
+"""Installed packages match the lock files: one version of each package, held by its hashes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Pin(NamedTuple):
 
 
 def plain(name: str) -> str:
-    """The name as indexes compare it."""
+    """Return the package name in the normal form that indexes compare."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def pins(text: str) -> dict[str, Pin]:
-    """What a lock file names. A line that is no requirement of one version, with hashes, is told."""
+    """Return the pins of a lock file. A line without exactly one version and its SHA-256 hashes fails the test."""
     found: dict[str, Pin] = {}
     for line in re.sub(r" *\\\n *", " ", text).splitlines():
         pinned = PINNED.fullmatch(line)
@@ -46,7 +46,7 @@ def locked(lock: str) -> dict[str, Pin]:
 
 
 def names(requirements: list[str]) -> set[str]:
-    """The packages that these requirements of pyproject.toml are for."""
+    """Return the package names in these requirements of pyproject.toml."""
     return {plain(re.split(r"[^\w.-]", requirement)[0]) for requirement in requirements}
 
 

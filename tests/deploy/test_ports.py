@@ -1,4 +1,4 @@
-"""Ports for servers that are about to start: free, and given to one process only."""
+"""Ports for servers that are about to start: each is free, and goes to one process only."""
 
 import socket
 import subprocess
@@ -25,7 +25,7 @@ def test_no_port_is_given_twice() -> None:
 
 
 def test_two_processes_are_given_different_ports() -> None:
-    """The system alone would offer some of a thousand ports to both."""
+    """The operating system alone would offer some of a thousand ports to both processes."""
     command = [sys.executable, "-c", TAKE_AND_WAIT]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)

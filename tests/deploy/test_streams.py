@@ -1,4 +1,4 @@
-"""Many who listen to a real service: it answers others as before, holds little for any of them, and stops at once."""
+"""A real service with many event streams serves other requests as before, uses little memory, and stops at once."""
 
 import asyncio
 import resource
@@ -28,20 +28,20 @@ from tests.sse_client import SseClient
 MANY: Final = 500
 ROUNDS: Final = 60
 TAGS: Final = tuple(f"{n:0>2}-{'x' * 37}" for n in range(16))
-FACTOR: Final = 5.0  # Generous: other tests run beside this one.
+FACTOR: Final = 5.0  # Generous, because other tests run at the same time.
 GROWTH_MAX_MIB: Final = 64
 STOPS_WITHIN_S: Final = 10.0
 
 
 @pytest.fixture(autouse=True)
 def _files() -> None:
-    """This process holds the other end of each."""
+    """Raise the limit of open files. This process holds the client end of every stream."""
     serving.allow_files()
 
 
 @asynccontextmanager
 async def a_service(commands: CommandLine) -> AsyncGenerator[tuple[Started, HttpServer]]:
-    """`serve query`, a process of its own."""
+    """Run `serve query` as a separate process. Yield it with a client, once it is ready."""
     port = free_port()
     commands.variables["LEDGER_PORT"] = str(port)
     started = commands.start("serve", "query")
@@ -67,7 +67,7 @@ async def opened(server: HttpServer, stack: AsyncExitStack, count: int, **how: A
 
 
 async def latency_s(server: HttpServer, requests: int = 300) -> float:
-    """Of an ordinary query, by the median."""
+    """Return the median latency of an ordinary query, in seconds."""
     durations: list[float] = []
     for _ in range(requests):
         began = time.perf_counter()
@@ -107,7 +107,10 @@ async def test_five_hundred_idle_streams_hold_up_no_query_hear_of_an_event_and_e
 async def test_those_who_do_not_read_cost_little_memory_and_the_others_no_time(
     beside_servers: CommandLine, settings: Settings
 ) -> None:
-    """Fifty open a stream and never read, while more than 6 MiB are recorded: 300, if they were held for each."""
+    """Fifty clients open a stream and never read, while more than 6 MiB are recorded.
+
+    A copy for each client would take 300 MiB.
+    """
     instant_ledger = InstantLedger(settings)
     members = [f"m{n}" for n in range(100)]
     await instant_ledger.execute(*(JoinMember(actor=member, member=member) for member in members))

@@ -1,4 +1,4 @@
-"""`up`: everything on one machine, and it stays up, and it goes down, and the data stays."""
+"""`up` runs everything on one machine, restarts its parts, stops as a whole, and keeps the data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.deploy.conftest import CommandLine, Started, answers, at_work, get, u
 if TYPE_CHECKING:
     import psutil
 
-RUNS: Final = "Try: curl"  # The last words of a start with --demo.
+RUNS: Final = "Try: curl"  # The end of the output of a start with --demo.
 GONE_WITHIN_S: Final = 15.0
 BALANCES: Final = {"ada": -120, "bob": -60, "cleo": 330, "dan": -150}
 EVENTS: Final = 24
@@ -35,20 +35,20 @@ pytestmark = pytest.mark.slow
 
 
 def demo(command_line: CommandLine, *arguments: str) -> tuple[Started, str]:
-    """`up --demo`, ready; and where its API is."""
+    """Start `up --demo`, wait until it is ready, and return it with the address of its API."""
     started = command_line.start("up", "--demo", "--port", str(free_port()), *arguments)
     started.until_said(RUNS)
     return started, started.address("Ready?").removesuffix("/readyz")
 
 
 def nets(url: str) -> dict[str, int]:
-    """Every balance, with the position that it shows."""
+    """Return every member's net, once the books show the whole demo."""
     page = get(f"{url}/v1/communities/demo/balances", min_position=EVENTS)
     return {balance["member"]: balance["net"] for balance in page["balances"]}
 
 
 def events(url: str) -> int:
-    """How many events the books show."""
+    """Return the number of events that the books show."""
     response = httpx.get(f"{url}/v1/communities/demo/summary", params={"min_position": EVENTS}, timeout=10)
     return int(response.headers["Ledger-Position"])
 
@@ -124,7 +124,7 @@ def test_a_second_one_over_the_same_folder_says_why_it_cannot_and_leaves_the_fir
     assert re.search(r"Error: another process is running (postgres|nats-server) with ", second.stdout)
     assert started.popen.poll() is None
     assert answers(f"{url}/readyz")
-    verified = command_line.run("verify")  # Finds the first one's servers by the file that it keeps.
+    verified = command_line.run("verify")  # It finds the servers of the first run by the file that this run keeps.
     assert verified.returncode == 0, verified.stdout
     assert started.end() == 0
 
@@ -133,7 +133,7 @@ def test_taken_ports_lead_to_others(command_line: CommandLine) -> None:
     with ExitStack() as held:
         taken = list(PREFERRED_PORTS.values())
         for port in taken:
-            with suppress(OSError):  # Somebody else holds it: just as well.
+            with suppress(OSError):  # If another process holds the port, it is taken as well.
                 held.enter_context(socket.create_server(("127.0.0.1", port)))
         api = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
         command_line.variables["LEDGER_PORT"] = str(api)

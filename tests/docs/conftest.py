@@ -1,4 +1,4 @@
-"""The command line in an empty folder, as the tests of deployment have it."""
+"""Fixture for tests of the documents: the command line in an empty folder, shared with the tests of deployment."""
 
 from tests.deploy.conftest import command_line
 

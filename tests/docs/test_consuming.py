@@ -1,4 +1,4 @@
-"""What the page says to consumers is what happens: its program is run, killed and run again."""
+"""The guide for consumers is correct: the tests run its program, kill it, and run it again."""
 
 import asyncio
 import re
@@ -51,7 +51,7 @@ def js(connection: Connection, log: JetStreamLog) -> JetStreamContext:
 
 @asynccontextmanager
 async def running(program: str, settings: Settings) -> AsyncGenerator[asyncio.StreamReader]:
-    """What the program prints, until it is killed."""
+    """Run the program, yield its output, and kill it afterwards."""
     assert ADDRESS in program
     text = program.replace(ADDRESS, settings.nats_url)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", text, stdout=asyncio.subprocess.PIPE)
@@ -86,7 +86,7 @@ async def test_the_program_prints_the_events_and_goes_on_where_it_was_killed(
 
 async def all_acknowledged(js: JetStreamContext) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while (await js.consumer_info(STREAM, DURABLE)).num_ack_pending:  # noqa: ASYNC110  Only asking tells.
+        while (await js.consumer_info(STREAM, DURABLE)).num_ack_pending:  # noqa: ASYNC110  NATS sends no notice.
             await asyncio.sleep(0.02)
 
 
@@ -116,7 +116,7 @@ async def test_the_bucket_is_left_open_by_all_of_them() -> None:
     assert bucket("chapter").isdigit()
 
 
-# The traps
+# Pitfalls of consumers
 
 
 async def test_pull_subscribe_goes_on_with_the_old_filter_and_add_consumer_changes_it(
@@ -147,7 +147,7 @@ async def test_a_consumer_that_was_deleted_says_so_and_begins_at_the_beginning_w
     assert again.metadata.sequence.stream == 1
 
 
-# The page
+# Events and links in the guide
 
 
 def test_every_event_it_names_is_one() -> None:
@@ -160,14 +160,14 @@ def test_every_link_of_it_leads_somewhere() -> None:
         assert (ROOT / "docs" / link).resolve().exists(), link
 
 
-# Over HTTP
+# Examples over HTTP
 
 BY_CURL: Final = re.findall(r"^curl .+$", PAGE, re.MULTILINE)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page shows curl, and it is not installed here")
 async def test_the_page_and_the_stream_are_what_curl_gets(settings: Settings) -> None:
-    """As printed, but for the address, and from an earlier position on."""
+    """The printed curl commands work. The test replaces only the address and the position, which is earlier."""
     instant_ledger = InstantLedger(settings)
     await instant_ledger.thank_many(3)
     async with running_server(settings) as server:
@@ -189,7 +189,7 @@ PATH: Final = "/v1/communities/acme"
 
 @asynccontextmanager
 async def saying(command: str) -> AsyncGenerator[asyncio.StreamReader]:
-    """What a command line prints, until it is killed."""
+    """Run a command line, yield its output, and kill it afterwards."""
     words = shlex.split(command)
     process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None

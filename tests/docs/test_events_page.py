@@ -1,4 +1,4 @@
-"""The page of events is the catalogue's, and leaves nothing out."""
+"""docs/events.md is generated from the catalogue, and omits no event."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every relative link of a document, and every `docs/` reference in code, leads to a file and a heading that exist."""
+"""Every relative link in a document and every `docs/` reference in code names an existing file and heading."""
 
 import re
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ ELSEWHERE: Final = re.compile(r"[a-z]+:")
 
 
 def texts() -> Iterator[Path]:
-    """The text files of the project, without those of the environment and the caches."""
+    """Yield the text files of the project, without those of the environment and the caches."""
     yield from (path for path in ROOT.iterdir() if path.suffix in SUFFIXES or path.name == "Makefile")
     for folder in FOLDERS:
         yield from (path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES)
 
 
 def slugs_of(document: str) -> set[str]:
-    """The anchors of the headings: lower case, no punctuation, hyphens for spaces."""
+    """Return the anchors of the headings: lower case, no punctuation, hyphens for spaces."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings_of(document)}
 
 
@@ -34,7 +34,7 @@ def headings_of(document: str) -> list[str]:
 
 
 def broken_links(document: Path) -> list[str]:
-    """The relative links of a Markdown document that lead nowhere."""
+    """Return the relative links of a Markdown document that lead nowhere."""
     found = (inline or named for inline, named in LINK.findall(FENCE.sub("", document.read_text())))
     return [link for link in found if not ELSEWHERE.match(link) and not leads_somewhere(document, link)]
 
@@ -46,7 +46,7 @@ def leads_somewhere(document: Path, link: str) -> bool:
 
 
 def broken_references(text: Path, root: Path) -> list[str]:
-    """The references from any text file to a document below `docs/` that lead nowhere."""
+    """Return the references from a text file to documents below `docs/` that lead nowhere."""
     return [link for link in REFERENCE.findall(text.read_text()) if not leads_somewhere(root / "README.md", link)]
 
 
@@ -67,7 +67,7 @@ def test_every_heading_of_the_domain_rules_can_be_linked() -> None:
 
 @pytest.fixture
 def document(tmp_path: Path) -> Path:
-    """A document that is about to be written, beside a folder with another one."""
+    """Return the path of a document that the test writes. Other documents exist in two folders beside it."""
     for folder in ("docs", "more"):
         (tmp_path / folder).mkdir()
         text = "# Rules\n\n## One rule: `all`\n\n```sh\n# Not a heading\n```\n"

@@ -1,4 +1,4 @@
-"""README and documents show only commands that the command line has."""
+"""The README and the documents show only commands that the command line has."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The documents show real output: their commands are executed in order, on one ledger that `up` started."""
+"""The documents show real output. The test executes their commands in order, on one ledger that `up` started."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ PROGRAM: Final = ".venv/bin/referral-ledger"
 PORT: Final = re.compile(r"(?<=127\.0\.0\.1:)\d+")
 LOGGED: Final = re.compile(r"\d{4}-\d\d-\d\dT\S+Z \[")
 LEFT_OUT: Final = frozenset({"date", "server", "content-length"})
-# A time of the run, which has a fraction of a second, and an id that was made up then. All other ids follow from a key.
+# Times with a fraction of a second, and UUIDs of version 7, differ from run to run. All other ids follow from a key.
 OF_THE_RUN: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z|[\da-f]{8}-[\da-f]{4}-7[\da-f]{3}-[\da-f]{4}-[\da-f]{12}"
 )
@@ -37,7 +37,7 @@ PACE: Final = re.compile(r"[\d,]+/s \d+:\d\d:\d\d$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Shown:
-    """A command of a document, and the output that the document shows."""
+    """A command in a document, with the output that the document shows."""
 
     command: str
     output: str
@@ -53,7 +53,7 @@ def shown() -> Iterator[Shown]:
 
 
 class Masks:
-    """Numbers what differs from run to run in the order in which it is first met, so that what is the same stays so."""
+    """Replaces values that differ between runs by numbers, in order of first appearance. Equal values stay equal."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -77,7 +77,7 @@ CURL.add_argument("url")
 
 
 class Shell:
-    """The parts of a shell and of curl that the documents need."""
+    """The parts of a shell and of curl that the documents use."""
 
     def __init__(self, commands: CommandLine, address: str) -> None:
         self._commands = commands
@@ -85,7 +85,7 @@ class Shell:
         self._variables: dict[str, str] = {}
 
     def run(self, shown: Shown) -> str:
-        """What the command prints.
+        """Return the output of the command.
 
         Raises: KeyError, ValueError or SystemExit, if a document needs more than this shell has.
         """
@@ -95,7 +95,7 @@ class Shell:
                 name, _, value = word.partition("=")
                 self._variables[name] = value.replace(ADDRESS, self._address)
                 return ""
-            case ["cat", name]:  # The document shows the content of a file that the reader has.
+            case ["cat", name]:  # The reader has this file. The document shows its content.
                 (self._commands.folder / name).write_text(shown.output)
                 return shown.output
             case [word, *arguments] if word == PROGRAM:
@@ -125,13 +125,13 @@ class Shell:
         return f"{head}\n\n{answer.text}" if asked.i else answer.text
 
     def _read_on(self, position: str) -> None:
-        """Until a person has typed the next command, the books show it."""
+        """Wait until the books show `position`. A person who types the next command takes longer."""
         books = f"{self._variables['L']}/summary"
         assert httpx.get(books, params={"min_position": position}, timeout=10).status_code == 200
 
 
 def printed_by_the_run(said: str) -> list[str]:
-    """Without what the processes log beside it, and with no port in it."""
+    """Return the lines without the log lines of the processes, and with `PORT` for each port."""
     lines = [line.rstrip() for line in said.splitlines() if not LOGGED.match(line)]
     return [PORT.sub("PORT", line) for line in lines]
 

@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning, and is complete without a network."""
+"""The documentation site builds without a warning, and needs no network."""
 
 import re
 import subprocess
@@ -61,7 +61,7 @@ def test_every_link_of_the_site_leads_to_a_file_of_the_site(site: Path) -> None:
 
 
 def target_of(site: Path, page: Path, link: str) -> Path:
-    """The file behind a link. Only the page for a missing address has links that begin at the root."""
+    """Return the file behind a link. Only the page for a missing address has links that begin at the root."""
     return site / link[1:] if link.startswith("/") else page.parent / link
 
 

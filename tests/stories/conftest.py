@@ -1,4 +1,4 @@
-"""A ledger to tell stories with."""
+"""Fixtures of the stories: a ledger, and a narrator for it."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The narrator of `docs/stories.md`: it sends the requests of a chapter and writes down what was asked and answered.
+"""The narrator of `docs/stories.md`. It sends the requests of a chapter, and records them with their responses.
 
 `WRITE_STORIES=1 make test ARGS='tests/stories/test_s?_*.py'` writes the file. Without it, a test fails if its chapter
 of the file differs.
@@ -71,7 +71,7 @@ class Story:
         return f"{self.now:%B} {self.now.day}"
 
     async def advance(self, days: int, prose: str) -> None:
-        """Move the time of the ledger, and wait until the clock has lapsed what is due."""
+        """Advance the time of the ledger, and wait until the clock worker has lapsed what is due."""
         self._ledger.now += timedelta(days=days)
         await self._ledger.wait_until_settled()
         self._parts.append(f"*{self.day()}.*")
@@ -91,13 +91,13 @@ class Story:
     async def post(
         self, path: str, body: dict[str, Any], *, show: str = "state", moderator: bool = False
     ) -> dict[str, Any]:
-        """Post a command that is accepted. `show` names the fields of the response that are written down."""
+        """Post a command that is accepted. `show` names the response fields that the chapter includes."""
         answer = await self._post(path, body, moderator=moderator)
         assert answer.status_code in {200, 201}, answer.text
         return self._write_exchange("POST", path, body, answer, show)
 
     async def post_silently(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Post a command that is accepted, and write nothing down: the prose covers it."""
+        """Post a command that is accepted, without an entry in the chapter. The prose covers it."""
         answer = await self._post(path, body)
         assert answer.status_code in {200, 201}, answer.text
         view: dict[str, Any] = answer.json()
@@ -106,13 +106,13 @@ class Story:
     async def post_refused(
         self, path: str, body: dict[str, Any], status: int, code: str, *, show: str
     ) -> dict[str, Any]:
-        """Post a command that is refused with this status and code."""
+        """Post a command that is refused with this status and code. The chapter includes both."""
         answer = await self._post(path, body)
         refused(answer, status, code)
         return self._write_exchange("POST", path, body, answer, show)
 
     async def get(self, path: str, *, viewer: str | None = None, show: str) -> dict[str, Any]:
-        """Read a resource as `viewer`."""
+        """Read a resource as `viewer`, and assert that the read succeeds."""
         answer = await self._get(path, viewer)
         assert answer.status_code == 200, answer.text
         return self._write_exchange("GET", path, viewer, answer, show)
@@ -195,7 +195,7 @@ class Story:
         return view
 
     def _with_names(self, text: str) -> str:
-        """Return the text with a name in the place of every id."""
+        """Return the text with a name in place of every id."""
         for own, name in self._names.items():
             text = text.replace(own, f"{{{name}}}")
         unnamed = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text)
@@ -203,7 +203,7 @@ class Story:
         return text
 
     def finish(self, title: str) -> None:
-        """Compare the chapter with the file, word for word; write it first, if that is asked for."""
+        """Compare the chapter with the file, word for word. If `WRITE_STORIES` is set, write the file first."""
         chapter = f"## {title}\n\n" + "\n\n".join(self._parts) + "\n"
         if os.environ.get(WRITE):
             PAGE.write_text(page_with(title, chapter))
@@ -211,7 +211,7 @@ class Story:
 
 
 def format_json(value: Any, *, more: bool = False, indent: str = "") -> str:
-    """Return JSON on one line, or, if that is too long, on a line for each element. `more` adds an ellipsis."""
+    """Return JSON on one line, or on one line per element if that is too long. `more` adds an ellipsis."""
     line = json.dumps(value, ensure_ascii=False)
     if more:
         line = f"{line[:-1]}, ...}}"
@@ -243,7 +243,7 @@ def chapters_of(page: str) -> dict[str, str]:
 
 
 def page_with(title: str, chapter: str) -> str:
-    """Return the file with this chapter in its place, and without chapters that have no test."""
+    """Return the file with this chapter in its place. Chapters without a test are left out."""
     found = chapters_of(PAGE.read_text()) if PAGE.exists() else {}
     found[title] = chapter
     return page_of({title: found[title] for title in CHAPTERS if title in found})

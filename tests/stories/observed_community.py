@@ -1,4 +1,4 @@
-"""A community in which the asker reads and sends everything that they may, and what they are answered."""
+"""A community whose asker sends every read and command that they may. It keeps the responses."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,34 +20,37 @@ from tests.stories.story_ledger import MODERATOR_KEY, StoryLedger
 
 START: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)
-BEGIN: Final = START + HOUR  # By then the policy is in force: it needs notice.
+BEGIN: Final = START + HOUR  # The policy is in force by then, because it needs notice.
 ASKER: Final = "ann"
 CONNECTORS: Final = ("cas", "cleo")
 TARGETS: Final = ("tom", "tess")
 POSITION: Final = re.compile(rb'"position":(\d+)')
 NEXT: Final = re.compile(rb'"next":"([^"]+)"')
 ENTRY: Final = re.compile(rb'"entry":"([0-9a-f-]{36})","link":"[^"]*/entries/([0-9a-f-]{36})"')
-PAGES_MAX: Final = 20  # No list of the asker has as many.
+PAGES_MAX: Final = 20  # More than any list of the asker has.
 
 Guard = Literal["off", "advise", "enforce"]
 Observations = list[tuple[str, bytes]]
-"""What the asker did and when, and the answer: status, headers and body."""
+"""The act of the asker with its time, and the response: status, headers and body."""
 
 
 @dataclass
 class ObservedCommunity:
-    """One of several equal communities, and what its asker observed, in order."""
+    """One of several equal communities, with the observations of its asker, in order."""
 
     caller: Caller
     ledger: StoryLedger
     observations: Observations = field(default_factory=Observations)
-    # By position: the name of a command of the asker, or of an ask of which the asker is the connector.
+    # By position: the name of a command of the asker, or of an ask whose connector is the asker.
     own: dict[int, str] = field(default_factory=dict[int, str])
-    # By the id of an event: the number of its first mention.
+    # By event id: the number of its first mention.
     entries: dict[bytes, int] = field(default_factory=dict[bytes, int])
 
     async def set_up(self, guard: Guard) -> None:
-        """Ann knows Cas, who knows Tom, and wants tax advice. By the policy, one favour received can make her ride."""
+        """Create the community. Ann knows Cas and wants tax advice, and Cas knows Tom.
+
+        Under the policy, one received favour can make Ann riding.
+        """
         policy = {
             "guard": guard,
             "open_asks_max": 4,
@@ -78,16 +81,16 @@ class ObservedCommunity:
         answer = await self.caller.post(path, {"actor": member, **body})
         assert answer.status_code in {200, 201, 404, 409}, answer.text
         if answer.is_success and body.get("connector") == ASKER:
-            self._remember_positions([int(answer.headers["ledger-position"])])  # The asker is the connector of it.
+            self._remember_positions([int(answer.headers["ledger-position"])])  # The asker is its connector.
 
     async def lapse(self, intro: UUID) -> None:
-        """Lapse an introduction as the clock does."""
+        """Lapse an introduction as the clock worker does."""
         lapse = Submission(
             community=self.caller.community, operation="intro.lapse", kind="intro", command=LapseIntro(), id=intro
         )
         await Executor(self.ledger.log, lambda: self.ledger.now).execute_all([lapse])
 
-    # What the asker observes
+    # Requests and observations of the asker
 
     async def post(
         self,
@@ -114,7 +117,7 @@ class ObservedCommunity:
         key: str | None = None,
         if_match: str | None = None,
     ) -> None:
-        """Post a command of the asker that is refused or replayed, or recorded only if it was refused before."""
+        """Post a command of the asker that is refused or replayed. It is recorded only if it was refused before."""
         answer = await self._post(what, path, body or {}, key, if_match)
         if answer.status_code == 201 and "idempotent-replayed" not in answer.headers:
             self._remember_positions([int(answer.headers["ledger-position"])])
@@ -151,17 +154,17 @@ class ObservedCommunity:
             self.own.setdefault(position, f"mine, {len(self.own) + 1}")
 
     async def _observe(self, what: str, answer: httpx.Response) -> None:
-        """Keep status, headers and body, but not `date`, with everything masked that differs in equal communities."""
+        """Keep status, headers without `date`, and body. Mask everything that differs between equal communities."""
         headers = dict(answer.headers)
         headers.pop("date", None)
-        assert int(headers.pop("content-length")) == len(answer.content)  # It counts a position's digits.
+        assert int(headers.pop("content-length")) == len(answer.content)  # It varies with the digits of a position.
         if "ledger-position" in headers:
             headers["ledger-position"] = self._mask_position(int(headers["ledger-position"]))
         if headers.get("etag") == await etag_of(answer.content):
-            headers["etag"] = "of the body"  # It depends on nothing else.
+            headers["etag"] = "of the body"  # It depends on the body alone.
         if "location" in headers:
             headers["location"] = headers["location"].replace(f"/{self.caller.community}/", "/here/")
-        if "link" in headers:  # The same as `next` in the body.
+        if "link" in headers:  # It equals `next` in the body.
             assert answer.json()["next"] in headers.pop("link")
         head = "\n".join([str(answer.status_code), *(f"{name}: {headers[name]}" for name in sorted(headers))])
         body = POSITION.sub(lambda found: b'"position":' + self._mask_position(int(found[1])).encode(), answer.content)
@@ -172,7 +175,7 @@ class ObservedCommunity:
         self.observations.append((f"{self.ledger.now - BEGIN}: {what}", head.encode() + b"\n\n" + body))
 
     def _mask_cursor(self, found: re.Match[bytes]) -> bytes:
-        """Return what anybody can read in a cursor."""
+        """Return the content of a cursor, which anybody can read."""
         _, query, community, after = read_cursor(found[1].decode())
         assert community == self.caller.community
         match after.split():
@@ -185,7 +188,7 @@ class ObservedCommunity:
         return f'"next":"{query} after {place}"'.encode()
 
     def _mask_entry(self, found: re.Match[bytes]) -> bytes:
-        """Return the number of an event: ids differ in each community, but equal ids must stay equal."""
+        """Return the number of an event. Ids differ between communities, but equal ids must stay equal."""
         assert found[1] == found[2]
         self.entries.setdefault(found[1], len(self.entries) + 1)
         return f'"entry":"entry {self.entries[found[1]]}"'.encode()

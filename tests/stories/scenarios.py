@@ -1,4 +1,4 @@
-"""Scenarios of asks that meet different fates in equal communities, and the differences that the asker observes."""
+"""Scenarios of asks with different fates in equal communities, and the differences that the asker observes."""
 
 import asyncio
 import itertools
@@ -35,10 +35,10 @@ Ending = Literal["ignored", "declined", "refused", "left alone", "never made"]
 
 
 class Fate(Struct, frozen=True):
-    """What the others do with an ask. `answered` and `then` are shares of the time that they have.
+    """The acts of the others on an ask. `answered` and `then` are shares of the time that they have.
 
-    `clock` is the delay after which the clock lapses it, None for never. `disclosed`: the one who declines tells the
-    asker, which is the one way in which the asker may learn of it.
+    `clock` is the delay of the lapse by the clock worker. With None, the ask never lapses. With `disclosed`, the member
+    who declines discloses it to the asker. The asker may learn of the no in no other way.
     """
 
     end: Ending
@@ -52,7 +52,7 @@ SILENCE: Final = Fate("ignored", clock=None)
 
 
 class Ask(Struct, frozen=True):
-    """An ask `at` an hour after the beginning. `respond_by` and `withdrawn` are hours after the ask."""
+    """An ask. `at` is in hours after the beginning; `respond_by` and `withdrawn` are in hours after the ask."""
 
     at: int
     connector: str
@@ -63,7 +63,7 @@ class Ask(Struct, frozen=True):
 
     @property
     def time_to_answer(self) -> timedelta:
-        """The time that the connector has."""
+        """Return the time that the connector has to answer."""
         return UNANSWERED if self.respond_by is None else HOUR * self.respond_by
 
     @property
@@ -85,11 +85,14 @@ class Ask(Struct, frozen=True):
 
 
 class Scenario(Struct, frozen=True):
-    """What is the same in all communities. At `read_hours` the asker reads everything, and every second time asks."""
+    """The parts that are equal in all communities.
+
+    At `read_hours` the asker reads everything. At every second of these times, they also ask again.
+    """
 
     guard: Guard
     asks: tuple[Ask, ...]
-    thanks: tuple[tuple[int, str], ...] = ()  # The hour, and whom the asker thanks.
+    thanks: tuple[tuple[int, str], ...] = ()  # The hour, and the giver whom the asker thanks.
     asks_of_others: tuple[tuple[int, str], ...] = ()  # The hour, and the connector.
     read_hours: tuple[int, ...] = ()
 
@@ -98,7 +101,7 @@ class Scenario(Struct, frozen=True):
 
 
 class Act(Struct, frozen=True):
-    """Something that happens in one of the communities, or in all. `rank` orders acts of the same time."""
+    """A step of the scenario, in one community or in all. `rank` orders the acts of one time."""
 
     at: timedelta
     rank: int
@@ -115,7 +118,7 @@ def ask_id(n: int) -> UUID:
 
 
 def acts_of_others(n: int, ask: Ask, fate: Fate, where: int) -> Iterator[Act]:
-    """Yield what the others and the clock do with an ask."""
+    """Yield the acts of the others and of the clock worker on an ask."""
     own_id = ask_id(n)
     asked_at = HOUR * ask.at
 
@@ -144,7 +147,7 @@ def acts_of_others(n: int, ask: Ask, fate: Fate, where: int) -> Iterator[Act]:
 
 
 def common_acts(scenario: Scenario) -> Iterator[Act]:
-    """Yield what happens in every community."""
+    """Yield the acts that are equal in every community."""
     for n, ask in enumerate(scenario.asks):
         body = ask.body(ask_id(n))
         post = partial(ObservedCommunity.post, what=f"ask {n}", path="/intros", body=body, key=f"ask-{n}")
@@ -170,7 +173,7 @@ def common_acts(scenario: Scenario) -> Iterator[Act]:
 
 
 async def withdraw(community: ObservedCommunity, n: int) -> None:
-    """Withdraw an ask with the version that was read just before, and withdraw it again."""
+    """Withdraw an ask with the version that was just read, then withdraw it again."""
     path = f"/intros/{ask_id(n)}"
     seen = await community.get(f"ask {n}, before it is taken back", path)
     await community.post(f"taking ask {n} back", f"{path}/withdraw", if_match=seen.headers.get("etag"))
@@ -181,7 +184,7 @@ async def withdraw(community: ObservedCommunity, n: int) -> None:
 
 
 async def read_everything(community: ObservedCommunity, asked: Sequence[tuple[int, Ask]]) -> None:
-    """Read everything that the asker may read, and send everything that they may send."""
+    """Read everything that the asker may read, and send every command that they may send."""
     for what in ("balance", "pairs", "standing", "coach", "matches"):
         await community.get(what, f"/members/{ASKER}/{what}")
     await community.get("oneself", f"/members/{ASKER}")
@@ -207,7 +210,7 @@ async def read_everything(community: ObservedCommunity, asked: Sequence[tuple[in
 
 
 async def read_all_lists(community: ObservedCommunity, asked: Sequence[tuple[int, Ask]]) -> None:
-    """Read every list that could reveal an ask, by each filter that could, above all by every state."""
+    """Read every list that could reveal an ask, with every filter that could, and especially with every state."""
     for kind in ("favours", "referrals", "intros", "disputes", "members"):
         await community.get_all_pages(kind, f"/{kind}")
     for state in STATES:
@@ -229,7 +232,7 @@ async def read_all_lists(community: ObservedCommunity, asked: Sequence[tuple[int
 
 
 async def try_everything(community: ObservedCommunity, n: int, ask: Ask) -> None:
-    """Send every command about an ask that must be refused or replayed, whatever the others did."""
+    """Send every command about an ask that must be refused or replayed, regardless of the acts of the others."""
     own_id, path = str(ask_id(n)), f"/intros/{ask_id(n)}"
     closing = {"outcome": "no_result"}
     await community.attempt("meet", f"{path}/meet")
@@ -240,7 +243,7 @@ async def try_everything(community: ObservedCommunity, n: int, ask: Ask) -> None
     await community.attempt("accept", f"{path}/accept", {"level": 3})
     for version in range(1, 5):
         await community.attempt(f"meet version {version}", f"{path}/meet", if_match=f'"{version}"')
-    await community.attempt("take back version 4", f"{path}/withdraw", if_match='"4"')  # Of an intro that is made.
+    await community.attempt("take back version 4", f"{path}/withdraw", if_match='"4"')  # The version of a made intro.
     again = ask.body(ask_id(n))
     await community.attempt("the same ask", "/intros", again, key=f"ask-{n}")
     await community.attempt("another ask with its key", "/intros", {**again, "tags": ["law"]}, key=f"ask-{n}")
@@ -261,7 +264,7 @@ async def try_everything(community: ObservedCommunity, n: int, ask: Ask) -> None
 
 
 async def observe(ledger: StoryLedger, scenario: Scenario, fates: Sequence[Sequence[Fate]]) -> list[Observations]:
-    """Run the scenario. Return the observations where nobody answers, and then those for each of the fates."""
+    """Run the scenario. Return the observations of the community without answers, then those of each fate."""
     ledger.now = START
     everywhere = [[SILENCE] * len(scenario.asks), *fates]
     communities = [ObservedCommunity(ledger.community(f"here-{next(_communities)}"), ledger) for _ in everywhere]
@@ -286,7 +289,7 @@ async def perform(community: ObservedCommunity, where: int, acts: Sequence[Act])
 
 
 def differences(silence: Observations, observed: Observations) -> list[str]:
-    """Return the observations that differ; if one side has fewer, up to its end."""
+    """Return the observations that differ. If one side has fewer, compare up to its end."""
     found = [
         f"{what}\nwhere nobody answers:\n{expected.decode()}\nhere:\n{answered.decode()}"
         for (what, expected), (_, answered) in zip(silence, observed, strict=False)

@@ -1,4 +1,4 @@
-"""A ledger for stories: the API over the real log and the real books, at a time that the story sets."""
+"""A ledger for stories: the API on the real log and the real books. The story sets the time."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -27,7 +27,7 @@ CLOCK_POLL_MS: Final = 20
 
 
 class StoryLog(JetStreamLog):
-    """The real log, which returns the time at which an event happened as the time at which it was recorded.
+    """The real log. It returns the time at which an event happened as its recording time.
 
     JetStream stamps events with the real time, which a story cannot set.
     """
@@ -72,7 +72,7 @@ class StoryLedger:
         return Caller(self.client, name)
 
     async def wait_until_projected(self) -> int:
-        """Wait until the books hold everything that is recorded. Return the position."""
+        """Wait until the books contain everything that is recorded. Return the position."""
         end = await self.log.end()
 
         async def projected() -> bool:
@@ -82,7 +82,7 @@ class StoryLedger:
         return end
 
     async def wait_until_settled(self) -> None:
-        """Wait until the clock has nothing to lapse any more, and the books hold all that it recorded."""
+        """Wait until the clock worker has nothing left to lapse, and the books contain all that it recorded."""
 
         async def nothing_is_due() -> bool:
             return not (await self.reader.due(self.now, 1))[1]
@@ -94,10 +94,10 @@ class StoryLedger:
 
 @asynccontextmanager
 async def running_ledger(settings: Settings, now: datetime, *, clock: bool = True) -> AsyncGenerator[StoryLedger]:
-    """Run the API, the projector and, with `clock`, the clock; yield once the API is ready."""
+    """Run the API, the projector and, with `clock`, the clock worker. Yield once the API is ready."""
     settings = msgspec.structs.replace(
         settings,
-        unsafe_log=True,  # Other tests check that the server fsyncs.
+        unsafe_log=True,  # Other tests check that the server calls fsync.
         clock_poll_ms=CLOCK_POLL_MS,
         api_key=API_KEY,
         moderator_key=MODERATOR_KEY,

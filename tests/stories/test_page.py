@@ -1,4 +1,4 @@
-"""The page of stories has all of them, in order, and nothing else. What each says is held by its own test."""
+"""docs/stories.md contains every chapter, in order, and nothing else. Each chapter has its own test."""
 
 from tests.stories.narrator import CHAPTERS, PAGE, chapters_of, page_of
 

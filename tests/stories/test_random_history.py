@@ -1,4 +1,4 @@
-"""A long history of everything at once, right and wrong, said over HTTP: what the books say of it in the end."""
+"""A long random history of everything at once, valid and invalid, over HTTP. The test checks the books at its end."""
 
 import asyncio
 from collections import Counter, deque
@@ -44,7 +44,7 @@ from workers.clock import Clock
 SEED: Final = 5
 COMMANDS: Final = scale(gate=5_000, soak=20_000)
 BATCH_MAX: Final = 900
-ONE_BY_ONE_MAX: Final = scale(gate=500, soak=2_000)  # Events: all of them in batches of one take too long for a test.
+ONE_BY_ONE_MAX: Final = scale(gate=500, soak=2_000)  # Events. All of them in batches of one take too long.
 IN_VAIN: Final = {
     "already_exists",
     "idempotency_key_missing",
@@ -61,19 +61,19 @@ IN_VAIN: Final = {
     "wrong_state",
 }
 SELDOM_IN_VAIN: Final = {"asked_before", "inbound_asks", "open_asks", "reciprocity_limit"}
-"""A history as short as the gate's may do without."""
+"""Refusals that the short history of the gate may lack."""
 
 Tables = dict[str, list[str]]
-OPEN_MAX: Final = 40  # Few enough for their stories to get somewhere.
+OPEN_MAX: Final = 40  # Few, so that each of them gets several steps.
 PARTIES_MAX: Final = 8
 LOOKED_AT: Final = 4
 TRIED: Final = 20
 MISTAKES: Final = 0.15
-AGAIN_MAX: Final = 200  # What was said lately, and may be said again.
+AGAIN_MAX: Final = 200  # Recent commands that may be sent again.
 
 
 class Rumour(RandomHistory):
-    """A random history that is told over HTTP, in batches, with what goes wrong on the way there."""
+    """A random history, sent over HTTP in batches. Some of the commands are invalid or repeated."""
 
     def __init__(self, seed: int, ledger: StoryLedger) -> None:
         super().__init__(seed, ledger.log)
@@ -86,7 +86,7 @@ class Rumour(RandomHistory):
         self._members: Final = {community: list[AggregateRef]() for community in COMMUNITIES}
 
     async def spread(self, commands: int) -> None:
-        """Say so many, and let the clock and the projector come after."""
+        """Send this many commands. After each batch, wait for the projector and run the clock worker."""
         clock = Clock(self.command_log.executor, self.ledger.reader, lambda: self.command_log.now)
         while (left := commands - self.said.total()) > 0:
             await self._batch(min(self._random.randint(1, BATCH_MAX), left))
@@ -100,7 +100,7 @@ class Rumour(RandomHistory):
         await self.ledger.wait_until_projected()
 
     async def _batch(self, length: int) -> None:
-        """In one community: who says it is in the request, and where, in its address."""
+        """Send a batch in one community. The body of each command names the actor; the URL names the community."""
         community = self._random.choice(COMMUNITIES)
         items = [self._item(community) for _ in range(length)]
         answer = await self.ledger.client.post(
@@ -117,7 +117,7 @@ class Rumour(RandomHistory):
     def _item(self, community: str) -> dict[str, Any]:
         draw = self._random.random()
         if draw < 0.04 and self._lately:
-            return self._random.choice(self._lately)  # In the other community it is new.
+            return self._random.choice(self._lately)  # It is new in the other community.
         item = self._written(self._step(community) or self._begun(community))
         if draw > 0.98:
             return self._spoiled(item)
@@ -134,7 +134,7 @@ class Rumour(RandomHistory):
         return said
 
     def _step(self, community: str) -> Submission | None:
-        """Of something that was spoken of lately; None, where there is nothing, or enough is said of it."""
+        """Return a command on a recent aggregate. Return None if there is none, or, at random, to begin another."""
         refs = self._members[community] if self._random.random() < 0.04 else self._spoken_of[community]
         if not refs or self._random.random() < 0.25:
             return None
@@ -157,7 +157,7 @@ class Rumour(RandomHistory):
         return submission(self._at_some_time(step), UUID(ref.id), community)
 
     def _imagine(self, ref: AggregateRef, command: Command) -> None:
-        """What it may come to, so that the rest of the batch can go on from there. The log will tell."""
+        """Predict the result, so that later commands of the batch can follow it. The log corrects the prediction."""
         kind, last = KINDS[ref.kind], self.last.get(ref)
         state = last.state if last is not None else None
         found = {need: self._state_of(ref.community, need) for need in kind.needs(command, state, UUID(ref.id))}
@@ -175,7 +175,7 @@ class Rumour(RandomHistory):
         self.last[ref] = outcome
 
     def _written(self, said: Submission) -> dict[str, Any]:
-        """The command as a caller writes it."""
+        """Return the command as a caller writes it."""
         item: dict[str, Any] = {"op": said.operation, "body": said.command}
         if self._random.random() < 0.5:
             item["idempotency_key"] = f"key-{self._random.getrandbits(64):x}"
@@ -201,7 +201,7 @@ class Rumour(RandomHistory):
         )
 
     def _policy(self, community: str) -> Creation:
-        """With a guard that is weighed, and sometimes refuses."""
+        """Return a policy whose guard weighs asks and sometimes refuses them."""
         publication = super()._policy(community)
         assert isinstance(publication, PublishPolicy)
         draw = self._random
@@ -218,7 +218,7 @@ class Rumour(RandomHistory):
         return msgspec.structs.replace(publication, policy=policy)
 
     async def _learn(self) -> None:
-        """What was recorded meanwhile, by whomever: also by the clock."""
+        """Read the events recorded since the last call, whoever recorded them, including the clock worker."""
         end = await self.command_log.log.end()
         if end == self._seen:
             return
@@ -242,13 +242,13 @@ class Rumour(RandomHistory):
 
 @pytest.fixture
 async def ledger(settings: Settings) -> AsyncIterator[StoryLedger]:
-    """One whose clock has its turns when the history says so, so that it is the same history every time."""
+    """Yield a ledger without a clock worker. The history runs it at set times, so that it is the same in every run."""
     async with running_ledger(settings, NOW, clock=False) as ledger:
         yield ledger
 
 
 async def written(databases: Databases, events: list[RecordedEvent], batch_max: int) -> Tables:
-    """What empty books hold after these events."""
+    """Return the rows of empty books after these events."""
     async with databases.empty_books() as books:
         await books.write(events, batch_max)
         return await books.all_rows()
@@ -285,7 +285,7 @@ async def test_the_books_of_a_long_random_history_are_what_the_log_says_in_any_b
 
 
 def assert_it_was_no_dull_history(rumour: Rumour) -> None:
-    """Everything happened that can, everything was said that can be, and much of it in vain."""
+    """Assert that every event occurred and that every operation was sent, many of them in vain."""
     happened = {tag_of(event.envelope.data) for event in rumour.events}
     assert happened == set(EVENTS)
     assert set(OPERATIONS) <= rumour.said.keys()

@@ -1,4 +1,4 @@
-"""S0: people who owe you a favour still will not share a connection: they fear for their own name."""
+"""S0: Members who owe a favour still do not share a connection, because they fear for their reputation."""
 
 from tests.stories.narrator import Story
 

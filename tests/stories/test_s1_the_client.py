@@ -1,4 +1,4 @@
-"""S1: people do not ask, for fear of a no."""
+"""S1: Members do not ask, because they fear a no."""
 
 from typing import Final
 

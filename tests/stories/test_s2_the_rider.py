@@ -1,4 +1,4 @@
-"""S2: some ride on other people's coat-tails: they ask for introductions and bring nothing."""
+"""S2: Some members only receive. They ask for introductions and bring nothing."""
 
 from datetime import timedelta
 from typing import Final

@@ -1,4 +1,4 @@
-"""S3: nobody knows whether networking events lead anywhere, and good matches are missed."""
+"""S3: Nobody knows if networking events lead anywhere, and good matches are missed."""
 
 from tests.stories.narrator import Story
 

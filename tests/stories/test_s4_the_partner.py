@@ -1,4 +1,4 @@
-"""S4: people are not mind readers: nobody says what they are looking for, and they ask before there is trust."""
+"""S4: Members cannot guess wants. Nobody states what they look for, and members ask before there is trust."""
 
 from tests.stories.narrator import Story
 

@@ -1,12 +1,12 @@
-"""Rule 5: nothing that the asker can read tells a no from a silence.
+"""Rule 5: nothing that the asker can read distinguishes a no from a silence.
 
-The same asks are made in communities that are equal but for what the others do with them. Whatever the asker asks the
-ledger, at any moment, the answers are the same to the byte.
+The communities contain the same asks. They differ only in what the other members do with them. Every response to the
+asker, at any moment, must be the same to the byte.
 
-One thing is left out of the comparison: the positions in the log of what the asker says themselves. The log counts the
-events of everybody, so one that grew by more than the asker's own says that somebody did something, and neither who
-nor what; who says something must be told where it stands, to read it back. Such a position is replaced by which of the
-asker's own it is. One that is not theirs is left as it is, and would be seen.
+The comparison excludes one thing: the log positions of the asker's own commands. The log counts the events of all
+members. A position that rises by more than the asker's own events reveals that somebody did something. It does not
+reveal who or what. The asker needs the position to read their own write. The test replaces such a position by the
+number of the asker's command. It leaves every other position as it is, and would detect a difference.
 """
 
 import re
@@ -25,7 +25,7 @@ from tests.stories.observed_community import ASKER, CONNECTORS, HOUR, START, TAR
 from tests.stories.scenarios import Ask, Ending, Fate, Scenario, differences, observe
 from tests.stories.story_ledger import StoryLedger, running_ledger
 
-EXAMPLES: Final = scale(gate=2, soak=8)  # Besides those that are written out.
+EXAMPLES: Final = scale(gate=2, soak=8)  # In addition to the explicit examples.
 DAY: Final = timedelta(days=1)
 LISTS: Final = re.compile(r"^\d+ days?, [\d:.]+: (intros|asks|pending)\b")
 SPAN_HOURS: Final = 45 * 24
@@ -75,7 +75,7 @@ EVERY_FATE: Final = (
 
 @pytest.fixture
 async def ledger(settings: Settings) -> AsyncIterator[StoryLedger]:
-    """A ledger without a clock: the fates lapse introductions."""
+    """Yield a ledger without a clock worker. The fates lapse introductions."""
     async with running_ledger(settings, START, clock=False) as ledger:
         yield ledger
 
@@ -108,18 +108,18 @@ async def test_a_no_is_a_silence_to_the_asker(
 
 @pytest.mark.parametrize("end", ["declined", "refused"])
 async def test_a_no_that_is_said_is_seen_from_then_on_and_not_before(ledger: StoryLedger, end: Ending) -> None:
-    """And by this is seen that the comparison is not blind."""
+    """This also proves that the comparison can detect a difference."""
     scenario = Scenario("advise", (Ask(0, "cas", "tom", 40),), read_hours=(24, 10 * 24, 40 * 24))
     silence, told, silently = await observe(
         ledger, scenario, [(Fate(end, 0.25, 0.2, disclosed=True),), (Fate(end, 0.25, 0.2),)]
     )
     assert differences(silence, silently) == []
     seen = differences(silence, told)
-    # Lists go on to hold what they asked again, on advice that knew of one no.
+    # Lists keep the later asks. The advice on these counted one no.
     lists = [line for line in seen if LISTS.match(line)]
     assert {line.partition(",")[0] for line in lists} == {"10 days", "23 days", "24 days", "40 days"}
     others = [line for line in seen if line not in lists]
-    assert {line.partition(",")[0] for line in others} == {"10 days", "23 days"}  # Not after a day, nor after 24.
+    assert {line.partition(",")[0] for line in others} == {"10 days", "23 days"}  # Not after 1 day or after 24 days.
     asks = [line for line in seen if line.partition("\n")[0].endswith(": ask 0")]
     assert asks
     assert all('"state":"pending"' in line and '"state":"not_now"' in line for line in asks)
