@@ -1,4 +1,4 @@
-"""Real servers, started once a session; and for each test that needs them, empty books and an empty stream."""
+"""Fixtures: servers that start once a session, and empty books and an empty stream for each test that needs them."""
 
 import asyncio
 import gc
@@ -28,8 +28,8 @@ SERVERS: Final = frozenset({"postgres", "pristine", "nats_server", "nats_cluster
 """The fixtures that start servers."""
 CLUSTER_NODES: Final = 3
 PROVISION_WITHIN_S: Final = 10
-# The session's Postgres forgets nothing that a test could miss: none cuts the power. Statistics are gathered by the
-# writer, or by the test: what the planner knows must not depend on when a background process came by.
+# A test never cuts the power of the session's Postgres, so the server need not sync. The writer or the test gathers
+# statistics: query plans must not depend on the time of a background process.
 SERVER_SETTINGS: Final = (
     "fsync = off",
     "full_page_writes = off",
@@ -41,9 +41,10 @@ _strangers = itertools.count(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the session a folder of its own for temporary files.
+    """Give the session its own folder for temporary files.
 
-    Sessions share pytest's own folder, and each that starts closes it to other users. As root, Postgres is one.
+    Sessions share the folder of pytest, and each new session closes it to other users. The Postgres server is such a
+    user when the session runs as root.
     """
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = folder = tempfile.mkdtemp(prefix="ledger-tests-")
@@ -51,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start servers. Put the slow ones first, so that at the end no worker waits for one."""
+    """Mark the tests that start servers. Put the slow tests first, so that no worker waits for one at the end."""
     for item in items:
         if isinstance(item, pytest.Function) and not SERVERS.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.servers)
@@ -74,7 +75,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data of a Postgres that was started once: to copy it takes a quarter of what making it takes."""
+    """Return the data folder of a Postgres that was started once. A copy takes a quarter of the time of a new one."""
     data = tmp_path_factory.mktemp("pristine")
     server = EmbeddedPostgres(data, free_port())
     server.start()
@@ -84,10 +85,10 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def idle_postgres(pristine: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A Postgres that a test may start, stop and kill. It does not run yet."""
+    """Yield a stopped Postgres that a test may start, stop and kill."""
     data = tmp_path / "postgres"
     data.mkdir()
-    subprocess.run(["/bin/cp", "-a", str(pristine), str(data)], check=True)  # With its owner, whom the server runs as.
+    subprocess.run(["/bin/cp", "-a", str(pristine), str(data)], check=True)  # With its owner, who runs the server.
     server = EmbeddedPostgres(data, free_port())
     yield server
     server.stop()
@@ -95,13 +96,13 @@ def idle_postgres(pristine: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def own_postgres(idle_postgres: EmbeddedPostgres) -> EmbeddedPostgres:
-    """A Postgres that runs, and that a test may stop and kill."""
+    """Return a running Postgres that a test may stop and kill."""
     idle_postgres.start()
     return idle_postgres
 
 
 async def set_up(dsn: str) -> None:
-    """Set what the session's server does without."""
+    """Turn off the features that the session's server does not need."""
     connection = await asyncpg.connect(dsn)
     try:
         for setting in SERVER_SETTINGS:
@@ -120,7 +121,7 @@ def databases(postgres: EmbeddedPostgres) -> Databases:
 
 @pytest.fixture
 async def broken_connections() -> AsyncGenerator[None, None]:
-    """A connection that breaks in the middle may leave a future in asyncpg behind, which nobody can await."""
+    """Ignore errors of the future that asyncpg can leave behind when a connection breaks. Nothing can await it."""
     loop = asyncio.get_running_loop()
     others = loop.get_exception_handler()
 
@@ -157,7 +158,7 @@ def keep_folder_of_streams(data: Path) -> None:
 
 @pytest.fixture
 def idle_nats(tmp_path: Path) -> Iterator[EmbeddedNats]:
-    """A nats-server that a test may start, stop and kill. It does not run yet."""
+    """Yield a stopped nats-server that a test may start, stop and kill."""
     server = EmbeddedNats(tmp_path / "nats", free_port(), free_port())
     yield server
     server.stop()
@@ -165,14 +166,14 @@ def idle_nats(tmp_path: Path) -> Iterator[EmbeddedNats]:
 
 @pytest.fixture
 def own_nats(idle_nats: EmbeddedNats) -> EmbeddedNats:
-    """A nats-server that runs, and that a test may stop and kill."""
+    """Return a running nats-server that a test may stop and kill."""
     idle_nats.start()
     return idle_nats
 
 
 @pytest.fixture(scope="session")
 def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EmbeddedNats]]:
-    """Three nodes, for streams with three replicas."""
+    """Start three nodes, for streams with three replicas."""
     routes = tuple(free_port() for _ in range(CLUSTER_NODES))
     servers = [
         EmbeddedNats(
@@ -193,7 +194,7 @@ def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Embe
 
 
 async def fresh_stream(server: EmbeddedNats, replicas: int) -> None:
-    """An empty stream: the last test's is dropped."""
+    """Delete the stream of the last test and provision an empty one."""
     async with Connection(server.url, "test") as connection:
         await connection.ready()
         await connection.api(f"STREAM.DELETE.{STREAM}")
@@ -201,14 +202,14 @@ async def fresh_stream(server: EmbeddedNats, replicas: int) -> None:
             while True:
                 try:
                     await provision(connection, replicas)
-                except LogUnavailable:  # The server may still be putting the old one's files away.
+                except LogUnavailable:  # The server may still remove the files of the old stream.
                     await asyncio.sleep(0.05)
                 else:
                     return
 
 
 async def fresh_ledger(books: Books, server: EmbeddedNats) -> Settings:
-    """Settings of a ledger with these books and an empty stream."""
+    """Return the settings of a ledger with these books and an empty stream."""
     await fresh_stream(server, replicas=1)
     return Settings(
         postgres_dsn=books.dsn,
@@ -220,7 +221,7 @@ async def fresh_ledger(books: Books, server: EmbeddedNats) -> Settings:
 
 @pytest.fixture
 def schema() -> str:
-    """A schema's name that no other test has: for tests that make the schema themselves, or want none."""
+    """Return a unique schema name, for tests that create the schema themselves or need none."""
     return f"books_{next(_schemas)}"
 
 
@@ -232,13 +233,13 @@ async def empty_books(databases: Databases) -> AsyncIterator[Books]:
 
 @pytest.fixture
 def books(empty_books: Books) -> Books:
-    """Empty books of one's own."""
+    """Return empty books for this test alone."""
     return empty_books
 
 
 @pytest.fixture
 async def stranger(empty_books: Books) -> AsyncIterator[str]:
-    """A login of this name may connect, and nothing else."""
+    """Yield the name of a login that may connect and has no other right."""
     name = f"stranger_{next(_strangers)}"
     async with empty_books.connection() as connection:
         await connection.execute(f"CREATE ROLE {name} LOGIN")
@@ -248,7 +249,7 @@ async def stranger(empty_books: Books) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def settings(empty_books: Books, nats_server: EmbeddedNats) -> Settings:
-    """Settings of a ledger of one's own: an empty stream, and empty books."""
+    """Return the settings of a ledger for this test alone, with an empty stream and empty books."""
     return await fresh_ledger(empty_books, nats_server)
 
 
@@ -261,5 +262,5 @@ async def connection(settings: Settings) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """An empty folder."""
+    """Return the path of an empty folder."""
     return tmp_path / "data"

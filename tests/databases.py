@@ -1,4 +1,4 @@
-"""Databases for tests: each holds empty books, and is a copy of one that was migrated once."""
+"""Databases for tests. Each holds empty books and is a copy of one migrated database."""
 
 import itertools
 from collections.abc import AsyncGenerator
@@ -20,7 +20,7 @@ LEFT_OPEN: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1"
 
 
 class Databases:
-    """The databases of one Postgres. `dsn` names its first one, in which no test keeps books of the name `books`."""
+    """The databases of one Postgres. `dsn` names the first one. No test keeps books of the name `books` in it."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn: Final = dsn
@@ -32,11 +32,12 @@ class Databases:
 
     @asynccontextmanager
     async def empty_books(self) -> AsyncGenerator[Books]:
-        """Yield empty books in a database of their own, and drop it afterwards.
+        """Yield empty books in a new database, and drop it afterwards.
 
-        Files are copied, since the session's server does not sync: that takes two thirds of what the log would.
+        The strategy is `file_copy`, since the session's server does not sync. It takes two thirds of the time of
+        `wal_log`.
 
-        Raises: TimeoutError, when a connection to the database stays open; the database is left then.
+        Raises: TimeoutError, when a connection to the database stays open. The database then remains.
         """
         name = f"books_{next(self._numbers)}"
         await self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")

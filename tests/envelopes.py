@@ -1,4 +1,4 @@
-"""Envelopes of events that no command has led to."""
+"""Envelopes of events that no command recorded."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -18,7 +18,7 @@ def make_envelope(
     command_id: str | None = None,
     at: datetime = NOW,
 ) -> Envelope:
-    """Return the envelope of an event that Ada recorded. The ids are random unless they are given."""
+    """Return the envelope of an event that Ada recorded. The ids are random by default."""
     return Envelope(
         specversion="1.0",
         id=str(event_id or uuid4()),

@@ -1,4 +1,4 @@
-"""How much the random tests try: little in the gate, and much in `make soak`, which sets SOAK=1."""
+"""The scale of the random tests: small by default, and large in `make soak`, which sets SOAK=1."""
 
 import os
 from typing import Final

@@ -1,4 +1,4 @@
-"""A client of Server-Sent Events: a bare connection to a stream, and a parser of what it sends.
+"""A client of Server-Sent Events: a bare connection to an event stream, and a parser of its text.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
@@ -36,7 +36,7 @@ class ServerSentEvent:
 
 @dataclass
 class EventStreamParser:
-    """Parses the text of an event stream, in parts of any size."""
+    """A parser of the text of an event stream, in parts of any size."""
 
     events: list[ServerSentEvent] = field(default_factory=list[ServerSentEvent])
     comments: list[str] = field(default_factory=list[str])
@@ -82,9 +82,9 @@ class EventStreamParser:
 
 
 class SseClient:
-    """One connection to a stream, from the request to the end of the response.
+    """One connection to an event stream, from the request to the end of the response.
 
-    It reads all the time. With `reading=False` it sends the request and reads nothing before `start_reading`.
+    It reads continuously. With `reading=False` it sends the request and reads nothing before `start_reading`.
     """
 
     def __init__(self, host: str, port: int, path: str, headers: dict[str, str], *, reading: bool = True) -> None:
@@ -92,7 +92,7 @@ class SseClient:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.ended = False
-        self.body = b""  # Of a response that is no stream.
+        self.body = b""  # The body of a response that is no event stream.
         self._buffer = b""
         self._address = host, port
         self._request = "\r\n".join(
@@ -120,7 +120,7 @@ class SseClient:
         self._task = asyncio.create_task(self._read())
 
     async def disconnect(self) -> None:
-        """Close the connection without a word, as if the line was cut."""
+        """Close the connection without a message, like a cut line."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -136,24 +136,24 @@ class SseClient:
         return [event.position for event in self.parser.events]
 
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
-        """Wait until the condition holds; it is checked whenever something was received. Raises: TimeoutError."""
+        """Wait until the condition holds. Each received part triggers a check. Raises: TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while not condition():
                 await self._received.wait()
                 self._received.clear()
 
     async def wait_for_start(self) -> Self:
-        """Wait for the first id of the stream, or for the end of a response that is none."""
+        """Wait for the first id of the event stream, or for the end of a response that is none."""
         await self.wait_until(lambda: bool(self.parser.last_event_id) or self.ended)
         return self
 
     async def wait_for_events(self, count: int) -> list[ServerSentEvent]:
-        """Wait for at least `count` events since the beginning. Return all of them."""
+        """Wait until at least `count` events have arrived since the start. Return all of them."""
         await self.wait_until(lambda: len(self.events) >= count)
         return self.events
 
     async def wait_for_position(self, position: int) -> None:
-        """Wait until the event at this position is the last one received."""
+        """Wait until the last received event is the one at this position."""
         await self.wait_until(lambda: self.positions[-1:] == [position])
 
     async def wait_for_end(self) -> None:
@@ -174,7 +174,7 @@ class SseClient:
         self._received.set()
 
     async def _read_chunks(self) -> None:
-        """Source: RFC 9112, section 7.1."""
+        """Read a chunked body. Source: RFC 9112, section 7.1."""
         while size := int(await self._read_until(b"\r\n"), 16):
             self.parser.feed((await self._read_exactly(size + 2))[:-2].decode())
             self._received.set()
@@ -191,7 +191,7 @@ class SseClient:
         return found
 
     async def _receive(self) -> None:
-        """Raises: EOFError, at the end of the connection."""
+        """Receive the next bytes. Raises: EOFError, at the end of the connection."""
         received = await asyncio.get_running_loop().sock_recv(self._socket, 65_536)
         if not received:
             raise EOFError

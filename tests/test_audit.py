@@ -1,4 +1,4 @@
-"""The audit reports nothing about books that match the log, and names every difference in books that do not."""
+"""The audit: it finds no difference in books that match the log, and names every difference in others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ POLL_S: Final = 0.01
 
 
 class Ledger:
-    """A log and its books, with methods that write the log and corrupt the books."""
+    """A log and its books. A test can record events in the log and change the books by SQL."""
 
     def __init__(self, log: JetStreamLog, settings: Settings) -> None:
         self.log: Final = log
@@ -55,7 +55,7 @@ class Ledger:
         self.lives: Final[dict[AggregateRef, State]] = {}
 
     async def thank(self, count: int) -> None:
-        """Record `count` favours of ada for bob."""
+        """Record favours of ada for bob."""
         for outcome in await self.executor.execute_all(
             [
                 Submission(
@@ -71,13 +71,13 @@ class Ledger:
             self.lives[outcome.ref] = outcome.state
 
     async def project(self) -> None:
-        """Project the books to the end of the log."""
+        """Run the projector until the books reach the end of the log."""
         settings, end = self.settings, await self.log.end()
         projecting = asyncio.create_task(run_projector(self.log, settings))
         try:
             async with Reader(settings.books, 1) as reader:
                 async with asyncio.timeout(SHOWN_WITHIN_S):
-                    while await reader.position() < end and not projecting.done():  # noqa: ASYNC110  Polls Postgres.
+                    while await reader.position() < end and not projecting.done():  # noqa: ASYNC110  The condition is in Postgres.
                         await asyncio.sleep(POLL_S)
         finally:
             projecting.cancel()
@@ -91,7 +91,7 @@ class Ledger:
         return (await self.audit()).differences
 
     async def differences_after(self, *statements: str) -> list[str]:
-        """Return the differences after a superuser corrupts the books with these statements. Roll back afterwards."""
+        """Return the differences of the books after these statements. They run with all rights and are rolled back."""
         async with connect(self.settings.books, "test") as connection:
             transaction = connection.transaction()
             await transaction.start()
@@ -110,13 +110,13 @@ class Ledger:
 
 @pytest.fixture
 async def ledger(connection: Connection, settings: Settings) -> Ledger:
-    """An empty ledger."""
+    """Return an empty ledger."""
     return Ledger(JetStreamLog(connection), settings)
 
 
 @pytest.fixture
 async def few(ledger: Ledger) -> Ledger:
-    """Return a ledger of five favours, with its books up to date."""
+    """Return a ledger of a few favours, with its books up to date."""
     await ledger.thank(5)
     await ledger.project()
     return ledger
@@ -124,7 +124,7 @@ async def few(ledger: Ledger) -> Ledger:
 
 @pytest.fixture
 async def told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    """Return a ledger with a random history of every kind, and its books up to date. Folios of 16 lines fill early."""
+    """Return a ledger of a random history of all kinds, with its books up to date. Its folios fill up early."""
     for module in ("ledger.books.fold", "ledger.audit.comparison"):
         monkeypatch.setattr(f"{module}.FOLIO_LINES", 16)
     await RandomHistory(SEED, ledger.log).generate(LENGTH)
@@ -155,13 +155,13 @@ async def test_empty_books_of_an_empty_log_differ_in_nothing(ledger: Ledger) -> 
     assert await ledger.audit() == Report()
 
 
-# One column of one row
+# Changes of one column of one row
 
 BY_ONE: Final = "{0} + 1"
 MORE: Final = "{0} || 'x'"
 LATER: Final = "{0} + interval '1 microsecond'"
 ANOTHER: Final = "gen_random_uuid()"
-AWAY: Final = "{0} + 100000"  # A place without another row.
+AWAY: Final = "{0} + 100000"  # No other row has such a value.
 WORTH: Final = r"^\w+/\w+: {0} is -?\d+, must be -?\d+"
 BETWEEN: Final = r"^\w+/\w+ with \w+: {0} is -?\d+, must be -?\d+$"
 POSTED: Final = r"^position \d+, leg \d: {0} is .+, must be .+$"
@@ -172,7 +172,7 @@ SET_OUT: Final = r"^\w+/\w+: the lines of folio \d+ do not match the member's po
 JOURNALED: Final = r"^position \d+: in the journal, {0} is .+, must be .+$"
 DUE: Final = r"^\w+ \S+ of \w+ is due at .+, must be "
 
-# By table and column: the value written there, and the pattern of the difference that the audit must report.
+# By table and column: the changed value, and the difference that the audit must report.
 SPOILED: Final = {
     "checkpoint": {
         "event_id": (ANOTHER, r"^position \d+: the checkpoint names event .+, must be .+$"),
@@ -247,7 +247,7 @@ SPOILED: Final = {
         "happened_at": (LATER, SET_OUT),
     },
 }
-# A tag that is both wanted and offered has two rows. Neither can take the side of the other.
+# A tag that is both wanted and offered cannot change its side: the other row exists already.
 ONCE: Final = "(SELECT community, member, tag FROM tag GROUP BY 1, 2, 3 HAVING count(*) = 1)"
 SUITABLE: Final = {"previous": "position > 1", "side": f"(community, member, tag) IN {ONCE}"}
 
@@ -270,11 +270,11 @@ async def test_there_is_no_column_that_is_not_spoiled_here(ledger: Ledger) -> No
             " ON t.tablename = c.table_name AND t.schemaname = c.table_schema WHERE table_schema = $1",
             ledger.settings.postgres_schema,
         )
-    found = {tuple(column) for column in columns} - {("checkpoint", "one")}  # It has only one possible value.
+    found = {tuple(column) for column in columns} - {("checkpoint", "one")}  # This column can have only one value.
     assert found == {(table, column) for table, columns in SPOILED.items() for column in columns}
 
 
-# One row too few, or one too many
+# Missing rows and surplus rows
 
 NOBODYS: Final = "00000000-0000-0000-0000-000000000001"
 MISSED: Final = {
@@ -320,7 +320,7 @@ TOO_MANY: Final = (
     ),
     (
         f"INSERT INTO posting SELECT position, leg, 'acme', 'mallory', 'main', {NOWHERE} FROM posting LIMIT 1",
-        "mallory",  # The audit may name either of the two rows.
+        "mallory",  # One of the two rows is surplus.
     ),
     (
         (
@@ -376,7 +376,7 @@ async def test_a_member_that_was_renamed_is_one_too_many_and_one_too_few(told: L
 
 
 async def test_rows_of_the_right_shape_that_are_not_derived_are_named(told: Ledger) -> None:
-    """The audit compares derived rows with the log, and not with a state in the books that was changed."""
+    """The audit compares derived rows with the log, and not with the changed state."""
     lapsed = "UPDATE deadline SET due_at = due_at - interval '90 days'"
     assert all(" is due at " in sentence for sentence in await told.differences_after(lapsed))
     count = await told.value("SELECT count(*) FROM deadline")

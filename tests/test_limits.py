@@ -1,4 +1,4 @@
-"""Limits of the code: how long a file and a function may be."""
+"""Limits of the code: the length of a file and of a function."""
 
 import ast
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def sources(*folders: str) -> Iterator[tuple[Path, str]]:
 
 
 def functions(text: str) -> Iterator[tuple[str, int]]:
-    """The name and the number of lines of every function, without its decorators."""
+    """Yield the name and the number of lines of every function, without its decorators."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1

@@ -1,7 +1,7 @@
 """Specifications of the domain: given these events, when this command is decided, then that event is recorded.
 
-For every recorded event a specification also checks that it posts a balanced entry, that it leads to a state, that
-event, state and command can be read back from JSON, and that the same command again records nothing.
+For every recorded event, a specification also checks four properties. The event posts a balanced entry. It leads to a
+state. Event, state and command can be read back from JSON. A repeat of the command records nothing.
 """
 
 from collections import Counter
@@ -26,14 +26,14 @@ from tests.oracle.legs import Leg, Legs
 
 NOW: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 MOMENT: Final = timedelta(microseconds=1)
-LATER: Final = NOW + timedelta(days=90)  # Every deadline that was set at NOW is due.
+LATER: Final = NOW + timedelta(days=90)  # Every deadline set at NOW is due.
 
 KIND_OF_COMMAND: Final[Mapping[type[Command | Lapse], Kind]] = {
     **{operation.command: operation.kind for operation in OPERATIONS.values()},
     **{lapse: KINDS[kind] for kind, lapse in LAPSES.items()},
 }
 
-# Kinds whose id follows from their parties: a repeated creation is a no-op and no conflict.
+# Kinds with an id derived from their parties: a repeated creation is a no-op and not a conflict.
 ONE_OF_EACH: Final = frozenset({"member", "attendance", "contact", "policy", "dispute"})
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def fold(kind: Kind, history: Iterable[Event]) -> State | None:
 
 
 def stored(value: T, as_type: Any) -> T:
-    """Return `value` after it was written as JSON and read back as `as_type`."""
+    """Write `value` as JSON and return it as read back with `as_type`."""
     read: T = msgspec.json.decode(msgspec.json.encode(value), type=as_type)
     return read
 
@@ -68,7 +68,7 @@ def posted_legs(event: Event) -> Legs:
 
 @dataclass(frozen=True)
 class Then:
-    """The event that was recorded, and the state after it."""
+    """The recorded event, and the state after it."""
 
     event: Event
     state: State
@@ -91,7 +91,7 @@ class Then:
 
 @dataclass(frozen=True)
 class When:
-    """A command and all that its decision depends on."""
+    """A command and all inputs of its decision."""
 
     kind: Kind
     state: State | None
@@ -156,23 +156,23 @@ def given(*history: Event) -> Given:
     return Given(history)
 
 
-# A lifecycle as a table
+# Lifecycle tables
 
 
 @dataclass(frozen=True)
 class TransitionTable:
     """A table of the outcome of every command after every history, with an example of each command and history.
 
-    A cell is the event recorded, `-` for nothing, `!` for a wrong state (`!not_now`: the refusal names this state
-    instead), or another refusal.
+    A cell is the recorded event, `-` for nothing, `!` for a wrong state, or another refusal. With `!not_now`, the
+    refusal of the wrong state names `not_now` instead.
     """
 
     kind: Kind
-    after: Mapping[str, tuple[Event, ...]]  # By row: the history, which its last event names.
-    asked_to: Mapping[str, Command | Lapse]  # By column: the command of an actor who may give it.
+    after: Mapping[str, tuple[Event, ...]]  # By row: the history. Its last event names the row.
+    asked_to: Mapping[str, Command | Lapse]  # By column: the command of an actor who may send it.
     possible_when: Mapping[str, str]  # By column: the state that a refusal expects.
     table: str
-    found: Mapping[Need, Finding] = field(default_factory=dict[Need, Finding])  # What the commands need.
+    found: Mapping[Need, Finding] = field(default_factory=dict[Need, Finding])  # By need of a command.
 
     @property
     def cells(self) -> list[tuple[str, str, str]]:
@@ -205,7 +205,7 @@ class TransitionTable:
         assert [(after, command) for after, command, _ in self.cells] == expected
 
     def check_no_other_event(self) -> None:
-        """Check that the events which may follow a history are those of its row: any other is corrupt history."""
+        """Check that the events which may follow a history are those of its row. Any other event is corrupt history."""
         examples = {tag_of(event): event for history in self.after.values() for event in history}
         for after, history in self.after.items():
             state = fold(self.kind, history)
@@ -219,7 +219,7 @@ class TransitionTable:
 
 
 def check_all_covered(*tables: TransitionTable) -> None:
-    """Check that the tables of a kind cover every state, event and command of it."""
+    """Check that the tables of a kind cover all its states, events and commands."""
     (kind,) = {table.kind.name: table.kind for table in tables}.values()
     histories = [history for table in tables for history in table.after.values()]
     commands = {type(command) for table in tables for command in table.asked_to.values()}

@@ -22,7 +22,7 @@ instants = st.integers(-400, 400).map(lambda hours: NOW + timedelta(hours=hours)
 
 S = TypeVar("S", bound=Struct)
 
-# A list, which is searched by equality: an annotated type need not have a hash.
+# A list is searched by equality, because an annotated type need not have a hash.
 STRATEGIES: Final[list[tuple[Any, st.SearchStrategy[Any]]]] = [
     (MemberId, members),
     (ProspectId, st.sampled_from(PROSPECTS)),
@@ -36,7 +36,7 @@ STRATEGIES: Final[list[tuple[Any, st.SearchStrategy[Any]]]] = [
 
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:
-    """Return a strategy for values of a type. Ids are drawn from a few, so that aggregates share their parties."""
+    """Return a strategy for values of a type. It draws ids from a small set, so that aggregates share their parties."""
     for known, strategy in STRATEGIES:
         if hint == known:
             return strategy
@@ -57,14 +57,14 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def whole_numbers(meta: Meta) -> st.SearchStrategy[int]:
-    """Return a strategy for the numbers that a field with these limits may have."""
+    """Return a strategy for the numbers that a field with these limits accepts."""
     step = int(meta.multiple_of or 1)
     least, most = int(meta.ge or 0), int(meta.le or MOST_POINTS)
     return st.integers(least // step, most // step).map(lambda count: count * step)
 
 
 def structs_of(struct: type[S], **chosen: st.SearchStrategy[Any]) -> st.SearchStrategy[S]:
-    """Return a strategy for structs of a type, with a strategy of its own for each `chosen` field."""
+    """Return a strategy for structs of a type. `chosen` gives a strategy for a field by its name."""
     hints = get_type_hints(struct, include_extras=True)
     fields = {name: values_of(hints[name]) for name in struct.__struct_fields__ if name not in chosen}
     return st.builds(struct, **fields, **chosen)

@@ -1,4 +1,4 @@
-"""Catalog: everything the ledger knows how to do is listed, well named and read strictly."""
+"""Catalog: every operation of the ledger is listed, has a proper name and is parsed strictly."""
 
 import re
 from typing import Any, Final
@@ -24,7 +24,7 @@ from tests.domain.spec import NOW
 from tests.domain.strategies import structs_of
 
 PARENT: Final = "0190f000-0000-7000-8000-000000000001"
-EVENING: Final = "0190f000-0000-7000-8000-000000000002"  # A gathering.
+EVENING: Final = "0190f000-0000-7000-8000-000000000002"  # The id of a gathering.
 COMMANDS: Final = {
     "favour": favour.FavourCommand,
     "referral": referral.ReferralCommand,
@@ -38,7 +38,7 @@ COMMANDS: Final = {
     "policy": publication.PublicationCommand,
 }
 
-# What a caller sends, with every field that must be there.
+# Bodies from a caller, with every required field.
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "favour.record": {"giver": "ada", "receiver": "bob", "size": "small"},
     "favour.confirm": {},
@@ -104,7 +104,7 @@ def read(name: str, body: dict[str, Any]) -> Command:
     return msgspec.json.decode(msgspec.json.encode(body), type=OPERATIONS[name].command)
 
 
-# The tables
+# Tables of the catalog
 
 
 def test_the_kinds_know_every_event_there_is() -> None:
@@ -308,7 +308,7 @@ def test_a_creation_decides_on_no_id_unless_it_says_so() -> None:
     assert Creation(actor="ada").own_id("acme") is None
 
 
-STRAY: Final = {  # To each kind, a command of another one, by somebody who might.
+STRAY: Final = {  # By kind: a command of another kind, from an actor who may send it.
     "favour": (
         intro_commands.ConsentIntro(actor="bob"),
         favour.Posted(giver="ada", receiver="bob", size="small", points=60),

@@ -1,4 +1,4 @@
-"""Coach: a member's own asks, added up for nobody else, and a no told apart from a silence by nothing."""
+"""Coach: the figures about a member's own asks, for that member alone. No figure distinguishes a no from a silence."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -79,9 +79,9 @@ def test_expected_and_actual_are_of_the_same_asks_and_the_wait_is_of_the_yeses()
     asks = [
         ask(*TO_MADE, number=1, expects=30, made_at=NOW + days(2)),
         ask(*TO_MADE, MET, number=2, expects=50, made_at=NOW + days(4)),
-        ask(*TO_MADE, CLOSED, number=3, made_at=NOW + days(9)),  # Without a word of what they expected.
+        ask(*TO_MADE, CLOSED, number=3, made_at=NOW + days(9)),  # This ask has no expected chance.
         ask(ASKED, replace(DECLINED, tell_now=True), number=4, expects=20),
-        ask(ASKED, number=5, expects=99),  # Not answered: it speaks neither for nor against.
+        ask(ASKED, number=5, expects=99),  # This ask has no answer, so it does not count.
         ask(ASKED, WITHDRAWN, number=6, expects=99),
     ]
     assert coached(*asks) == Coaching(
@@ -163,7 +163,7 @@ def test_a_half_is_rounded_up(part: int, whole: int) -> None:
     assert rounded_share(part, 0) is None
 
 
-# When to ask again
+# Time of the next ask
 
 
 def again(asks: Sequence[Ask], now: datetime, policy: Policy = DEFAULT_POLICY) -> list[int]:
@@ -201,7 +201,7 @@ def test_what_was_made_is_not_asked_for_again(history: tuple[IntroEvent, ...]) -
 
 def test_of_the_same_ask_the_last_counts() -> None:
     first, second = ask(ASKED, DECLINED, number=1), ask(ASKED, DECLINED, number=2, at=NOW + days(31))
-    assert again([second, first], NOW + days(60)) == []  # Asked again meanwhile: the pause runs anew.
+    assert again([second, first], NOW + days(60)) == []  # The member asked again meanwhile, so the pause starts again.
     assert again([second, first], NOW + days(61)) == [2]
     assert again([ask(*TO_MADE, number=2, at=NOW + days(31)), first], NEVER) == []
 

@@ -1,4 +1,4 @@
-"""Effects: who kept their word, who got to know whom, what is help, and from when points count."""
+"""Effects: reliability, relationships, help, and the time from which points count."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -57,10 +57,10 @@ events = st.one_of([structs_of(event) for event in EVENTS.values()])
 
 
 def upheld(remedy: str, entry: DisputedEntry = "favour.thanked") -> DisputeUpheld:
-    return DisputeUpheld(**SAME, entry=entry, remedy=remedy)  # type: ignore[arg-type]  # One of its words.
+    return DisputeUpheld(**SAME, entry=entry, remedy=remedy)  # type: ignore[arg-type]  # The value is one of its literals.
 
 
-# Who kept their word
+# Reliability
 
 KEPT: Final = (1, 0)
 BROKEN: Final = (0, 1)
@@ -68,7 +68,7 @@ BROKEN_AFTER_ALL: Final = (-1, 1)
 
 
 def tried(event: Event) -> dict[MemberId, tuple[int, int]]:
-    """What is added to the words that each has kept, and to those they have broken."""
+    """Return the changes of kept and broken commitments, by member."""
     found = reliability_changes(event)
     assert len({trial.member for trial in found}) == len(found)
     return {trial.member: (trial.kept, trial.broken) for trial in found}
@@ -98,7 +98,7 @@ def test_of_a_match_nobody_asked_so_the_connector_alone_is_tried(fault: Fault, e
 def test_one_who_is_found_at_fault_after_it_was_closed_has_broken_a_word_that_counted_as_kept() -> None:
     late = replace(upheld("fault", "intro.made"), fault="connector", owed=(Transfer("bob", "ada", 120),))
     assert tried(replace(late, after_closing=True)) == {"bob": BROKEN_AFTER_ALL}
-    assert tried(late) == {}  # What is still open is tried when it is closed.
+    assert tried(late) == {}  # An open introduction changes reliability only when it is closed.
 
 
 @pytest.mark.parametrize("remedy", ["reversal", "none"])
@@ -119,7 +119,7 @@ def test_nobody_is_tried_by_anything_else_and_the_target_never(event: AnyEvent) 
             assert reliability_changes(event) == ()
 
 
-# Who got to know whom
+# Relationships
 
 
 def after(*history: Event) -> Acquaintance | None:
@@ -160,7 +160,7 @@ def test_nothing_else_makes_two_know_each_other(tag: str) -> None:
     proved()
 
 
-# What is help
+# Help
 
 
 @pytest.mark.parametrize("event", [THANKED, CONFIRMED, MADE, MET, replace(MADE, matchmade=True)], ids=tag_of)
@@ -173,7 +173,10 @@ HELPFUL: Final = {tag_of(event) for event in (THANKED, CONFIRMED, MADE, MET, uph
 
 @pytest.mark.parametrize("tag", sorted(EVENTS.keys() - HELPFUL))
 def test_nothing_else_is(tag: str) -> None:
-    """Neither a referral, which helps a prospect, nor what a fault costs, nor what is given away again."""
+    """Check that no other event counts as help.
+
+    A referral does not count, because it helps a prospect. The cost of a fault and a forgiven debt do not count either.
+    """
 
     @settings(max_examples=20)
     @arbitrarily(structs_of(EVENTS[tag]))
@@ -203,11 +206,11 @@ def test_what_is_reversed_is_counted_off_where_it_was_counted(entry: DisputedEnt
 
 @arbitrarily(structs_of(FavourThanked) | structs_of(FavourConfirmed) | structs_of(IntroMade) | structs_of(IntroMet))
 def test_help_is_given_by_somebody_to_somebody(event: AnyEvent) -> None:
-    """So that the one who gave and the one who received are known: every gross leg has its counterparty."""
+    """Every gross leg has its counterparty, so that both the giver and the receiver of help are known."""
     assert all(leg.counterparty is not None for leg in entry_of(event).legs if leg.given or leg.received)
 
 
-# From when points count
+# Time from which points count
 
 
 def test_a_reversal_weighs_as_much_as_what_it_reverses() -> None:

@@ -29,7 +29,7 @@ from tests.oracle.legs import forgive, pay
 GIVER: Final = "ada"
 RECEIVER: Final = "bob"
 STRANGER: Final = "zoe"
-EVENING: Final = UUID("0190f000-0000-7000-8000-000000000001")  # A gathering.
+EVENING: Final = UUID("0190f000-0000-7000-8000-000000000001")  # The id of a gathering.
 DUE: Final = NOW + days(14)
 
 THANKED = FavourThanked(giver=GIVER, receiver=RECEIVER, size="medium", points=120)
@@ -93,7 +93,7 @@ def test_history_that_no_command_can_write_is_a_bug() -> None:
     LIFE.check_no_other_event()
 
 
-# Who, and what it is worth
+# Parties and points
 
 
 def test_a_receiver_who_says_thank_you_owes_at_once() -> None:
@@ -182,7 +182,7 @@ def test_the_time_to_answer_runs_from_when_it_was_claimed_and_not_from_when_it_w
     given().when(replace(CLAIM, occurred_at=NOW - days(30))).then(CLAIMED)
 
 
-# What it carries
+# Fields of the events
 
 
 @pytest.mark.parametrize(("command", "event"), [(THANK, THANKED), (CLAIM, CLAIMED)])

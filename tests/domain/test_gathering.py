@@ -1,4 +1,4 @@
-"""Gathering and attendance: a networking event, who was there, and who paid the dues."""
+"""Gathering and attendance: a networking event, the members who attended it, and the dues that they paid."""
 
 from typing import Final
 from uuid import UUID

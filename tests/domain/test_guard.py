@@ -1,4 +1,4 @@
-"""Guard: who rides, what the connector is told, and when an ask is refused."""
+"""Reciprocity guard: the members who ride, the advice for a connector, and the refusal of an ask."""
 
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -90,8 +90,11 @@ def test_the_rule_is_the_policys(milder: Policy) -> None:
 
 
 def rides_by_the_page(facts: GuardFacts, now: datetime) -> bool:
-    """Net at or below -0.7 of the limit, at least 5 items received in 180 days, given/received under 0.2, older than
-    90 days, not paused."""
+    """Return whether the rule of docs/domain.md#riding holds for these facts.
+
+    A member rides if all of this holds: net is at or below -0.7 of the limit; at least 5 items were received in 180
+    days; given/received is under 0.2; the member joined more than 90 days ago and is not paused.
+    """
     if facts.paused or facts.received == 0 or facts.since is None:
         return False
     old = now > facts.since + timedelta(days=90)
@@ -281,6 +284,6 @@ def test_only_the_first_reason_is_given() -> None:
 
 
 def test_a_reason_that_no_rule_knows_is_not_passed_over() -> None:
-    unheard_of: Any = "bad_hair"  # As a stored event might say one day.
+    unheard_of: Any = "bad_hair"  # A stored event of a later version can contain an unknown reason.
     with pytest.raises((Bug, AssertionError)):
         refuse_if_enforced(Advice(verdict="ok", reasons=(unheard_of,)), ENFORCE)

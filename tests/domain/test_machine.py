@@ -1,4 +1,4 @@
-"""Any commands, by anybody, in any order: a random machine looks for the story that breaks the books."""
+"""Random commands, by any actor, in any order. A state machine searches for a history that breaks the books."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -71,7 +71,7 @@ class Life:
     kind: Kind
     id: UUID
     state: State | None = None
-    happened: dict[str, PastEvent] = field(default_factory=dict[str, PastEvent])  # The last event of each name.
+    happened: dict[str, PastEvent] = field(default_factory=dict[str, PastEvent])  # By name: the last event.
     stored: list[bytes] = field(default_factory=list[bytes])
     voices: set[str] = field(default_factory=set[str])
 
@@ -85,7 +85,7 @@ class Life:
 
 Key = tuple[str, UUID]  # Kind and id.
 Words = dict[str, Any]
-# Everything a step may say; each command takes the words it knows.
+# All fields that a step may need. Each command takes the fields that it has.
 WORDS: Final = st.fixed_dictionaries(
     {
         "level": values_of(Level),
@@ -96,7 +96,7 @@ WORDS: Final = st.fixed_dictionaries(
         "tell_now": st.booleans(),
     }
 )
-TOLD: Final = {"favour", "referral", "intro", "dispute"}  # The kinds whose steps need no other words.
+TOLD: Final = {"favour", "referral", "intro", "dispute"}  # The kinds whose steps need no other fields.
 SAYING_NO: Final = (
     RefuseFavour,
     DisqualifyReferral,
@@ -111,12 +111,12 @@ casts = st.permutations(CAST)
 
 
 def few(community: "Community") -> bool:
-    """Few enough aggregates for their stories to get somewhere."""
+    """Return whether the aggregates are few enough for their lifecycles to progress."""
     return sum(kind != "dispute" for kind, _ in community.known) < LIVES_MAX
 
 
 class Community(RuleBasedStateMachine):
-    """A small cast, a moving clock, and books kept twice: by the posting rules of the product, and by the oracle."""
+    """Four members and a moving time. The product's posting rules and the oracle each keep the books."""
 
     lives: Bundle[Key] = Bundle("lives")
 
@@ -131,8 +131,10 @@ class Community(RuleBasedStateMachine):
 
     @initialize(target=lives, cast=casts, words=WORDS, size=values_of(Size))
     def a_past(self, cast: list[str], words: Words, size: Size) -> MultipleResults[Key]:
-        """A referral that was won and one that grew out of it, introductions that only have to be made, and
-        some of each that nobody has answered.
+        """Begin with histories that random steps rarely reach.
+
+        They contain a won referral, a second referral with it as parent, and introductions that are ready to be made.
+        They also contain unanswered favours, referrals and introductions.
         """
         one, two, three, four = cast
         level = words["level"]
@@ -164,7 +166,7 @@ class Community(RuleBasedStateMachine):
         ]
         return multiple(*won, *matched, *asked, *qualified, *unanswered)
 
-    # What may happen
+    # Rules of the machine
 
     @precondition(few)
     @rule(target=lives, cast=casts, size=values_of(Size), claimed=st.booleans())
@@ -204,7 +206,7 @@ class Community(RuleBasedStateMachine):
     @precondition(lambda self: self.disputable())
     @rule(target=lives, code=values_of(Code), data=st.data())
     def dispute(self, code: Code, data: st.DataObject) -> MultipleResults[Key]:
-        """Somebody disputes what has happened: one who may, if any may for this reason."""
+        """Open a dispute of a disputable entry. The actor may do so, if any member may for this reason."""
         own, entry = data.draw(st.sampled_from(self.disputable()))
         wishes = [OpenDispute(actor=actor, about=own, entry=entry, code=code) for actor in CAST]
         begun = Life(DISPUTE, dispute_id(own, entry))
@@ -214,7 +216,7 @@ class Community(RuleBasedStateMachine):
     @precondition(lambda self: self.open_disputes())
     @rule(upheld=st.booleans(), data=st.data())
     def judge(self, upheld: bool, data: st.DataObject) -> None:
-        """By somebody who is in nothing."""
+        """Judge an open dispute. The actor is a moderator without a part in any aggregate."""
         judging = UpholdDispute(actor=MODERATOR) if upheld else RejectDispute(actor=MODERATOR)
         self.submit(data.draw(st.sampled_from(self.open_disputes())), judging)
 
@@ -225,14 +227,14 @@ class Community(RuleBasedStateMachine):
         data=st.data(),
     )
     def anything_new(self, operation: Operation, data: st.DataObject) -> MultipleResults[Key]:
-        """Anybody says that anything began, mostly wrongly."""
+        """Begin an aggregate with random fields, by any member. Most of these commands are refused."""
         command = data.draw(structs_of(operation.command, actor=members))
         assert isinstance(command, Creation)
         return multiple(*self.begin(command))
 
     @rule(key=lives, words=WORDS, count=st.integers(1, 5), willing=st.booleans(), data=st.data())
     def a_story_goes_on(self, key: Key, words: Words, count: int, willing: bool, data: st.DataObject) -> None:
-        """Steps that somebody may take now; the willing never say no, so that some stories end well."""
+        """Take steps that are possible now. With `willing`, leave out SAYING_NO, so that some lifecycles succeed."""
         for _ in range(count):
             steps = [step for _, step in self.possible(key, words) if not (willing and isinstance(step, SAYING_NO))]
             if not steps:
@@ -241,7 +243,7 @@ class Community(RuleBasedStateMachine):
 
     @rule(words=WORDS, data=st.data())
     def the_unheard_of(self, words: Words, data: st.DataObject) -> None:
-        """A step that comes to an event which has not happened yet, if somebody can take one."""
+        """Take a possible step to an event type that has not occurred yet, if there is one."""
         heard_of = self.heard_of()
         steps = {
             tag: (life, step)
@@ -254,20 +256,20 @@ class Community(RuleBasedStateMachine):
 
     @rule(key=lives, data=st.data())
     def any_step(self, key: Key, data: st.DataObject) -> None:
-        """Anybody asks for anything, right or wrong."""
+        """Send any command of the kind, by any member, right or wrong."""
         of_this_kind = [op.command for op in OPERATIONS.values() if op.kind is self.known[key].kind]
         command = data.draw(st.sampled_from(of_this_kind).flatmap(lambda wish: structs_of(wish, actor=members)))
         self.submit(self.known[key], command)
 
     @rule(key=lives)
     def silence(self, key: Key) -> None:
-        """Nobody has said anything: mostly not for long enough."""
+        """Send a lapse. Mostly it is sent before the deadline."""
         if key[0] in LAPSES:
             self.submit(self.known[key], LAPSES[key[0]]())
 
     @rule(data=st.data())
     def silence_until_it_is_due(self, data: st.DataObject) -> None:
-        """Nobody says anything until that of a kind which is due the soonest ends by itself."""
+        """Move the time to the earliest deadline of a kind, and send the lapse."""
         ends = [(due, life) for life in self.known.values() if life.state and (due := deadline_of(life.state))]
         soonest = {life.kind.name: (due, life) for due, life in sorted(ends, key=lambda end: end[0], reverse=True)}
         if soonest:
@@ -281,7 +283,7 @@ class Community(RuleBasedStateMachine):
 
     @rule(batch_max=st.integers(1, 7))
     def replay(self, batch_max: int) -> None:
-        """From zero, in batches of any size, the books are the same."""
+        """Check that a rebuild in batches of any size leads to the same books."""
         totals = Totals()
         for start in range(0, len(self.log), batch_max):
             batch = [msgspec.json.decode(event, type=AnyEvent) for event in self.log[start : start + batch_max]]
@@ -289,7 +291,7 @@ class Community(RuleBasedStateMachine):
         assert totals == self.totals
 
     def disputable(self) -> list[tuple[UUID, DisputedEntry]]:
-        """What has happened, can be disputed and is not yet."""
+        """Return the disputable entries of past events without a dispute."""
         return [
             (life.id, entry)
             for life in self.known.values()
@@ -301,10 +303,10 @@ class Community(RuleBasedStateMachine):
     def open_disputes(self) -> list[Life]:
         return [life for life in self.known.values() if life.stage == "opened"]
 
-    # What it comes to
+    # Steps of the rules
 
     def begin(self, command: Creation, *steps: Command) -> list[Key]:
-        """The key of what began, and then took these steps; none, if nothing began."""
+        """Begin an aggregate and take these steps. Return its key, or nothing if no new aggregate began."""
         kind = KIND_OF_COMMAND[type(command)]
         key = kind.name, command.own_id("acme") or UUID(int=len(self.known))
         life = self.known.get(key, Life(kind, key[1]))
@@ -323,7 +325,7 @@ class Community(RuleBasedStateMachine):
                     yield operation.command(actor=actor, **said)
 
     def possible(self, key: Key, words: Words) -> list[tuple[str, Command]]:
-        """The steps that somebody may take now, and the event that each comes to."""
+        """Return the steps that some member may take now, each with the tag of its event."""
         decisions = [(self.decided(self.known[key], step), step) for step in self.steps(key, words)]
         return [(tag_of(event), step) for event, step in decisions if event is not None]
 
@@ -331,7 +333,7 @@ class Community(RuleBasedStateMachine):
         return {f"{life.kind.name}.{name}" for life in self.known.values() for name in life.happened}
 
     def decided(self, life: Life, command: Command | Lapse) -> Event | None:
-        """What the command comes to; a refusal, like a repeat, comes to nothing."""
+        """Return the event of the command. It is None for a repeat and for a refusal."""
         needs = life.kind.needs(command, life.state, life.id)
         context = Context(now=self.now, found={need: self.find(need) for need in needs})
         try:
@@ -383,14 +385,14 @@ class Community(RuleBasedStateMachine):
             assert not legs
 
     def agreed(self, life: Life, actor: str, tag: str, entry: Totals) -> None:
-        """Nobody pays without having said so: now, or, when an introduction is made, before."""
+        """Check that only consenting members pay: the actor, or, for `intro.made`, any member who has acted."""
         debited = {member for (member, account), points in entry.items() if account == "main" and points < 0}
         assert debited <= (life.voices if tag == "intro.made" else {actor})
         for member in CAST:
             assert entry[member, "given"] >= 0
             assert entry[member, "received"] >= 0
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def all_accounts_sum_to_zero(self) -> None:
@@ -417,7 +419,7 @@ class Community(RuleBasedStateMachine):
         assert {member: self.totals[member, "stake"] for member in CAST} == {m: staked[m] for m in CAST}
 
     def of_the_oracle(self, kind: str, *states: str) -> list[Aggregate]:
-        """The aggregates of a kind that the oracle has in one of these states."""
+        """Return the aggregates of a kind that the oracle has in one of these states."""
         return [found for key, found in self.expected.aggregates.items() if key[1] == kind and found.state in states]
 
 

@@ -112,7 +112,7 @@ def test_history_that_no_command_can_write_is_a_bug() -> None:
     LIFE.check_no_other_event()
 
 
-# Who
+# Actors
 
 
 def test_a_member_joins_on_the_word_of_a_sponsor() -> None:
@@ -143,7 +143,7 @@ def test_nobody_else_speaks_for_a_member_whatever_has_happened(command: MemberSt
             given(*history).when(replace(command, actor=actor)).then_refused(NotYours, role="member")
 
 
-# Coming and going
+# Joining and leaving
 
 
 def test_a_member_is_away_and_comes_back() -> None:

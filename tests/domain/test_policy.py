@@ -1,4 +1,4 @@
-"""Policy: what things are worth and how long they may take, and how a community changes it."""
+"""Policy: the points and durations of decisions, and how a community changes them."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -34,7 +34,7 @@ ADMIN: Final = "ada"
 NOTICE: Final = timedelta(minutes=1)
 YEAR: Final = days(365)
 
-# docs/domain.md#policy-fields, written by hand.
+# Written by hand from docs/domain.md#policy-fields.
 PAGE: Final[dict[str, Any]] = {
     "version": 1,
     "size_points": {"small": 60, "medium": 120, "large": 240},
@@ -71,7 +71,7 @@ PAGE: Final[dict[str, Any]] = {
 
 
 def thanks_at(points: int) -> Policy:
-    """A policy to tell from others by what a meeting is worth."""
+    """Return a policy that a test recognises by its points for a meeting."""
     return Policy(met_points=points)
 
 
@@ -94,7 +94,7 @@ def met_points(state: Published | None, now: datetime) -> int:
     return policy_in_force(state, now).met_points
 
 
-# The numbers
+# Numbers of a policy
 
 
 def test_the_defaults_are_those_of_the_page() -> None:
@@ -154,7 +154,7 @@ def test_the_stake_is_half_from_level_three_on() -> None:
     assert [Policy(stake_from_level=6).stake_points(level, 120) for level in levels] == [0, 0, 0, 0, 0]
 
 
-# Publishing
+# Publication
 
 
 def test_the_first_that_is_published_is_version_two() -> None:
@@ -232,7 +232,7 @@ def test_every_mapping_and_every_duration_of_the_policy_is_looked_at() -> None:
     )
 
 
-# What is in force
+# Policy in force
 
 
 def test_before_anything_is_published_the_default_is_in_force() -> None:
@@ -275,7 +275,7 @@ def test_at_most_seven_are_scheduled_so_that_the_one_in_force_is_never_forgotten
 
 
 class Calendar:
-    """docs/domain.md#scheduled-policies, the slow way: it keeps every publication."""
+    """A simple model of docs/domain.md#scheduled-policies: it keeps every publication."""
 
     def __init__(self) -> None:
         self.said: list[tuple[datetime, Policy]] = []
@@ -284,7 +284,10 @@ class Calendar:
         self.said.append((starts_at, policy))
 
     def in_force(self, now: datetime) -> Policy:
-        """What was said last of those that have started, but for those that something said later came before."""
+        """Return the started policy with the latest start.
+
+        A later publication cancels each policy that starts at the same time or after it.
+        """
         standing = [
             (starts_at, policy)
             for n, (starts_at, policy) in enumerate(self.said)
@@ -302,7 +305,7 @@ class Calendar:
 def test_whatever_is_published_the_policy_in_force_is_the_one_that_people_were_told(
     steps: list[tuple[int, int, Policy]],
 ) -> None:
-    """Each step: days pass, and somebody publishes for some days ahead."""
+    """In each step, days pass and a policy is published for some days ahead."""
     now, state, told = NOW, state_after(), Calendar()
     for passed, ahead, policy in steps:
         now += days(passed)
@@ -322,7 +325,7 @@ def test_whatever_is_published_the_policy_in_force_is_the_one_that_people_were_t
             assert policy_in_force(state, now + days(later)) == told.in_force(now + days(later))
 
 
-# What cannot be
+# Impossible histories
 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 4])

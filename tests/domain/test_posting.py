@@ -1,4 +1,4 @@
-"""Posting: what every event is worth, leg by leg, and that no entry can be out of balance."""
+"""Posting: the legs of every event. No entry can be out of balance."""
 
 from collections import Counter
 from typing import Any, TypedDict, get_args
@@ -148,7 +148,7 @@ def test_every_entry_sums_to_zero_and_counts_what_is_given_once_on_each_side(eve
         assert not legs
 
 
-# An intro from made to closed, whatever it was worth
+# Intros from made to closed, with any points
 
 
 class Parties(TypedDict):
@@ -195,7 +195,7 @@ def test_closing_leaves_nothing_at_risk_of_an_odd_stake_either() -> None:
 
 def test_a_fault_that_no_rule_knows_is_not_passed_over() -> None:
     made = IntroMade(**PARTIES, points=120, stake=60, lapses_at=NOW)
-    nobodys: Any = "nobody's"  # As a stored event might say one day.
+    nobodys: Any = "nobody's"  # A stored event of a later version can contain an unknown fault.
     with pytest.raises((Bug, AssertionError)):
         entry_of(closing(made, nobodys))
 

@@ -38,10 +38,10 @@ from tests.oracle.legs import pay
 REFERRER: Final = "ada"
 RECIPIENT: Final = "bob"
 STRANGER: Final = "zoe"
-FIRST_REFERRER: Final = "eve"  # Of the referral that this one grew out of.
+FIRST_REFERRER: Final = "eve"  # The referrer of the parent referral.
 PROSPECT: Final = "prospect-7"
 PARENT: Final = UUID("0190f000-0000-7000-8000-000000000001")
-EVENING: Final = UUID("0190f000-0000-7000-8000-000000000002")  # A gathering.
+EVENING: Final = UUID("0190f000-0000-7000-8000-000000000002")  # The id of a gathering.
 DUE: Final = NOW + days(14)
 OPEN_UNTIL: Final = NOW + days(90)
 
@@ -118,7 +118,7 @@ def test_history_that_no_command_can_write_is_a_bug() -> None:
     LIFE.check_no_other_event()
 
 
-# Who, and what it is worth
+# Parties and points
 
 
 def test_giving_a_referral_earns_nothing_yet() -> None:
@@ -225,7 +225,7 @@ def test_the_time_to_answer_runs_from_when_it_was_recorded_and_not_from_when_it_
     given().when(replace(GIVE, occurred_at=NOW - days(30))).then(GIVEN)
 
 
-# Growing out of an earlier one
+# Parent referrals
 
 GROWN = replace(GIVEN, parent=PARENT, parent_referrer=FIRST_REFERRER)
 NEED = StateOf("referral", PARENT)
@@ -276,7 +276,7 @@ def test_a_parent_that_is_no_referral_is_a_bug() -> None:
         REFERRAL.decide(replace(GIVE, parent=PARENT), None, context)
 
 
-# What it carries
+# Fields of the events
 
 
 def test_a_referral_remembers_its_tags_and_the_gathering_it_came_from() -> None:

@@ -22,7 +22,7 @@ from tests.domain.spec import NOW, TransitionTable, check_all_covered, fold, giv
 ONE: Final = "ada"
 OTHER: Final = "bob"
 STRANGER: Final = "zoe"
-EVENING: Final = UUID("0190f000-0000-7000-8000-000000000001")  # A gathering.
+EVENING: Final = UUID("0190f000-0000-7000-8000-000000000001")  # The id of a gathering.
 OTHER_EVENING: Final = UUID("0190f000-0000-7000-8000-000000000002")
 
 MADE = ContactMade(member=ONE, other=OTHER)

@@ -1,4 +1,4 @@
-"""Standing: what a member's tallies say of them."""
+"""Standing: the figures that a member's tallies lead to."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
@@ -37,7 +37,7 @@ def times_until(year: int) -> st.SearchStrategy[datetime]:
     return st.datetimes(since, until, timezones=st.just(UTC))
 
 
-# Reciprocity
+# Reciprocity index
 
 
 @given(gave=tallies, received=tallies)
@@ -61,8 +61,8 @@ def test_one_who_is_new_or_even_stands_in_the_middle(even: int) -> None:
         (1_200, 0, 917),
         (0, 1_200, 83),
         (40, 0, 571),  # 571.43
-        (0, 1_680, 63),  # 62.5: half goes up,
-        (1_680, 0, 938),  # on either side: 937.5.
+        (0, 1_680, 63),  # 62.5 is rounded up.
+        (1_680, 0, 938),  # 937.5 is rounded up.
     ],
 )
 def test_reciprocity_by_example(gave: int, received: int, permille: int) -> None:
@@ -106,11 +106,11 @@ def test_any_weight_is_the_formula_of_the_page_to_50_digits(points: int, at: dat
         (120, LANDMARK - days(180), 60 * 2**20),
         (7, LANDMARK + days(1_800), 7 * 2**30),
         (1, LANDMARK - days(20 * 180), 1),
-        (1, LANDMARK - days(21 * 180), 1),  # A half goes away from zero,
-        (-1, LANDMARK - days(21 * 180), -1),  # on either side.
+        (1, LANDMARK - days(21 * 180), 1),  # A half is rounded away from zero.
+        (-1, LANDMARK - days(21 * 180), -1),  # A negative half also.
         (1, LANDMARK - days(22 * 180), 0),
         (2**53, EPOCH, 0),
-        (1, LANDMARK + days(90), 1_482_910),  # 2^20 times the root of 2.
+        (1, LANDMARK + days(90), 1_482_910),  # 2^20 times the square root of 2.
     ],
 )
 def test_weights_by_example(points: int, at: datetime, expected: int) -> None:
@@ -148,7 +148,10 @@ def test_a_sum_is_the_same_in_any_order() -> None:
 def test_recent_standing_is_the_index_of_amounts_that_were_halved_one_by_one(
     gave: list[tuple[int, datetime]], received: list[tuple[int, datetime]], passed: int
 ) -> None:
-    """See docs/domain.md#recent-standing: the weight of an amount at time t read at time T is `2^((t - T) / 180 d)`."""
+    """Compare with amounts that are halved one by one.
+
+    Source: docs/domain.md#recent-standing. The weight of an amount at time t, read at time T, is `2^((t - T) / 180 d)`.
+    """
     now = NOW + days(passed)
 
     def left_of(amounts: list[tuple[int, datetime]]) -> Decimal:
@@ -163,7 +166,7 @@ def test_recent_standing_is_the_index_of_amounts_that_were_halved_one_by_one(
         exact.prec = 60
         given_now, received_now = left_of(gave), left_of(received)
         share = 1_000 * (given_now + 120) / (given_now + received_now + 240)
-        # Each amount is rounded once, to a unit that is less than a millionth of a point.
+        # Each amount is rounded once, to a unit of less than a millionth of a point.
         assert abs(permille - share) <= Decimal("0.5") + Decimal("0.001")
 
 
@@ -180,7 +183,7 @@ def test_recent_standing_by_example() -> None:
 @given(gave=tallies, received=tallies, at=times_until(2090).filter(lambda at: at >= LANDMARK))
 def test_read_at_once_recent_standing_is_reciprocity(gave: int, received: int, at: datetime) -> None:
     at_once = recent_permille(weight(gave, at), weight(received, at), at)
-    assert abs(at_once - reciprocity_permille(gave, received)) <= 1  # At an exact half, rounding may tip it.
+    assert abs(at_once - reciprocity_permille(gave, received)) <= 1  # An exact half can round either way.
 
 
 @given(gave=tallies, received=tallies, passed=st.integers(0, 2_000))
@@ -253,7 +256,7 @@ def test_how_long_one_is_new_is_the_policys() -> None:
     )
 
 
-# Credit
+# Credit limit
 
 
 @given(sponsored=st.booleans(), given_to=st.lists(tallies, max_size=12))

@@ -1,4 +1,4 @@
-"""Values: which ids are ids, which times are times, and how a state becomes the next one."""
+"""Values: the syntax of ids and times, and the change from one state to the next."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from tests.domain.spec import NOW
 
 
 def read(value: object, as_type: Any) -> object:
-    """What a caller's JSON is taken for."""
+    """Return a caller's JSON as parsed with `as_type`."""
     return msgspec.json.decode(msgspec.json.encode(value), type=as_type)
 
 

@@ -1,4 +1,4 @@
-"""Visibility: to the asker, a no and a silence look alike."""
+"""Visibility: an asker cannot distinguish a no from a silence."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -51,7 +51,7 @@ from tests.domain.test_intro import (
     WITHDRAWN,
 )
 
-ACCEPTED_LATE: Final = replace(ACCEPTED, lapses_at=VISIBLE_UNTIL)  # On the last day.
+ACCEPTED_LATE: Final = replace(ACCEPTED, lapses_at=VISIBLE_UNTIL)  # The connector accepted on the last day.
 SILENT: Final[dict[str, tuple[IntroEvent, ...]]] = {
     "asked": (ASKED,),
     "accepted": (ASKED, ACCEPTED),
@@ -135,7 +135,7 @@ def test_everybody_but_the_asker_is_told_how_it_stands(history: tuple[IntroEvent
     assert state_read_by(ASKER, state, NOW) == "pending"
 
 
-# What the asker gets back from a command
+# Response to a command of the asker
 
 ASKER_SAYS: Final[list[Command]] = [
     *(replace(command, actor=ASKER) for command in ASKED_LIFE.asked_to.values() if isinstance(command, Command)),
@@ -268,7 +268,7 @@ ONE_OF_EACH: Final[tuple[IntroEvent, ...]] = (
 
 
 def test_the_confidential_events_are_all_that_happens_to_an_ask_without_the_asker_seeing_it() -> None:
-    """Hidden is what leaves an ask pending, or ends it as every silence ends."""
+    """A hidden event leaves an ask pending for the asker, or ends it like a silence."""
     assert {type(event) for event in ONE_OF_EACH} == set(INTRO.events)
     hidden = {
         tag_of(event)
@@ -280,7 +280,7 @@ def test_the_confidential_events_are_all_that_happens_to_an_ask_without_the_aske
 
 
 def led_to(history: Iterable[Event], event: IntroEvent) -> Intro | None:
-    """The state that the event leads to; None where it cannot follow."""
+    """Return the state after the event. It is None where the event cannot follow."""
     try:
         return intro(*history, event)
     except Bug:

@@ -1,4 +1,4 @@
-"""The log, as each of those that keep it: an empty one for every test."""
+"""Fixtures of the log: an empty log for every test, in each implementation."""
 
 from collections.abc import AsyncIterator
 
@@ -37,7 +37,7 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[EventLog]:
 
 @pytest.fixture
 async def nats_connection(nats_server: EmbeddedNats) -> AsyncIterator[Connection]:
-    """To the session's server, with an empty stream on it."""
+    """Yield a connection to the session's server, which has an empty stream."""
     await fresh_stream(nats_server, replicas=1)
     async with Connection(nats_server.url, "test") as connection:
         await connection.ready()

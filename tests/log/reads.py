@@ -1,4 +1,4 @@
-"""Reads of the log that wait for what they expect."""
+"""Reads of the log that wait for the expected events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +15,7 @@ TIMEOUT_S: Final = 20.0
 async def wait_for_last_events(
     log: EventLog, refs: Sequence[AggregateRef], position: int
 ) -> list[RecordedEvent | None]:
-    """Return the last event of each aggregate, once a read that may be stale has caught up with `position`."""
+    """Return the last event of each aggregate. Repeat stale reads until they include `position`."""
     found: list[RecordedEvent | None] = []
 
     async def caught_up() -> bool:
@@ -28,14 +28,14 @@ async def wait_for_last_events(
 
 
 async def wait_for_last_event(log: EventLog, ref: AggregateRef, position: int) -> RecordedEvent:
-    """Return the last event of one aggregate, once a read has caught up with `position`."""
+    """Return the last event of one aggregate. Repeat stale reads until they include `position`."""
     (last,) = await wait_for_last_events(log, [ref], position)
     assert last is not None
     return last
 
 
 async def take(reading: AsyncIterator[list[RecordedEvent]], count: int) -> list[RecordedEvent]:
-    """Return at least `count` further events of a reading, which stays open."""
+    """Return at least `count` further events. The reading stays open."""
     taken: list[RecordedEvent] = []
     async with asyncio.timeout(TIMEOUT_S):
         while len(taken) < count:

@@ -20,7 +20,7 @@ from tests.envelopes import NOW, make_envelope
 COMMUNITY: Final = "acme"
 
 GROWN: Final = ".grown"
-# By event type, the bytes as stored; a second sample, named `.grown`, for each type that has got a field since.
+# By event type: the stored bytes. A type with fields added later has a second sample, named `.grown`.
 GOLDEN: Final[dict[str, bytes]] = {
     f"referral-ledger.{path.stem}": path.read_bytes().removesuffix(b"\n")
     for path in sorted((Path(__file__).parent / "golden").glob("*.json"))
@@ -39,13 +39,13 @@ def favour_ref(community: str = COMMUNITY) -> AggregateRef:
 
 
 def first_append(ref: AggregateRef | None = None, event: AnyEvent = CLAIMED, *, key: str | None = None) -> Append:
-    """Return the append of the event that begins an aggregate. `key` is the id of its command."""
+    """Return the append of the first event of an aggregate. `key` is the id of its command."""
     ref = ref or favour_ref()
     return Append(ref, subject_of(ref, event), encode(make_envelope(ref, event, command_id=key)), None, 0)
 
 
 def next_append(last: RecordedEvent, event: AnyEvent, *, key: str | None = None) -> Append:
-    """Return the append of the event that follows `last` in its aggregate."""
+    """Return the append of the event after `last` in its aggregate."""
     before = load_aggregate(last)
     snapshot = snapshot_after(before, last.kind.evolve(before.state, event))
     body = encode(make_envelope(last.ref, event, command_id=key))
@@ -63,7 +63,7 @@ def golden_envelope(sample: str) -> Envelope:
 
 
 def submission_of(operation: str, *, community: str = COMMUNITY, **fields: Any) -> Submission:
-    """Return a submission. `id`, `key` and `if_match` are its own; `command_id` and all others are the command's."""
+    """Return a submission. `id`, `key` and `if_match` belong to it; `command_id` and the rest belong to the command."""
     known = OPERATIONS[operation]
     command_id = fields.pop("command_id", None)
     own = {name: fields.pop(name) for name in ("id", "key", "if_match") if name in fields}
@@ -74,8 +74,8 @@ def submission_of(operation: str, *, community: str = COMMUNITY, **fields: Any) 
     )
 
 
-def claim(*, id: UUID | None = None, community: str = COMMUNITY, **fields: Any) -> Submission:  # noqa: A002 - As the command calls it.
-    """Return the submission of a favour of Ada for Bob that Ada claims."""
+def claim(*, id: UUID | None = None, community: str = COMMUNITY, **fields: Any) -> Submission:  # noqa: A002 - the command has this name.
+    """Return the submission in which Ada claims a favour for Bob."""
     whole: dict[str, Any] = {"actor": "ada", "giver": "ada", "receiver": "bob", "size": "medium", **fields}
     return submission_of("favour.record", community=community, command_id=id, **whole)
 

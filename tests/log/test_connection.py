@@ -1,4 +1,4 @@
-"""The connection comes back whatever the server says, and its parser takes the same messages wherever bytes are cut."""
+"""The connection reconnects after any error of the server. Its parser finds the same messages for any cut of bytes."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ def bare(body: bytes) -> bytes:
 STREAM: Final = b"".join(
     (
         message(b"one"),
-        message(b"HMSG ledger.a 1 $JS.ACK.1 10 10\r\n"),  # What looks like a message within one is none.
+        message(b"HMSG ledger.a 1 $JS.ACK.1 10 10\r\n"),  # The parser must not read the body as a message.
         b"+OK\r\n",
         message(b""),
         f"HMSG ledger.a 1 {len(STATUS)} {len(STATUS)}\r\n".encode() + STATUS + b"\r\n",
@@ -60,7 +60,7 @@ TAKEN: Final[list[Taken]] = [
 
 
 async def taken(parts: list[bytes]) -> list[Taken]:
-    """What a tap takes of the stream in these parts."""
+    """Return the messages that a tap receives of these parts of the stream."""
     client = TappedClient()
     found: list[Taken] = []
 
@@ -68,7 +68,7 @@ async def taken(parts: list[bytes]) -> list[Taken]:
         found.append((subject, reply, body, headers))
 
     client.taps[1] = take
-    client._subs[1] = object()  # type: ignore[assignment]  # It is only looked whether there is one.
+    client._subs[1] = object()  # type: ignore[assignment]  # The client only checks that a subscription exists.
     parser = TappedParser(client)
     for part in parts:
         await parser.parse(part)
@@ -116,7 +116,7 @@ async def test_nobody_is_called_with_a_tapped_message() -> None:
     await unreachable_callback(Msg(_client=TappedClient()))
 
 
-# A server that lets nobody in any more
+# Servers that refuse every login
 
 
 async def test_a_connection_that_the_server_ended_for_good_is_made_anew_and_what_was_read_goes_on(

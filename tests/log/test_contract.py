@@ -1,4 +1,4 @@
-"""The contract of the log: whoever keeps it, these promises hold."""
+"""The contract of the log: these promises hold for every implementation."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ DEEP: Final = b"[" * 100_000 + b"]" * 100_000
 
 
 def poisons() -> dict[str, Append]:
-    """Messages that no ledger of this version can have written."""
+    """Return messages that no ledger of this version can have written."""
     good = first_append()
     envelope = good.body.removesuffix(b"}")
     return {
@@ -93,9 +93,9 @@ async def test_an_append_that_expects_another_last_event_records_nothing(log: Ev
     last = await wait_for_last_event(log, event.ref, 1)
     await log.append([next_append(last, CONFIRMED)])
     for refused in (
-        first_append(event.ref),  # Expects none.
-        next_append(last, CONFIRMED),  # Expects the one before the last.
-        msgspec.structs.replace(first_append(), expected=2),  # Expects somebody else's.
+        first_append(event.ref),  # Expects no event.
+        next_append(last, CONFIRMED),  # Expects the last event but one.
+        msgspec.structs.replace(first_append(), expected=2),  # Expects the event of another aggregate.
     ):
         with pytest.raises(Conflict):
             await log.append([refused])
@@ -194,7 +194,7 @@ async def test_reading_goes_on_after_what_was_read_and_refuses_a_log_that_does_n
     sixth, seventh, *_ = await read_events(log, 6, 5)
     async with aclosing(log.read_from(7, after=sixth.envelope.id)) as events:
         assert [event.position for event in await take(events, 4)] == [7, 8, 9, 10]
-    for position, after in ((7, seventh.envelope.id), (12, seventh.envelope.id)):  # Another one there, and none.
+    for position, after in ((7, seventh.envelope.id), (12, seventh.envelope.id)):  # Another event, and no event.
         async with aclosing(log.read_from(position, after=after)) as events:
             with pytest.raises(ForeignLog, match=f"position {position - 1} was event {after}"):
                 await take(events, 1)
@@ -248,8 +248,8 @@ async def test_poison_is_raised_with_its_position_after_everything_before_it(log
     await log.append([first_append()])
     given: list[RecordedEvent] = []
     async with aclosing(log.read_from(1)) as events, asyncio.timeout(TIMEOUT_S):
-        with pytest.raises(Poison, match="position 3") as raised:  # noqa: PT012 - What came before it is kept.
-            while not given or given[-1].position < 3:  # Or it was passed over.
+        with pytest.raises(Poison, match="position 3") as raised:  # noqa: PT012 - The list keeps the events before it.
+            while not given or given[-1].position < 3:  # From position 3 on, the reader has skipped the poison.
                 given += await anext(events)
     assert raised.value.position == 3
     assert [event.body for event in given] == [event.body for event in before]

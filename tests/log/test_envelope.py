@@ -1,4 +1,4 @@
-"""The envelope: any CloudEvents reader can read it, and what was once stored is read for ever."""
+"""The envelope: any CloudEvents reader can read it, and every stored version stays readable."""
 
 import re
 from collections import defaultdict
@@ -49,7 +49,7 @@ def subject_that_fits(envelope: Envelope) -> str:
     return subject_of(envelope.ref, envelope.data)
 
 
-# What was stored
+# Stored events
 
 
 def type_of(sample: str) -> str:
@@ -83,7 +83,7 @@ def are_several(value: Any) -> TypeGuard[tuple[Any, ...]]:
 
 
 def fields_shown(value: Any) -> dict[type[Struct], set[str]]:
-    """Of every form inside, the fields that one or another of it has written down."""
+    """Return by struct type, at any depth, the fields that at least one instance has written."""
     shown: dict[type[Struct], set[str]] = defaultdict(set)
     parts: tuple[Any, ...] = ()
     if isinstance(value, Struct):
@@ -127,7 +127,7 @@ def test_what_a_golden_sample_may_leave_out_is_not_missed(sample: str) -> None:
     assert decode(encode(spare)) == spare
 
 
-# What others read
+# Envelopes for other readers
 
 
 @every_golden
@@ -203,7 +203,7 @@ def test_nobody_is_named_in_a_subject(sample: str) -> None:
     assert not members & set(subject_of(envelope.ref, envelope.data).split("."))
 
 
-# What is not ours
+# Messages of other origin
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_what_is_no_envelope_of_ours_is_not_decoded(body: bytes) -> None:
     [
         {"specversion": "0.3"},
         {"id": "7"},
-        {"time": "2026-03-02T09:30:00"},  # Of which time zone?
+        {"time": "2026-03-02T09:30:00"},  # The time zone is missing.
         {"source": "acme"},
         {"source": "/communities/ACME"},
         {"datacontenttype": "text/plain"},
@@ -255,7 +255,7 @@ def test_an_event_that_no_ledger_writes_is_poison(fields: dict[str, Any]) -> Non
 
 
 def decode_whatever_it_is(body: bytes) -> Envelope | None:
-    """None when it is refused already here: the sooner the better."""
+    """Return None if the bytes are refused at this step. The earlier, the better."""
     try:
         return decode(body)
     except msgspec.MsgspecError:

@@ -1,4 +1,4 @@
-"""JetStream when it is away, silent or refuses: what is said of it, and what may be recorded."""
+"""JetStream when it is unreachable, silent or refusing: the errors, and the events that may be recorded."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ every_append = pytest.mark.parametrize("ask", APPENDS.values(), ids=APPENDS)
 
 @pytest.fixture
 async def streamless(nats_connection: Connection) -> Connection:
-    """A server with no stream on it: its answers are the test's."""
+    """Return a connection to a server without a stream. The test answers the requests."""
     await nats_connection.api(f"STREAM.DELETE.{STREAM}")
     return nats_connection
 
@@ -54,7 +54,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def answer(connection: Connection, subject: str, status: str = "") -> list[Msg]:
-    """From now on this is what comes back from the subject, or nothing at all; gives what was asked."""
+    """Answer each request on the subject with `status`, or with nothing. Return the requests."""
     asked: list[Msg] = []
 
     async def reply(message: Msg) -> None:
@@ -66,7 +66,7 @@ async def answer(connection: Connection, subject: str, status: str = "") -> list
     return asked
 
 
-# Away
+# Unreachable servers
 
 
 @every_ask
@@ -132,7 +132,7 @@ async def test_only_errors_that_are_not_of_the_network_are_told_about(
     assert "seven" in capsys.readouterr().out
 
 
-# Silent
+# Silent servers
 
 
 @pytest.mark.parametrize("ask", list(READS.values())[:3], ids=list(READS)[:3])
@@ -174,7 +174,7 @@ async def test_a_command_that_a_stalled_server_takes_in_the_end_is_recorded_once
 
 
 class Stalling(JetStreamLog):
-    """Its server stops answering, without hanging up, right before something is appended."""
+    """A log whose server stops right before an append. The server does not close the connection."""
 
     def __init__(self, log: JetStreamLog, server: EmbeddedNats) -> None:
         super().__init__(log._connection)
@@ -186,7 +186,7 @@ class Stalling(JetStreamLog):
         return await super().append(events)
 
 
-# Refusing
+# Refusals
 
 
 @pytest.mark.parametrize("status", ["408", "503"])
@@ -232,7 +232,7 @@ async def test_an_event_that_is_too_large_is_not_recorded(nats_connection: Conne
 async def test_a_request_that_is_cancelled_as_its_answer_comes_ends_cancelled(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `asyncio.wait_for` does on Python 3.11: the answer wins, and the cancellation is lost."""
+    """On Python 3.11, `asyncio.wait_for` can return the answer and lose the cancellation."""
 
     async def answered(*_: object, **__: object) -> Msg:
         with suppress(asyncio.CancelledError):

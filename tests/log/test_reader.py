@@ -1,4 +1,4 @@
-"""Reading JetStream in order and for ever, whatever happens to the consumer, the connection or the server."""
+"""An endless reading of JetStream in order, through failures of the consumer, the connection or the server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.polling import wait_until
 
 
 class Watched(reader._Pull):
-    """A consumer that says what happens to it."""
+    """A consumer that counts its buffered messages and expired requests."""
 
     all: ClassVar["list[Watched]"]
     buffered_max = 0
@@ -42,7 +42,7 @@ class Watched(reader._Pull):
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, kind: type[Watched] = Watched) -> list[Watched]:
-    """The consumers that are made from now on."""
+    """Return a list to which every new consumer adds itself."""
     made: list[Watched] = []
     monkeypatch.setattr(kind, "all", made, raising=False)
     monkeypatch.setattr(reader, "_Pull", kind)
@@ -69,7 +69,7 @@ async def consumers(connection: Connection) -> list[str]:
     return names
 
 
-# What happens around it
+# Failures during a reading
 
 
 async def test_a_server_that_is_killed_mid_read_costs_no_event_and_repeats_none(own_nats: EmbeddedNats) -> None:
@@ -181,7 +181,7 @@ async def test_a_reader_that_stops_takes_its_consumer_along(log: JetStreamLog, n
 async def test_a_reader_that_waits_longer_than_its_pulls_live_still_hears_what_comes(
     log: JetStreamLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "PULL_EXPIRES_S", 2 * reader.HEARTBEAT_S)  # The server wants no less.
+    monkeypatch.setattr(reader, "PULL_EXPIRES_S", 2 * reader.HEARTBEAT_S)  # The server accepts no shorter time.
     made = watch(monkeypatch)
     await record(log, 3)
     async with aclosing(log.read_from(1)) as events:
@@ -214,7 +214,7 @@ async def test_a_server_that_falls_silent_is_asked_anew(log: JetStreamLog, monke
     assert len(made) >= 2
 
 
-# What it gives
+# Results of a reading
 
 
 async def test_a_reader_never_holds_more_than_its_limit_however_slow_it_is_read(
@@ -230,7 +230,7 @@ async def test_a_reader_never_holds_more_than_its_limit_however_slow_it_is_read(
         async def full() -> bool:
             return made[0]._requested == 0
 
-        await wait_until(full)  # All that was asked for is here, and nothing more is.
+        await wait_until(full)  # Every requested message has arrived, and no other.
         assert limit - reader.PULL_MESSAGES < len(made[0]._buffer) <= limit
         while len(read) < 5_000:
             read += await positions(events, 1)
@@ -256,7 +256,7 @@ async def test_a_message_that_was_lost_on_the_way_is_read_again(
     await record(log, 20)
     async with aclosing(log.read_from(1)) as events:
         read: list[int] = []
-        if lost == 20:  # The last one: its loss shows when the next one comes.
+        if lost == 20:  # The loss of the last message becomes visible with the next one.
             read = await positions(events, 19)
             await record(log, 1)
         while len(read) < 20 + (lost == 20):
@@ -269,7 +269,7 @@ async def test_a_message_that_the_stream_no_longer_holds_is_a_gap_and_not_passed
     log: JetStreamLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Skipping(Watched):
-        """The server goes on with the next message but one, as it does when one was deleted."""
+        """The server skips one message, as it does after a deletion."""
 
         def _on_message(self, subject: str, reply: str, body: bytes, headers: bytes) -> None:
             if len(self.all) == 1 and reply:
@@ -298,7 +298,7 @@ async def test_an_event_that_the_log_has_lost_stops_the_reader_after_everything_
     assert (await nats_connection.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": lost}))["success"]
     read: list[int] = []
     async with aclosing(log.read_from(1)) as events:
-        with pytest.raises(Poison, match="the log has lost it") as raised:  # noqa: PT012 - What came before it is kept.
+        with pytest.raises(Poison, match="the log has lost it") as raised:  # noqa: PT012 - The list keeps the events before it.
             while len(read) < lost:
                 read += await positions(events, 1)
     assert raised.value.position == lost
@@ -335,7 +335,7 @@ async def test_a_failure_that_nobody_foresaw_is_raised_and_no_event_passed_over(
     await record(log, 5)
     read: list[int] = []
     async with aclosing(log.read_from(1)) as events, asyncio.timeout(TIMEOUT_S):
-        with pytest.raises(MemoryError):  # noqa: PT012 - What came before it is kept.
+        with pytest.raises(MemoryError):  # noqa: PT012 - The list keeps the events before it.
             while len(read) < 3:
                 read += [event.position for event in await anext(events)]
     assert read == [1, 2]

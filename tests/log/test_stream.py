@@ -1,4 +1,4 @@
-"""The stream: made as it must be, refused when it is not, and never emptied."""
+"""The stream: provision creates it as required and refuses other settings. Nobody can delete its events."""
 
 import asyncio
 import subprocess
@@ -34,7 +34,7 @@ from tests.polling import POLL_S
 
 HOUR_NS: Final = 3_600 * 1_000_000_000
 
-# By field: the difference, and what else must differ for the server to allow it.
+# By field: the difference, and other fields that must differ for the server to accept it.
 DRIFTS: Final[dict[str, dict[str, Any]]] = {
     "subjects": {"subjects": ["ledger.>"]},
     "storage": {"storage": "memory"},
@@ -60,7 +60,7 @@ DRIFTS: Final[dict[str, dict[str, Any]]] = {
 
 @contextmanager
 def plain_server(folder: Path, *, jetstream: str) -> Generator[tuple[str, str]]:
-    """A nats-server as somebody else would set it up; gives its address and its monitor's."""
+    """Run a nats-server with settings of another origin. Yield its address and the address of its monitor."""
     port, monitor_port = free_port(), free_port()
     config = folder / "nats.conf"
     config.write_text(f'listen: "127.0.0.1:{port}"\nhttp: "127.0.0.1:{monitor_port}"\n{jetstream}\n')
@@ -89,7 +89,7 @@ def answers(url: str) -> bool:
 
 @asynccontextmanager
 async def monitor_that_says(answer: bytes) -> AsyncGenerator[str]:
-    """The address of something else than a nats-server."""
+    """Yield the address of an HTTP server that is no nats-server."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -104,7 +104,7 @@ async def monitor_that_says(answer: bytes) -> AsyncGenerator[str]:
 
 @pytest.fixture
 async def empty_server(nats_connection: Connection) -> Connection:
-    """No stream on it."""
+    """Return a connection to a server without a stream."""
     assert (await nats_connection.api(f"STREAM.DELETE.{STREAM}"))["success"]
     return nats_connection
 
@@ -196,7 +196,7 @@ async def test_a_server_without_jetstream_is_a_log_that_is_away(tmp_path: Path) 
                 await provision(connection, 1)
 
 
-# For ever
+# Retention
 
 
 async def test_nobody_empties_the_log(nats_connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """Events as plain JSON facts, and the aggregates that they make up (docs/domain.md, "Lifecycles").
 
-No number of an event is used, except the numbers of a policy that was published: the points of an entry follow from
-sizes, levels and bands. An event names the version of the policy that it was decided under.
+The points of an entry follow from sizes, levels and bands. The oracle reads no number of an event, except those of a
+published policy. An event names the version of the policy of its decision.
 """
 
 import json
@@ -32,7 +32,7 @@ PARTIES: Final = {
     "one-to-one": ("member", "other"),
     "policy": (),
 }
-# The state after each event; two events need both parties, so `Aggregate.state_after` decides them.
+# The state after each event. Two events need both parties: `Aggregate.state_after` decides them.
 STATES: Final = {
     "favour.thanked": "posted",
     "favour.claimed": "claimed",
@@ -57,7 +57,7 @@ STATES: Final = {
     "one-to-one.cancelled": "cancelled",
     "policy.published": "published",
 }
-# The states that have a deadline.
+# States with a deadline.
 OPEN_STATES: Final = {
     "favour": ("claimed",),
     "referral": ("given", "qualified", "contacted"),
@@ -78,7 +78,7 @@ class StoredEvent(Protocol):
 
 
 class Payment(NamedTuple):
-    """What an entry charged one member in favour of another."""
+    """The points that an entry charged one member in favour of another."""
 
     payer: str
     payee: str
@@ -86,7 +86,7 @@ class Payment(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """All payments of one entry, and the time at which the event of the entry happened."""
+    """All payments of one entry, and the time of its event."""
 
     happened_at: datetime
     payments: tuple[Payment, ...]
@@ -94,7 +94,7 @@ class Charge(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `facts` are what it states, without the numbers that the product computed."""
+    """One event. `facts` are its fields without the numbers that the product computed."""
 
     position: int
     name: str
@@ -113,7 +113,7 @@ class Event:
 
 
 def stated_facts(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts of an event's JSON, without the numbers that the product computed."""
+    """Return the fields of an event's JSON without the numbers that the product computed."""
     return {name: fact for name, fact in data.items() if name not in COMPUTED_FACTS}
 
 
@@ -137,7 +137,7 @@ def read_event(stored: StoredEvent) -> Event:
 
 @dataclass
 class Aggregate:
-    """One aggregate: its state, the facts of all its events, and the points that its policies give it."""
+    """One aggregate: its state, the facts of all its events, and its points by policy."""
 
     parties: tuple[str | None, ...]
     first_event: str
@@ -149,12 +149,12 @@ class Aggregate:
     facts: dict[str, Any] = field(default_factory=dict[str, Any])  # A later event overwrites an earlier one.
     tags: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  # Of a member: `want` and `offer`.
     consents: int = 0
-    confirmations: int = 0  # Of a one-to-one: how many of the two say that it was held.
+    confirmations: int = 0  # Of a one-to-one: how many of the two confirmed it.
     worth: int = 0
     stake: int = 0
-    penalty: int = 0  # Of a dispute: what an asker at fault owes to each of the two others.
+    penalty: int = 0  # Of a dispute: the points that an asker at fault owes to each of the two others.
     charges: dict[str, Charge] = field(default_factory=dict[str, Charge])  # By the name of the event.
-    remedies: dict[str, str] = field(default_factory=dict[str, str])  # By the entry that was disputed and upheld.
+    remedies: dict[str, str] = field(default_factory=dict[str, str])  # By the disputed entry, if it was upheld.
 
     @property
     def gathering(self) -> str | None:
@@ -182,16 +182,16 @@ class Aggregate:
     def state_after(self, event: Event) -> str:
         match event.name:
             case "intro.consented":
-                return "offered" if self.matchmade and self.consents < 2 else "consented"  # An offer needs both.
+                return "offered" if self.matchmade and self.consents < 2 else "consented"  # Both must consent.
             case "one-to-one.held":
-                return "held" if self.confirmations == 2 else "booked"  # Held counts when both say so.
+                return "held" if self.confirmations == 2 else "booked"  # A one-to-one needs both confirmations.
             case "member.wants-set" | "member.offers-set" | "member.caps-set":
                 return self.state
             case _:
                 return STATES[event.name]
 
     def set_points(self, event: Event, policy: Mapping[str, Any]) -> None:
-        """Set what the aggregate is worth, by the policy of the event that settles it."""
+        """Set the points of the aggregate by the policy of the event that settles it."""
         match event.name:
             case "favour.thanked" | "favour.claimed":
                 self.worth = policy["size_points"][self.facts["size"]]

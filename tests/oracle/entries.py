@@ -1,4 +1,4 @@
-"""The entries of a history, and sums over their legs: by when an entry happened, and by when it was recorded."""
+"""The entries of a history, and sums over their legs by time of happening and by time of recording."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Entry:
-    """What one event posted, and when."""
+    """The entry of one event, and its times."""
 
     position: int
     event_id: str
@@ -28,12 +28,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class EntryHistory:
-    """All entries of a history, in the order in which they were recorded."""
+    """All entries of a history, in the order of recording."""
 
     entries: tuple[Entry, ...]
 
     def known(self, known_at: datetime | None, as_of: datetime | None, community: str) -> list[Entry]:
-        """Return the entries that had happened by `as_of`, as far as they were recorded by `known_at`."""
+        """Return the entries that had happened by `as_of` and had been recorded by `known_at`."""
         return [
             entry
             for entry in self.entries
@@ -44,7 +44,7 @@ class EntryHistory:
 
 
 def entry_history(events: Iterable[StoredEvent]) -> EntryHistory:
-    """Return the entries that these events, the first of a log, must post."""
+    """Return the entries that these events must post. The events are the first of a log."""
     events = list(events)
     legs = ExpectedBooks().record(events).legs
     read = [read_event(event) for event in events]
@@ -75,7 +75,7 @@ def sums_of(legs: Iterable[Leg]) -> dict[str, int]:
 
 
 def legs_of_member(entries: Iterable[Entry], member: str, other: str | None = None) -> list[Leg]:
-    """Return the legs of a member; with `other`, those that the member has with that counterparty."""
+    """Return the legs of a member. With `other`, return only those with that counterparty."""
     return [
         leg
         for entry in entries

@@ -1,6 +1,6 @@
-"""The books that a history must lead to: a second fold of the events, written from docs/domain.md alone.
+"""The expected books of a history: a second fold of the events, written from docs/domain.md alone.
 
-The oracle is independent of the product: no module of this package imports one of the product's.
+The oracle is independent: no module of this package imports a module of the product.
 """
 
 from collections import Counter
@@ -30,11 +30,11 @@ Row = tuple[Any, ...]
 
 @dataclass
 class ExpectedBooks:
-    """Everything that the books must hold after the events applied so far."""
+    """All rows that the books must hold after the applied events."""
 
     journal: list[Row] = field(default_factory=list[Row])
     legs: dict[int, Counter[Leg]] = field(default_factory=dict[int, Counter[Leg]])  # By position.
-    # By position: when the event of the entry happened, the rule that posted it, and its gathering.
+    # By position: the time of the event, the rule that posted the entry, and its gathering.
     headings: dict[int, Row] = field(default_factory=dict[int, Row])
     aggregates: dict[Key, Aggregate] = field(default_factory=dict[Key, Aggregate])
     tallies: Tallies = field(default_factory=Tallies)
@@ -51,7 +51,7 @@ class ExpectedBooks:
         return self
 
     def apply(self, event: Event) -> Legs:
-        """Apply one event. Return the legs of its entry; none if it posts nothing."""
+        """Apply one event. Return the legs of its entry, or nothing if it posts nothing."""
         policy = self.policy_of(event)
         find = self.finder(event.community)
         subject = self.subject_of(event)
@@ -85,7 +85,7 @@ class ExpectedBooks:
         return DEFAULT_POLICY if event.policy_version == 1 else self.policies[event.community, event.policy_version]
 
     def subject_of(self, event: Event) -> Aggregate:
-        """Return the aggregate of the event; a new one for its first event."""
+        """Return the aggregate of the event. The first event of an aggregate creates it."""
         parties = tuple(event.facts.get(role) for role in PARTIES[event.kind])
         new = Aggregate(parties, event.name, event.position, event.recorded_at_us)
         return self.aggregates.setdefault((event.community, event.kind, event.id), new)
@@ -103,7 +103,7 @@ class ExpectedBooks:
 
     @property
     def tags(self) -> set[Row]:
-        """What each active member wants and offers."""
+        """Return the wants and offers of each active member."""
         return {
             (community, *aggregate.parties, side, tag)
             for (community, kind, _), aggregate in self.aggregates.items()
@@ -114,7 +114,7 @@ class ExpectedBooks:
 
     @property
     def topics(self) -> set[Row]:
-        """The tags of each referral and introduction."""
+        """Return the tags of each referral and introduction."""
         return {
             (community, kind, tag, aggregate.began)
             for (community, kind, _), aggregate in self.aggregates.items()

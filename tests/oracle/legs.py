@@ -1,4 +1,4 @@
-"""The legs of a journal entry, and the seven movements of points that every entry consists of (docs/domain.md)."""
+"""The legs of an entry, and the seven movements of points that every entry consists of (docs/domain.md)."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,9 +8,10 @@ ACCOUNTS: Final = ("main", "stake", "disputed")
 
 
 class Leg(NamedTuple):
-    """One account of one member changes by `points`: up if the member gave, down if the member received.
+    """A change of one account of one member by `points`: positive for a giver, negative for a receiver.
 
-    `counterparty` is None if the member's own points change account. `given` and `received` change the gross tallies.
+    `counterparty` is None if the points move between two accounts of the member. `given` and `received` change the
+    gross tallies.
     """
 
     member: str
@@ -25,49 +26,49 @@ Legs = tuple[Leg, ...]
 
 
 def pay(payer: str, points: int, *, to: str, account: str = "main") -> Legs:
-    """`payer -> to`. The payer pays from `account`, and the gross tallies of both rise."""
+    """Move points from `payer` to `to`. The payer pays from `account`, and the gross tallies of both rise."""
     return nonzero(Leg(payer, account, to, -points, received=points), Leg(to, "main", payer, points, given=points))
 
 
 def forgive(giver: str, points: int, *, to: str) -> Legs:
-    """`giver -> to` on `main` only: the debt is gone, the gross tallies stay."""
+    """Move points from `giver` to `to` on `main` only. The debt ends, and the gross tallies stay."""
     return nonzero(Leg(giver, "main", to, -points), Leg(to, "main", giver, points))
 
 
 def put_at_stake(connector: str, points: int) -> Legs:
-    """The connector's `main -> stake`."""
+    """Move the connector's points from `main` to `stake`."""
     return move(connector, points, "main", "stake")
 
 
 def return_stake(connector: str, points: int) -> Legs:
-    """The connector's `stake -> main`."""
+    """Move the connector's points from `stake` to `main`."""
     return move(connector, points, "stake", "main")
 
 
 def freeze(payer: str, points: int, *, payee: str) -> Legs:
-    """The points of a disputed payment move to `disputed`: the debt of the payer and the credit of the payee."""
+    """Move the points of a disputed payment to `disputed`: the payer's debt and the payee's credit."""
     return move(payer, points, "disputed", "main") + move(payee, points, "main", "disputed")
 
 
 def unfreeze(payer: str, points: int, *, payee: str) -> Legs:
-    """The points of a disputed payment move back to `main`: the payment stands."""
+    """Move the points of a disputed payment back to `main`. The payment stands."""
     return move(payer, points, "main", "disputed") + move(payee, points, "disputed", "main")
 
 
 def reverse(payer: str, points: int, *, payee: str) -> Legs:
-    """A frozen payment is undone, and the gross tallies of both fall."""
+    """Undo a frozen payment. The gross tallies of both fall."""
     return nonzero(
         Leg(payer, "disputed", payee, points, received=-points), Leg(payee, "disputed", payer, -points, given=-points)
     )
 
 
 def move(member: str, points: int, source: str, target: str) -> Legs:
-    """A member's own points change account."""
+    """Move a member's points from one account to another."""
     return nonzero(Leg(member, source, None, -points), Leg(member, target, None, points))
 
 
 def nonzero(*legs: Leg) -> Legs:
-    """Return the legs that move points: a movement of no points has none."""
+    """Return the legs that move points, without those of 0 points."""
     return tuple(leg for leg in legs if leg.points)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from tests.oracle.aggregates import Aggregate, Charge, Event
 from tests.oracle.legs import Legs, forgive, freeze, pay, put_at_stake, return_stake, reverse, unfreeze
 
-# Whose fault an introduction was, if a dispute of `intro.made` is upheld for this reason.
+# The member at fault for an introduction, by the reason of an upheld dispute of `intro.made`.
 FAULTS: Final = {"asker_ghosted": "asker", "no_consent": "connector", "misdescribed": "connector"}
 
 Find = Callable[[str, str], Aggregate]
@@ -42,7 +42,7 @@ def legs_of(event: Event, subject: Aggregate, policy: Mapping[str, Any], find: F
 
 
 def referral_won(facts: Mapping[str, Any], policy: Mapping[str, Any], find: Find) -> Legs:
-    """The recipient pays the referrer the band, and the referrer of the parent referral a share."""
+    """The recipient pays the band to the referrer, and a share to the referrer of the parent referral."""
     recipient = facts["recipient"]
     legs = pay(recipient, policy["band_points"][facts["band"]], to=facts["referrer"])
     if facts.get("parent") is not None:
@@ -53,7 +53,7 @@ def referral_won(facts: Mapping[str, Any], policy: Mapping[str, Any], find: Find
 
 
 def intro_made(intro: Aggregate) -> Legs:
-    """The asker pays the connector, or, of a match, each of the two pays half. The stake leaves `main`."""
+    """The asker pays the connector. In an offered intro, asker and target pay half each. The stake leaves `main`."""
     asker, connector, target = (intro.facts[role] for role in ("asker", "connector", "target"))
     if intro.matchmade:
         paid = pay(asker, intro.worth // 2, to=connector) + pay(target, intro.worth // 2, to=connector)
@@ -63,10 +63,11 @@ def intro_made(intro: Aggregate) -> Legs:
 
 
 def intro_closed(intro: Aggregate, policy: Mapping[str, Any]) -> Legs:
-    """Nobody's fault or settled: the stake returns. An asker at fault pays both. A connector at fault makes it good.
+    """Return the legs of a closed introduction, by its fault.
 
-    An upheld dispute of `intro.made` by the fault rule has settled the fault. After a reversal there is nothing left to
-    pay back, only the stake.
+    The stake returns, except if the connector is at fault. An asker at fault pays both others. A connector at fault
+    pays back and loses the stake. An upheld dispute of `intro.made` by the fault rule has settled the fault. After a
+    reversal, a connector at fault loses only the stake.
     """
     facts, remedy = intro.facts, intro.remedies.get("intro.made")
     stake = return_stake(facts["connector"], intro.stake)
@@ -83,9 +84,9 @@ def asker_fault(intro: Mapping[str, Any], penalty: int) -> Legs:
 
 
 def connector_fault(intro: Aggregate, points: int, *, account: str) -> Legs:
-    """The connector returns `points` from `main` to those who paid, and the stake, from `account`, to those let down.
+    """Return `points` from `main` to the payers, and the stake from `account` to the disappointed members.
 
-    Of an ask, the asker paid and the target was let down; of a match, both did and were.
+    Of an ask, the asker paid and the target is disappointed. Of an offered intro, both paid and both are disappointed.
     """
     asker, connector, target = (intro.facts[role] for role in ("asker", "connector", "target"))
     if not intro.matchmade:
@@ -100,7 +101,11 @@ def connector_fault(intro: Aggregate, points: int, *, account: str) -> Legs:
 
 
 def dispute_upheld(dispute: Aggregate, find: Find) -> Legs:
-    """The entry is reversed; or it stands and the one at fault pays from `main`; or the parties have made it good."""
+    """Return the legs of an upheld dispute, by its remedy.
+
+    A reversal undoes the entry. Under the fault rule the entry stands, and the member at fault pays from `main`. In the
+    third case the parties have settled it themselves.
+    """
     charge = charge_of(dispute, find)
     match dispute.facts["remedy"]:
         case "reversal":
@@ -115,11 +120,11 @@ def dispute_upheld(dispute: Aggregate, find: Find) -> Legs:
 
 
 def each_payment(movement: Callable[..., Legs], charge: Charge) -> Legs:
-    """Apply a movement to every payment of a charge."""
+    """Return the legs of a movement, applied to every payment of a charge."""
     return tuple(leg for payer, payee, points in charge.payments for leg in movement(payer, points, payee=payee))
 
 
 def charge_of(dispute: Aggregate, find: Find) -> Charge:
-    """Return what the disputed entry charged."""
+    """Return the charge of the disputed entry."""
     entry: str = dispute.facts["entry"]
     return find(entry.partition(".")[0], dispute.facts["about"]).charges[entry]

@@ -10,8 +10,8 @@ from typing import Final
 
 LANDMARK: Final = datetime(2020, 1, 1, tzinfo=UTC)
 HALF_LIFE_HOURS: Final = 180 * 24
-UNITS_PER_POINT: Final = 2**20  # Of a running sum, at the landmark.
-DIGITS: Final = 120  # A running sum has under 60 before the point.
+UNITS_PER_POINT: Final = 2**20  # Units of a running sum at the landmark.
+DIGITS: Final = 120  # A running sum has under 60 digits before the point.
 
 
 def reciprocity(given: int, received: int) -> Fraction:
@@ -35,9 +35,9 @@ def permille(share: Fraction) -> int:
 
 
 def weight(points: int, at: datetime) -> Decimal:
-    """Return what `points` at the time `at` add to a running sum that halves every 180 days, in units of 2^-20 point.
+    """Return the addition of `points` at the time `at` to a running sum, in units of 2^-20 point.
 
-    The weight doubles every 180 days after 2020. Time counts in whole hours begun.
+    The sum halves every 180 days, so the weight doubles every 180 days after 2020. Time counts in whole hours begun.
     """
     hours = (at - LANDMARK) // timedelta(hours=1)
     with localcontext() as exact:

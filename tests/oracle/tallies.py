@@ -1,4 +1,4 @@
-"""What the legs and events add up to: the tallies of each member, and of each pair of members."""
+"""Tallies of legs and events, of each member and of each pair of members."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from tests.oracle.legs import Leg
 from tests.oracle.postings import FAULTS, Find
 from tests.oracle.standing import rounded_weight
 
-# A favour or an introduction, settled: help that goes both ways makes trust.
+# Settled favours and introductions. Such help in both directions makes the stage `trusted`.
 HELP: Final = frozenset({"favour.thanked", "favour.confirmed", "intro.made", "intro.met"})
 
 
@@ -18,16 +18,17 @@ HELP: Final = frozenset({"favour.thanked", "favour.confirmed", "intro.made", "in
 class Tallies:
     """Sums by name, of each member and of each pair of members.
 
-    Of a member: the accounts, `given` and `received`, the same two in weights (`recent_given`, `recent_received`), the
-    items `settled`, introductions `kept` and `broken`, the number of `postings`, and the position of the `first` one.
-    Of a pair, in the order of the ids: `low_gave`, `high_gave`, `low_helped`, `high_helped`, `contacts`, `one_to_ones`.
+    Of a member: the accounts, `given` and `received`, and the same two in weights (`recent_given`, `recent_received`).
+    Also the items `settled`, the introductions `kept` and `broken`, and the number of `postings`. `first` is the
+    position of the first posting. Of a pair, in the order of the ids: `low_gave`, `high_gave`, `low_helped`,
+    `high_helped`, `contacts`, `one_to_ones`.
     """
 
     members: dict[tuple[str, str], Counter[str]] = field(default_factory=dict[tuple[str, str], Counter[str]])
     pairs: dict[tuple[str, str, str], Counter[str]] = field(default_factory=dict[tuple[str, str, str], Counter[str]])
 
     def post(self, event: Event, leg: Leg, *, weighed_at: datetime, is_help: bool) -> None:
-        """Add a leg. A reversal weighs as much as the entry that it reverses, so `weighed_at` is that entry's time."""
+        """Add a leg. A reversal has the weight of the reversed entry: `weighed_at` is the time of that entry."""
         tally = self.of_member(event, leg.member)
         tally[leg.account] += leg.points
         tally["postings"] += 1
@@ -42,12 +43,12 @@ class Tallies:
             pair[f"{side}_helped"] += sign(leg.given) * is_help
 
     def count(self, event: Event, subject: Aggregate, find: Find) -> None:
-        """Count who kept their word in an introduction, and who got to know whom."""
+        """Count the kept and broken introductions, and the steps of relationships."""
         facts = subject.facts
         match event.name:
             case "intro.closed":
                 self.judge(event, facts["connector"], broken=facts["fault"] == "connector")
-                if not subject.matchmade:  # Of a match nobody asked, so no asker could be at fault.
+                if not subject.matchmade:  # An offered intro has no ask, so its asker cannot be at fault.
                     self.judge(event, facts["asker"], broken=facts["fault"] == "asker")
             case "dispute.upheld" if facts["remedy"] == "fault":
                 intro = find("intro", facts["about"])

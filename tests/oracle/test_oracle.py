@@ -1,4 +1,4 @@
-"""The oracle itself: it shares no code with the product, and agrees with the examples of docs/domain.md."""
+"""The oracle: it shares no code with the product, and its results equal the examples of docs/domain.md."""
 
 import ast
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ PRODUCT: Final = frozenset({"deploy", "ledger", "services", "workers"})
 MODULES: Final = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("test_"))
 NOW: Final = datetime(2026, 3, 2, tzinfo=UTC)
 PARTIES: Final = {"asker": "ann", "connector": "cas", "target": "tom"}
-Step = tuple[str, dict[str, Any]]  # The name of an event, and the facts beside the parties.
+Step = tuple[str, dict[str, Any]]  # The name of an event, and the facts other than the parties.
 ASKED: Final[list[Step]] = [
     ("intro.asked", {}),
     ("intro.accepted", {"level": 3}),

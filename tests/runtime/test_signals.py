@@ -1,4 +1,4 @@
-"""Run until told to stop: by the work's own end, or by a signal, which is a clean one."""
+"""Run until the work ends by itself or a signal stops it. A stop by signal is a clean end."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from ledger.runtime.signals import until_stopped
 
 
 class Work:
-    """Goes on until it is cancelled, and then tidies up."""
+    """Work that runs until it is cancelled, and then cleans up."""
 
     def __init__(self) -> None:
         self.under_way = asyncio.Event()
@@ -30,7 +30,10 @@ class Work:
 
 @pytest.fixture(params=[(signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)])
 def told(request: pytest.FixtureRequest) -> Iterator[tuple[signal.Signals, Any]]:
-    """A signal, and what it does to a program that has not said anything else; a shell may have said to ignore it."""
+    """Yield a signal and its default handler.
+
+    The fixture sets the default handler, since a shell can have set the signal to be ignored.
+    """
     signum, usual = request.param
     inherited = signal.signal(signum, usual)
     yield request.param

@@ -1,4 +1,4 @@
-"""Log lines: for people or for machines, on standard error, from INFO up."""
+"""Log lines: for people or for machines, on standard error, at level INFO and above."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def logs_as_before() -> Iterator[None]:
 
 
 def lines(form: Literal["console", "json"], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What two events come to, the one of them with an exception."""
+    """Return the lines of two events, one of them with an exception."""
     configure_logs(form)
     log = structlog.get_logger()
     log.debug("not worth a line")

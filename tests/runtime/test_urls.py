@@ -1,4 +1,4 @@
-"""A URL that is printed contains no password."""
+"""A printed URL contains no password."""
 
 import pytest
 
