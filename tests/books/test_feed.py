@@ -34,11 +34,6 @@ async def feed(books: Books) -> AsyncIterator[Feed]:
         yield feed
 
 
-@pytest.fixture
-def command_log() -> CommandLog:
-    return CommandLog()
-
-
 async def pages(feed: Feed, wanted: FeedFilter, after: int, limit: int, scan_max_rows: int) -> list[FeedPage]:
     """Return successive pages until there is no more."""
     found = [await feed.page(wanted, after, limit, scan_max_rows)]

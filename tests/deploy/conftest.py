@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import psutil
 import pytest
+from click.testing import CliRunner, Result
 
+from deploy.cli.main import main
 from ledger.runtime.settings import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
     from ledger.runtime.settings import Settings
+
+    Invoke = Callable[..., Result]
 
 ROOT: Final = Path(__file__).parents[2]
 COMMAND: Final = (sys.executable, "-P", "-m", "deploy.cli")
@@ -211,3 +215,18 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=10.0).status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Run a command in this process, in an empty folder. An error that is not reported in a sentence fails the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "deploy.cli.environment.configure_logs", str
+    )  # Does nothing: logs would go to the outputs of the runner.
+
+    def run(*arguments: str, variables: Mapping[str, str] | None = None, given: bytes | None = None) -> Result:
+        environment: dict[str, str | None] = {"COLUMNS": "200", **(variables or {})}
+        return CliRunner().invoke(main, arguments, input=given, env=environment, catch_exceptions=False)
+
+    return run

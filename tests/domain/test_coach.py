@@ -17,8 +17,7 @@ from ledger.domain.kinds.intro.events import IntroEvent
 from ledger.domain.kinds.intro.states import Intro
 from ledger.domain.standing.coach import Ask, Coaching, RetryableAsk, coach, days_to_yes, rounded_share
 from ledger.domain.values.policy import DEFAULT_POLICY, Policy
-from tests.domain.spec import MOMENT, NOW, days, fold, stored
-from tests.domain.test_intro import (
+from tests.domain.intro_examples import (
     ACCEPTED,
     ASKED,
     CLOSED,
@@ -32,6 +31,7 @@ from tests.domain.test_intro import (
     VISIBLE_UNTIL,
     WITHDRAWN,
 )
+from tests.domain.spec import MOMENT, NOW, days, fold, stored
 
 SILENT: Final[dict[str, tuple[IntroEvent, ...]]] = {
     "asked": (ASKED,),

@@ -16,8 +16,7 @@ from ledger.domain.values.aggregate_types import Command, Event, tag_of
 from ledger.domain.values.context import Context
 from ledger.domain.values.refusals import AlreadyExists, Bug, Refusal, WrongState
 from ledger.domain.visibility import CONFIDENTIAL
-from tests.domain.spec import LATER, MOMENT, NOW, days, fold, given
-from tests.domain.test_intro import (
+from tests.domain.intro_examples import (
     ACCEPT,
     ACCEPTED,
     ANSWER_DUE,
@@ -50,6 +49,7 @@ from tests.domain.test_intro import (
     WITHDRAW,
     WITHDRAWN,
 )
+from tests.domain.spec import LATER, MOMENT, NOW, days, fold, given
 
 ACCEPTED_LATE: Final = replace(ACCEPTED, lapses_at=VISIBLE_UNTIL)  # The connector accepted on the last day.
 SILENT: Final[dict[str, tuple[IntroEvent, ...]]] = {

@@ -1,19 +1,16 @@
-"""What still works while a server is away, what comes back by itself, and what `/readyz` says meanwhile."""
+"""Outages of NATS and Postgres: what goes on, what is refused, and what comes back by itself."""
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import asyncpg
 import httpx
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_port
@@ -23,26 +20,13 @@ from ledger.domain.catalog.kinds import KINDS
 from ledger.log.connection import Connection
 from ledger.log.event_log import Append, AppendUncertain, LogUnavailable
 from ledger.log.jetstream import JetStreamLog
-from ledger.log.stream import STREAM, StreamDrift, provision, stream_definition
 from ledger.runtime.settings import Settings
 from services.app import application
-from services.command.log_access import require_no_drift
-from services.http.health import verdict as verdict_of
 from tests.polling import wait_until
 from tests.services.caller import Caller, problem_in, refused, serving, started
-from tests.services.lifecycles import CLAIM, CONFIRM, FAVOUR, GATHERING, LIFECYCLES, address_of, by, run_lifecycle
+from tests.services.lifecycles import CLAIM, CONFIRM, GATHERING, LIFECYCLES, address_of, by, run_lifecycle
+from tests.services.readiness import THANKED, readiness, stream_on
 from workers.projector import run_projector
-
-THANKED: Final = FAVOUR | by("bob")
-
-
-class ForgetfulNats(EmbeddedNats):
-    """As a nats-server is by default: it acknowledges first and syncs every two minutes."""
-
-    def _config(self) -> str:
-        config, changed = re.subn(r", sync_interval: always", "", super()._config())
-        assert changed == 1
-        return config
 
 
 @pytest.fixture
@@ -61,19 +45,6 @@ async def books_following(settings: Settings) -> AsyncGenerator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-
-
-async def readiness(client: httpx.AsyncClient) -> tuple[int, dict[str, str]]:
-    answer = await client.get("/readyz")
-    verdicts: dict[str, str] = answer.json()
-    return answer.status_code, verdicts
-
-
-async def stream_on(settings: Settings) -> bool:
-    """Makes it, where there is none; whoever serves does not."""
-    async with Connection(settings.nats_url, "test") as connection:
-        await connection.ready()
-        return await provision(connection, 1)
 
 
 async def end_of(settings: Settings) -> int:
@@ -417,215 +388,3 @@ async def test_it_ends_at_once_whenever_it_is_told_to_while_its_servers_are_away
             with suppress(asyncio.CancelledError):
                 await task
     assert never_ended == []
-
-
-# What readiness says
-
-
-async def test_a_server_that_hangs_is_soon_said_not_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.http.health.CHECK_WITHIN_S", 0.05)
-
-    async def hangs() -> None:
-        await asyncio.Event().wait()
-
-    async def answers() -> None:
-        pass
-
-    assert await verdict_of(hangs) == "TimeoutError: no answer within 0.05 s"
-    assert await verdict_of(answers) == "ok"
-
-
-# What readiness says of the log
-
-
-async def test_a_log_that_does_not_fsync_is_not_ready_unless_told_so(settings: Settings, tmp_path: Path) -> None:
-    server = ForgetfulNats(tmp_path / "forgetful", free_port(), free_port())
-    server.start()
-    try:
-        forgetful = msgspec.structs.replace(settings, nats_url=server.url, nats_monitor_url=server.monitor_url)
-        assert await stream_on(forgetful)
-
-        async def verdict(of: Settings) -> tuple[int, str]:
-            async with started("command", of) as client:
-
-                async def connected() -> bool:
-                    return not (await readiness(client))[1]["log"].startswith("LogUnavailable")
-
-                await wait_until(connected)
-                status, verdicts = await readiness(client)
-                return status, verdicts["log"]
-
-        status, why = await verdict(forgetful)
-        assert status == 503
-        assert why.startswith("NotDurable: sync_interval")
-        assert "LEDGER_UNSAFE_LOG=1" in why
-        assert await verdict(msgspec.structs.replace(forgetful, unsafe_log=True)) == (200, "ok")
-    finally:
-        server.stop()
-
-
-@pytest.mark.parametrize("page", ["hello", "[]", "null", "{}"])
-async def test_a_monitor_that_is_something_else_makes_it_not_ready(settings: Settings, page: str) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(page)}\r\nConnection: close\r\n\r\n{page}".encode())
-        await writer.drain()
-        writer.close()
-
-    port = free_port()
-    elsewhere = msgspec.structs.replace(settings, nats_monitor_url=f"http://{HOST}:{port}")
-    async with await asyncio.start_server(answer, HOST, port), started("command", elsewhere) as client:
-
-        async def asked() -> bool:
-            return "no connection to NATS" not in (await client.get("/readyz")).text
-
-        await wait_until(asked)
-        status, verdicts = await readiness(client)
-        assert (status, verdicts.get("log", "").partition(":")[0] in {"LogUnavailable", "NotDurable"}) == (503, True)
-
-
-@pytest.fixture
-async def drifted(settings: Settings, connection: Connection) -> Settings:
-    """On a stream that forgets what is older than an hour."""
-    await connection.api(f"STREAM.DELETE.{STREAM}")
-    answer = await connection.api(f"STREAM.CREATE.{STREAM}", stream_definition(1) | {"max_age": 3_600_000_000_000})
-    assert "error" not in answer
-    return settings
-
-
-async def test_a_stream_that_is_not_as_defined_is_not_ready_and_said_why(drifted: Settings) -> None:
-    with capture_logs() as logs:
-        async with started("command", drifted) as client:
-
-            async def found() -> bool:
-                return "StreamDrift" in (await readiness(client))[1]["log"]
-
-            await wait_until(found)
-            status, verdicts = await readiness(client)
-            assert status == 503
-            assert "max_age is 3600000000000 and must be 0" in verdicts["log"]
-
-            async def told() -> bool:
-                return any(entry["event"] == "not ready" and "max_age" in entry["reason"] for entry in logs)
-
-            await wait_until(told)
-            answer = await Caller(client).post("/favours", FAVOUR | by("ada"), key="drifted")
-            refused(answer, 503, "log_unavailable")
-
-
-async def test_before_anything_is_served_a_stream_that_is_not_as_defined_is_refused(drifted: Settings) -> None:
-    with pytest.raises(StreamDrift, match="max_age is 3600000000000 and must be 0"):
-        await require_no_drift(drifted)
-
-
-async def test_a_stream_that_was_lost_is_not_made_anew_by_whoever_serves(
-    settings: Settings, connection: Connection, ledger: Caller
-) -> None:
-    await ledger.recorded("/favours", THANKED, key="before")
-    await connection.api(f"STREAM.DELETE.{STREAM}")
-    await require_no_drift(settings)
-    for _ in range(2):
-        status, verdicts = await readiness(ledger.client)
-        assert (status, verdicts["log"].partition(":")[0]) == (503, "StreamMissing")
-        refused(await ledger.post("/favours", THANKED, key="before"), 503, "log_unavailable", retryable=True)
-    assert "error" in await connection.api(f"STREAM.INFO.{STREAM}")
-
-
-async def test_a_log_that_is_not_there_yet_is_no_reason_not_to_start(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ledger.log.connection.CONNECT_WITHIN_S", 0.4)
-    nowhere = msgspec.structs.replace(settings, nats_url=f"nats://{HOST}:{free_port()}")
-    await require_no_drift(nowhere)
-
-
-# Callers who go away
-
-
-@asynccontextmanager
-async def append_held_back(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[asyncio.Event, asyncio.Event]]:
-    """Appends say that they are under way, and wait to be let go."""
-    append, under_way, let_go = JetStreamLog.append, asyncio.Event(), asyncio.Event()
-
-    async def held(self: JetStreamLog, events: Sequence[Append]) -> list[int]:
-        under_way.set()
-        await let_go.wait()
-        return await append(self, events)
-
-    monkeypatch.setattr(JetStreamLog, "append", held)
-    yield under_way, let_go
-    monkeypatch.undo()
-
-
-@pytest.mark.parametrize("whole", [True, False])
-async def test_a_caller_who_goes_away_leaves_nothing_half_recorded(
-    ledger: Caller, log: JetStreamLog, monkeypatch: pytest.MonkeyPatch, whole: bool
-) -> None:
-    items = [{"op": "favour.record", "body": THANKED, "idempotency_key": f"key-{number}"} for number in range(10)]
-    async with append_held_back(monkeypatch) as (under_way, let_go):
-        asked = ledger.post("/batch", items) if whole else ledger.post("/favours", THANKED, key="key-0")
-        asking = asyncio.create_task(asked)
-        await under_way.wait()
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-        let_go.set()
-        expected = len(items) if whole else 1
-
-        async def all_recorded() -> bool:
-            return await log.end() == expected
-
-        await wait_until(all_recorded)
-    repeat = await ledger.post("/favours", THANKED, key="key-0")
-    assert (repeat.status_code, repeat.headers["idempotent-replayed"]) == (201, "true")
-    assert await log.end() == expected
-
-
-async def test_a_step_asked_for_by_one_who_went_away_is_not_taken_twice(
-    ledger: Caller, log: JetStreamLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    favour = await ledger.recorded(CLAIM.path(), CLAIM.body, key="claim")
-    async with append_held_back(monkeypatch) as (under_way, let_go):
-        asking = asyncio.create_task(ledger.post(CONFIRM.path(favour["id"]), CONFIRM.body))
-        await under_way.wait()
-        asking.cancel()
-        again = asyncio.create_task(ledger.post(CONFIRM.path(favour["id"]), CONFIRM.body))
-        let_go.set()
-        answer = await again
-    assert (answer.status_code, answer.json()["version"]) == (200, 2)
-    assert await log.end() == 2
-
-
-async def test_a_body_that_never_ends_well_is_no_mistake_of_the_ledger(settings: Settings, log: JetStreamLog) -> None:
-    """The connection breaks in the middle of the body: nothing is recorded, and nobody is woken for it."""
-    app = application("command", settings)
-    parts: Iterator[dict[str, Any]] = iter(
-        [{"type": "http.request", "body": b'{"giver": "a', "more_body": True}, {"type": "http.disconnect"}]
-    )
-
-    async def receive() -> Any:
-        return next(parts)
-
-    async def send(_: Any) -> None:
-        pass
-
-    scope: Any = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/v1/communities/acme/favours",
-        "raw_path": b"/v1/communities/acme/favours",
-        "root_path": "",
-        "query_string": b"",
-        "headers": [(b"content-type", b"application/json"), (b"idempotency-key", b"k")],
-        "client": (HOST, 1),
-        "server": (HOST, 80),
-        "extensions": {},
-    }
-    with capture_logs() as logs:
-        async with app.asgi.lifespan():
-            await app.asgi(scope, receive, send)
-    assert [entry for entry in logs if entry["log_level"] == "error"] == []
-    assert await log.end() == 0
