@@ -15,6 +15,7 @@ HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LINK: Final = re.compile(r"\]\(<?([^)>\s]+)>?\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 REFERENCE: Final = re.compile(r"(?<![\w/(.-])docs/[\w./-]+\.md(?:#[\w-]+)?")
 ELSEWHERE: Final = re.compile(r"[a-z]+:")
+CODE_PATH: Final = re.compile(r"`((?:bench|deploy|ledger|services|tests|workers)/[\w./-]+)`")
 
 
 def texts() -> Iterator[Path]:
@@ -91,3 +92,13 @@ def test_a_reference_that_leads_nowhere_is_found(document: Path) -> None:
     right, wrong = (f"docs/{rest}" for rest in ("rules.md#one-rule-all", "rules.md#other-rule"))
     document.write_text(f"# See {right}\n# See `{wrong}`.\n")
     assert broken_references(document, document.parent) == [wrong]
+
+
+def test_every_path_of_code_in_a_document_exists() -> None:
+    documents = [text for text in texts() if text.suffix == ".md"]
+    broken = {
+        str(document.relative_to(ROOT)): missing
+        for document in documents
+        if (missing := [path for path in CODE_PATH.findall(document.read_text()) if not (ROOT / path).exists()])
+    }
+    assert broken == {}
