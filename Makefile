@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q
 # One test process per processor, each with its own servers. A process without tests takes some from another.
 SPREAD := -n logical --dist worksteal
+# The tests start hundreds of processes. An empty value means that Python keeps compiled modules for the next process.
+export PYTHONDONTWRITEBYTECODE :=
 CODE := deploy ledger services workers tests bench
 # The first Python found that is new enough. `make PYTHON=/path/to/python run` uses another one.
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))

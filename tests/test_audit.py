@@ -252,6 +252,7 @@ ONCE: Final = "(SELECT community, member, tag FROM tag GROUP BY 1, 2, 3 HAVING c
 SUITABLE: Final = {"previous": "position > 1", "side": f"(community, member, tag) IN {ONCE}"}
 
 
+@pytest.mark.slow
 async def test_every_column_that_is_spoiled_is_named(told: Ledger, subtests: pytest.Subtests) -> None:
     for table, columns in SPOILED.items():
         for column, (instead, named) in columns.items():

@@ -26,12 +26,14 @@ from tests.books.random_histories import RandomHistory
 from tests.books.writer_histories import LENGTH, SEEDS, batches_of
 from tests.databases import Databases
 from tests.oracle.expected_books import ExpectedBooks
+from tests.scale import scale
 from workers.projector import FOLDED_MAX, fold_all, write_all
 
 FOLIO_LINES: Final = 16
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", scale(gate=SEEDS[:1], soak=SEEDS))
 async def test_any_history_gives_the_books_of_the_page_in_any_batch_size(
     databases: Databases, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.cli.main import main
+from ledger.books.reader import Reader
 from ledger.runtime.settings import PREFIX
 
 if TYPE_CHECKING:
@@ -40,6 +42,13 @@ def until(holds: Callable[[], bool], within_s: float = 45.0, *, what: str = "it"
     while not holds():
         assert time.monotonic() < deadline, f"{what} never came to hold"
         time.sleep(POLL_S)
+
+
+async def until_shown(settings: Settings, position: int) -> None:
+    """Wait until the books show this position."""
+    async with Reader(settings.books, 1) as reader, asyncio.timeout(30):
+        while await reader.position() < position:  # noqa: ASYNC110  The projector is another process.
+            await asyncio.sleep(POLL_S)
 
 
 def at_work(process: psutil.Process) -> bool:

@@ -14,7 +14,7 @@ from deploy.embedded.ports import free_port
 from ledger.books.connection import connect
 from ledger.log.connection import Connection
 from ledger.log.stream import STREAM
-from tests.deploy.conftest import CommandLine, until, variables_of
+from tests.deploy.conftest import CommandLine, until_shown, variables_of
 from tests.deploy.invocations import NOBODY, failure_text, thank
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ async def test_verify_ends_with_0_over_sound_books_and_with_1_naming_what_was_ta
 ) -> None:
     await thank(settings, 3)
     projector = beside_servers.start("work", "projector")
-    until(lambda: "up to position 3." in beside_servers.run("verify").stdout)
+    await until_shown(settings, 3)
     assert projector.end() == 0
     done = beside_servers.run("verify")
     assert done.returncode == 0

@@ -21,7 +21,7 @@ from ledger.log.connection import Connection
 from ledger.log.jetstream import JetStreamLog
 from ledger.log.message import event_subject
 from tests.conftest import fresh_stream
-from tests.deploy.conftest import CommandLine, answers, until
+from tests.deploy.conftest import CommandLine, answers, until, until_shown
 from tests.deploy.invocations import NOBODY, PROJECTS, failure_text, serve, thank
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ async def test_the_clock_ends_what_is_overdue_and_shows_its_metrics(
     beside_servers.variables |= {f"LEDGER_{worker.upper()}_METRICS_PORT": str(port) for worker, port in ports.items()}
     await claim(settings, 3)
     working = [beside_servers.start("work", worker) for worker in ports]
-    until(lambda: "up to position 6." in beside_servers.run("verify").stdout)
+    await until_shown(settings, 6)
     async with httpx.AsyncClient() as client:
         page = (await client.get(f"http://127.0.0.1:{ports['clock']}/metrics")).text
     assert 'ledger_clock_lapses_recorded_total{kind="favour"} 3.0' in page
@@ -145,7 +145,7 @@ async def test_the_clock_ends_what_is_overdue_and_shows_its_metrics(
 async def test_a_poison_event_stops_the_clock_with_3(settings: Settings, beside_servers: CommandLine) -> None:
     await claim(settings, 1)
     projector = beside_servers.start("work", "projector")
-    until(lambda: "up to position 1." in beside_servers.run("verify").stdout)
+    await until_shown(settings, 1)
     assert projector.end() == 0
     client = await nats.connect(settings.nats_url)
     subject = event_subject(AggregateRef("acme", "favour", str(UUID(int=1))), "confirmed")
@@ -161,7 +161,7 @@ async def test_a_foreign_log_stops_the_projector_with_3_and_what_to_do(
 ) -> None:
     await thank(settings, 3)
     projector = beside_servers.start("work", "projector")
-    until(lambda: "up to position 3." in beside_servers.run("verify").stdout)
+    await until_shown(settings, 3)
     assert projector.end() == 0
 
     await fresh_stream(nats_server, replicas=1)

@@ -23,14 +23,14 @@ from uuid import UUID
 import pytest
 
 from deploy.embedded.ports import free_port
-from ledger.books.reader import Reader
 from ledger.commands.executor import Executor
 from ledger.commands.submission import Outcome, Submission
 from ledger.domain.kinds.favour import FavourThanked, RecordFavour
 from ledger.log.connection import Connection
 from ledger.log.event_log import AppendUncertain, LogUnavailable
 from ledger.log.jetstream import JetStreamLog
-from tests.deploy.conftest import POLL_S, ROOT, CommandLine, Started, answers, at_work, get, until
+from tests.deploy.conftest import POLL_S, ROOT, CommandLine, Started, answers, at_work, get, until, until_shown
+from tests.scale import scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 POINTS: Final = {"small": 60, "medium": 120, "large": 240}
 HISTORY: Final = ROOT.parent / "shared" / "data" / "sx-mathoverflow-a2q.txt"
-HISTORY_LINES: Final = 20_000
-LINES: Final = 12_000
+HISTORY_LINES: Final = scale(gate=5_000, soak=20_000)
+LINES: Final = scale(gate=6_000, soak=12_000)
+BATCHES: Final = 1_200
 MEMBERS: Final = 60
 PAUSE_MAX_S: Final = 0.4
 OVERDUE_EACH: Final = 40
@@ -54,13 +55,12 @@ VICTIMS: Final = {
     "nats": ("nats-server",),
     "postgres": ("postgres",),
 }
-# The import with batches of 10 commands. It runs long enough for kills to fall in the middle of many batches.
-SLOW_IMPORT: Final = (
-    sys.executable,
-    "-P",
-    "-c",
-    "from deploy.cli.main import main; from deploy.importer import client; client.BATCH_COMMANDS = 10; main()",
+# The import with small batches. It runs long enough for kills to fall in the middle of many batches.
+SLOW_IMPORT_CODE: Final = (
+    "from deploy.cli.main import main; from deploy.importer import client; "
+    f"client.BATCH_COMMANDS = {LINES // BATCHES}; main()"
 )
+SLOW_IMPORT: Final = (sys.executable, "-P", "-c", SLOW_IMPORT_CODE)
 TAKEOVER_WITHIN_S: Final = 5.0
 WRITES: Final = "this projector writes the books"
 
@@ -302,13 +302,6 @@ def numbers() -> Iterator[Submission]:
     for number, (giver, receiver) in enumerate(cycle([("ann", "bob"), ("bob", "cyd"), ("cyd", "ann"), ("ann", "cyd")])):
         command = RecordFavour(actor=receiver, giver=giver, receiver=receiver, size="small", id=UUID(int=number + 1))
         yield Submission(community="acme", operation="favour.record", kind="favour", command=command)
-
-
-async def until_shown(settings: Settings, position: int) -> None:
-    """Wait until the books show this position."""
-    async with Reader(settings.books, 1) as reader, asyncio.timeout(30):
-        while await reader.position() < position:  # noqa: ASYNC110  The projector is another process.
-            await asyncio.sleep(POLL_S)
 
 
 async def test_a_standby_takes_over_and_applies_nothing_twice(beside_servers: CommandLine, settings: Settings) -> None:

@@ -77,6 +77,7 @@ async def latency_s(server: HttpServer, requests: int = 300) -> float:
     return sorted(durations)[requests // 2]
 
 
+@pytest.mark.slow
 async def test_five_hundred_idle_streams_hold_up_no_query_hear_of_an_event_and_end_with_the_service(
     beside_servers: CommandLine, settings: Settings
 ) -> None:
@@ -104,6 +105,7 @@ async def test_five_hundred_idle_streams_hold_up_no_query_hear_of_an_event_and_e
         assert "Traceback" not in started.said
 
 
+@pytest.mark.slow
 async def test_those_who_do_not_read_cost_little_memory_and_the_others_no_time(
     beside_servers: CommandLine, settings: Settings
 ) -> None:

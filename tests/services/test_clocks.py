@@ -24,14 +24,15 @@ from tests.books.random_histories import CAST, RandomHistory
 from tests.databases import Databases
 from tests.envelopes import NOW
 from tests.oracle.entries import Entry, EntryHistory, entry_history, legs_of_member, sums_of
+from tests.scale import scale
 from tests.services.caller import Caller, refused, started
 from tests.services.cursors import read_cursor
 
 SEED: Final = 23
 LENGTH: Final = 1_200
 FOLIO_LINES: Final = 16
-POINTS: Final = 800
-STATEMENTS: Final = 80
+POINTS: Final = scale(gate=200, soak=800)
+STATEMENTS: Final = scale(gate=20, soak=80)
 MICROSECOND: Final = timedelta(microseconds=1)
 
 

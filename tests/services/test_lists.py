@@ -27,11 +27,13 @@ from tests.books.histories import ACME, uuid_of
 from tests.books.random_histories import CAST, RandomHistory
 from tests.databases import Databases
 from tests.envelopes import NOW
+from tests.scale import scale
 from tests.services.caller import Caller, refused, started
 
 LENGTH: Final = 700
 SEED: Final = 10
 SIZES: Final = (1, 2, 7, 500)
+GROWING_SIZES: Final = scale(gate=[2], soak=[1, 2, 7])  # Page sizes while more is recorded.
 ORDERS: Final = ("oldest", "newest")
 TAGS: Final = ("law", "tax", "health", "nobody-says-it")
 Query = dict[str, str]
@@ -300,7 +302,7 @@ async def test_a_viewer_is_told_the_position_that_they_asked_for(told: Told) -> 
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("limit", [1, 2, 7])
+@pytest.mark.parametrize("limit", GROWING_SIZES)
 @pytest.mark.parametrize(
     ("kind", "query"),
     [

@@ -274,6 +274,7 @@ async def tell_at_length(instant_ledger: InstantLedger, rounds: int) -> None:
         await instant_ledger.project()
 
 
+@pytest.mark.slow
 async def test_one_who_does_not_read_is_left_and_nobody_waits_for_them(
     server: HttpServer, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,6 +368,7 @@ async def test_streams_and_waiting_requests_end_at_once_when_the_service_stops(
         assert (await waiting).json() == {"events": [], "after": 1, "more": False}
 
 
+@pytest.mark.slow
 async def test_one_who_does_not_read_does_not_keep_the_service_from_stopping(
     settings: Settings, instant_ledger: InstantLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

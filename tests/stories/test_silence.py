@@ -25,7 +25,7 @@ from tests.stories.observed_community import ASKER, CONNECTORS, HOUR, START, TAR
 from tests.stories.scenarios import Ask, Ending, Fate, Scenario, differences, observe
 from tests.stories.story_ledger import StoryLedger, running_ledger
 
-EXAMPLES: Final = scale(gate=2, soak=8)  # In addition to the explicit examples.
+EXAMPLES: Final = scale(gate=1, soak=8)  # In addition to the explicit examples.
 DAY: Final = timedelta(days=1)
 LISTS: Final = re.compile(r"^\d+ days?, [\d:.]+: (intros|asks|pending)\b")
 SPAN_HOURS: Final = 45 * 24
