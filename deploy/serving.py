@@ -16,12 +16,8 @@ from services.http.sockets import hang_up
 
 BACKLOG: Final = 2_048
 CONNECTIONS_MAX: Final = 2_048  # Granian counts connections, not requests. Waiting subscribers of the feed count too.
-FILES_MAX: Final = (
-    2 * CONNECTIONS_MAX
-)  # A connection is an open file, and many systems start with a limit of 1,024 or 256.
-BUFFER_MAX_BYTES: Final = (
-    64 * 1024
-)  # Per connection and direction: the most that is kept for a client that does not read.
+FILES_MAX: Final = 2 * CONNECTIONS_MAX  # A connection is an open file. Many systems begin with a limit of 1,024 or 256.
+BUFFER_MAX_BYTES: Final = 64 * 1024  # Per connection and direction, also for a client that does not read.
 STOP_WITHIN_S: Final = 10.0
 
 

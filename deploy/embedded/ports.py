@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1 for servers that are about to start. No two processes of a user are given the same one."""
+"""Ports of 127.0.0.1 for servers that are about to start. No two processes of a user get the same port."""
 
 import fcntl
 import itertools
@@ -15,20 +15,21 @@ OFFERS_MAX: Final = 100
 
 
 class Claims:
-    """The ports that processes have been given, in one file: a process locks byte N when it is given port N.
+    """Claims of ports by processes, in one file. A process that claims port N locks byte N.
 
-    The locks are record locks: the kernel drops them when the process ends, and a child process does not inherit them.
+    They are record locks: the kernel removes them when the process ends, and a child process does not inherit them.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: int | None = None  # Never closed: that would drop the locks.
+        self._file: int | None = None  # Never closed, because that would remove the locks.
         self._own: Final[set[int]] = set()
 
     def claim(self, port: int) -> bool:
-        """Claim a port until this process ends. Returns False when any process, this one included, has claimed it."""
+        """Claim a port until this process ends. Return False if a process, perhaps this one, has already claimed it."""
         if self._file is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # Others may write to the folder, but lead us nowhere.
+            # Other users can write to the folder. Follow no link of theirs.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
             self._file = os.open(self._path, flags, 0o600)
         if port in self._own:
             return False
@@ -52,7 +53,7 @@ def free_port(preferred: int | None = None) -> int:
 
     A server is started some time after its port is chosen. Until then, the system may offer the port to others.
 
-    Raises: EmbeddedServerError, when there is no free port.
+    Raises: EmbeddedServerError, if no free port is found in 100 attempts.
     """
     for port in (preferred, *itertools.repeat(0, OFFERS_MAX)):
         offered = None if port is None else _listenable(port)
@@ -69,7 +70,7 @@ def is_free(port: int) -> bool:
 def _listenable(port: int) -> int | None:
     """Return the port if nothing listens there; for 0, a port that the system offers; else None."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do: a port with only dying connections on it counts as free.
+        # Both servers set this option too. A port on which only closing connections remain is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

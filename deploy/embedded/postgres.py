@@ -15,9 +15,7 @@ from deploy.embedded.child import CURRENT_USER, MISSING_EXTRA, Child, EmbeddedSe
 from deploy.embedded.ports import HOST
 
 INIT_WAIT_S: Final = 120.0
-SYSTEM_USER: Final = (
-    "embedded_postgres"  # The user of Postgres if the current user is root, as which it refuses to run.
-)
+SYSTEM_USER: Final = "embedded_postgres"  # The user of Postgres if the current user is root. It refuses to run as root.
 POSTGRES_SETTINGS: Final = {
     "shared_buffers": "128MB",
     "max_connections": "50",
