@@ -7,17 +7,9 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from ledger.runtime.settings import Settings
-
 COMMUNITY: Final = "demo"
 STARTED_WITHIN_S: Final = 30.0
 POLL_S: Final = 0.1
-
-
-def client_of(settings: Settings) -> httpx.AsyncClient:
-    """Return a client of the API that these settings describe."""
-    headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
-    return httpx.AsyncClient(base_url=f"http://{settings.host}:{settings.port}", headers=headers, timeout=30.0)
 
 
 async def until_ready(client: httpx.AsyncClient) -> None:

@@ -157,8 +157,7 @@ def import_file(
 
     The exit status is 0 if every line was recorded, repeated or refused, and 1 if not every line was sent.
     """
-    import httpx
-
+    from deploy.api_client import client_of
     from deploy.importer.client import Importer, write_refused
     from deploy.importer.lines import Layout, NoColumns
     from deploy.importer.screen import name_of, print_refused, print_tally, send_with_progress
@@ -173,11 +172,9 @@ def import_file(
         source=source,
     )
     target = refused_file(refused, file, name_of(file))
-    headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
-    base = url or f"http://{settings.host}:{settings.port}"
 
     async def send() -> tuple[Importer, str | None, bool]:
-        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60.0) as client:
+        async with client_of(settings, url) as client:
             importer = Importer(client, community, patience_s)
             failure = await send_with_progress(importer, file, layout, console)
             readable = bool(wait and not failure and importer.tally.position) and await importer.until_readable()

@@ -32,7 +32,8 @@ def up(data: Path, port: int | None, demo: bool) -> None:
     import httpx
     from msgspec.structs import replace
 
-    from deploy.demo import client_of, demonstrate, until_ready
+    from deploy.api_client import client_of
+    from deploy.demo import demonstrate, until_ready
     from deploy.embedded.child import EmbeddedServerError
     from deploy.provisioning import StreamLost
     from deploy.supervisor import run_everything

@@ -24,11 +24,11 @@ def test_wrong_usage_of_import_is_told_before_anything_is_sent(invoke: Invoke, t
     (tmp_path / "f.csv").write_text("giver,receiver\nann,bob\n")
     usual = ("import", "f.csv", "--community", "acme", "--as", "favours")
     for arguments, sentence in (
-        ((*usual, "--delimiter", "::"), "Invalid value for --delimiter: expected one character"),
-        ((*usual, "--delimiter", '"'), "Invalid value for --delimiter: expected one character"),
-        ((*usual, "--delimiter", ""), "Invalid value for --delimiter: expected one character"),
-        ((*usual, "--set", "size"), "Invalid value for --set: expected NAME=VALUE, found 'size'"),
-        ((*usual, "--source", "ü" * 33), "Invalid value for --source: expected at most 64 bytes"),
+        ((*usual, "--delimiter", "::"), "Invalid value for '--delimiter': expected one character"),
+        ((*usual, "--delimiter", '"'), "Invalid value for '--delimiter': expected one character"),
+        ((*usual, "--delimiter", ""), "Invalid value for '--delimiter': expected one character"),
+        ((*usual, "--set", "size"), "Invalid value for '--set': expected NAME=VALUE, found 'size'"),
+        ((*usual, "--source", "ü" * 33), "Invalid value for '--source': expected at most 64 bytes"),
         ((*usual, "--source", "\udcfc"), "Invalid value for '--source': is not UTF-8"),
         ((*usual, "--set", "size=\udcfc"), "Invalid value for '--set': is not UTF-8"),
         ((*usual, "--columns", "giver,\udcfc"), "Invalid value for '--columns': is not UTF-8"),

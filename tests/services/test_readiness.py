@@ -68,7 +68,7 @@ async def test_a_log_that_does_not_fsync_is_not_ready_unless_told_so(settings: S
 
         status, why = await verdict(forgetful)
         assert status == 503
-        assert why.startswith("NotDurable: sync_interval")
+        assert why.startswith("NotDurable: the sync_interval")
         assert "LEDGER_UNSAFE_LOG=1" in why
         assert await verdict(msgspec.structs.replace(forgetful, unsafe_log=True)) == (200, "ok")
     finally:

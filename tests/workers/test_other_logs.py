@@ -63,7 +63,7 @@ async def test_a_log_that_holds_another_event_there_stops_the_projector(
     await command_log.thank_many(9)
     other = await command_log.log.at(5)
     assert other is not None
-    assert f"but the log holds event {other.envelope.id}" in await refuses_this_log(settings, books)
+    assert f"but the log now contains event {other.envelope.id}" in await refuses_this_log(settings, books)
 
 
 async def test_doing_as_it_says_derives_the_books_from_the_new_log(
