@@ -21,4 +21,4 @@ def test_a_command_in_a_document_is_one_of_the_command_line(command: str) -> Non
 
 
 def test_the_documents_show_every_command() -> None:
-    assert set(COMMANDS) == main.commands.keys() - {"up"}  # `make run` starts it.
+    assert set(COMMANDS) == main.commands.keys()

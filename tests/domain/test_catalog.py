@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.catalog.kinds import EVENTS, KIND_OF_EVENT, KINDS, AnyEvent, union_members
+from ledger.domain.catalog.kinds import DISPUTE, EVENTS, INTRO, KIND_OF_EVENT, KINDS, AnyEvent, union_members
 from ledger.domain.catalog.operations import LAPSES, OPERATIONS
 from ledger.domain.kinds import attendance, contact, favour, gathering, member, one_to_one, publication, referral
 from ledger.domain.kinds.dispute import commands as dispute_commands
@@ -20,7 +20,9 @@ from ledger.domain.values import policy, refusals
 from ledger.domain.values.aggregate_types import Command, Creation, Event, Lapse, tag_of
 from ledger.domain.values.context import Context, EventOf, StateOf
 from ledger.domain.values.refusals import Bug, Refusal, WrongState
-from tests.domain.spec import NOW
+from tests.domain.dispute_examples import OPENED
+from tests.domain.intro_examples import ASKED, ASKER, CONNECTOR, TARGET
+from tests.domain.spec import NOW, fold
 from tests.domain.strategies import structs_of
 
 PARENT: Final = "0190f000-0000-7000-8000-000000000001"
@@ -374,3 +376,21 @@ def test_a_refusal_says_why_to_a_person_and_lists_the_facts_for_a_program() -> N
     assert refused.title() == "The state it is in does not allow this"
     assert refused.title() in str(refused)
     assert refused.facts == {"expected": "claimed", "found": "lapsed"}
+
+
+def test_a_state_concerns_its_parties_once_each_in_the_order_of_their_roles() -> None:
+    asked = fold(INTRO, [ASKED])
+    assert asked is not None
+    assert sorted(INTRO.concerned(asked)) == sorted([ASKER, CONNECTOR, TARGET])
+
+
+def test_a_dispute_concerns_its_opener_first_and_then_the_other_parties() -> None:
+    dispute = fold(DISPUTE, [OPENED])
+    assert dispute is not None
+    assert DISPUTE.concerned(dispute) == (OPENED.opener, *(m for m in OPENED.parties if m != OPENED.opener))
+
+
+def test_a_kind_that_hides_nothing_shows_its_version() -> None:
+    dispute = fold(DISPUTE, [OPENED])
+    assert dispute is not None
+    assert DISPUTE.version_read_by(OPENED.opener, dispute, 7, NOW) == 7

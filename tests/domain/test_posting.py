@@ -13,7 +13,7 @@ from ledger.domain.kinds.dispute.events import DisputeUpheld
 from ledger.domain.kinds.intro.events import IntroClosed, IntroExpired, IntroMade, IntroMet
 from ledger.domain.kinds.intro.states import Fault
 from ledger.domain.kinds.transfers import Transfers, transfers_of
-from ledger.domain.posting.rules import MOVES_NOTHING, RULES, entry_of
+from ledger.domain.posting.rules import MOVES_NOTHING, RULES, entry_of, rule_in_words
 from ledger.domain.values.aggregate_types import Event
 from ledger.domain.values.entries import (
     EMPTY_ENTRY,
@@ -205,3 +205,8 @@ def test_a_connector_at_fault_gives_everybody_back_what_they_paid(made: IntroMad
     unstaked = replace(made, stake=0)
     after = balances(unstaked, closing(unstaked, "connector"))
     assert not any(after.values())
+
+
+@given(event=st.one_of([structs_of(event) for event in EVENTS.values()]))
+def test_the_text_of_a_rule_is_that_nothing_moves_exactly_where_nothing_does(event: Event) -> None:
+    assert (rule_in_words(event) == "Nothing moves.") == (type(event) in MOVES_NOTHING)

@@ -15,7 +15,7 @@ from ledger.domain.kinds.intro.states import Intro
 from ledger.domain.values.aggregate_types import Command, Event, tag_of
 from ledger.domain.values.context import Context
 from ledger.domain.values.refusals import AlreadyExists, Bug, Refusal, WrongState
-from ledger.domain.visibility import CONFIDENTIAL
+from ledger.domain.visibility import CONFIDENTIAL, EventReader
 from tests.domain.intro_examples import (
     ACCEPT,
     ACCEPTED,
@@ -285,3 +285,26 @@ def led_to(history: Iterable[Event], event: IntroEvent) -> Intro | None:
         return intro(*history, event)
     except Bug:
         return None
+
+
+@pytest.mark.parametrize("event", sorted(CONFIDENTIAL))
+def test_a_confidential_event_is_read_by_its_parties_and_by_the_asker_once_the_intro_is_made(event: str) -> None:
+    accepted, made, offered = intro(ASKED, ACCEPTED), intro(*TO_MADE), intro(OFFERED)
+    asker, connector = EventReader(ASKER, confidential=False), EventReader(CONNECTOR, confidential=False)
+    assert connector.may_read(accepted, event)
+    assert not asker.may_read(accepted, event)
+    assert asker.may_read(made, event)
+    assert asker.may_read(offered, event)
+
+
+@pytest.mark.parametrize("event", sorted(CONFIDENTIAL))
+def test_a_service_reads_confidential_events_by_its_scope_alone(event: str) -> None:
+    accepted = intro(ASKED, ACCEPTED)
+    assert EventReader(None, confidential=True).may_read(accepted, event)
+    assert not EventReader(None, confidential=False).may_read(accepted, event)
+
+
+def test_every_reader_may_know_an_event_that_is_not_confidential() -> None:
+    accepted = intro(ASKED, ACCEPTED)
+    for reader in (EventReader(ASKER, confidential=False), EventReader(None, confidential=False)):
+        assert reader.may_read(accepted, "intro.asked")
