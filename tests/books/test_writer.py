@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from ledger.books.writer import QUERIES, Checkpoint
+from ledger.books.queries import named
+from ledger.books.writer import Checkpoint
 from ledger.domain.kinds.attendance import Attend
 from ledger.domain.kinds.contact import MakeContact
 from ledger.domain.kinds.dispute.commands import RejectDispute, UpholdDispute
@@ -194,7 +195,7 @@ async def test_an_aggregate_began_when_its_first_event_was_recorded(books: Books
 # Disputes
 
 
-ALL_ACCOUNTS: Final = "SELECT member, main, stake, open_dispute, given, received, settled FROM balance ORDER BY member"
+ALL_ACCOUNTS: Final = "SELECT member, main, stake, disputed, given, received, settled FROM balance ORDER BY member"
 
 
 async def test_disputed_points_are_set_aside_and_come_back(books: Books, command_log: CommandLog) -> None:
@@ -225,7 +226,7 @@ async def test_a_reversal_leaves_nothing_of_its_entry_however_much_later_it_come
     command_log.now += timedelta(days=20, hours=7)
     await command_log.execute(UpholdDispute(actor=MODERATOR), dispute)
     await books.write(await command_log.read_events(), batch_max=1)
-    nothing = "main, stake, open_dispute, given, received, recent_given, recent_received, settled"
+    nothing = "main, stake, disputed, given, received, recent_given, recent_received, settled"
     assert set(await books.rows(f"SELECT {nothing} FROM balance")) == {(0,) * 8}
     assert await books.rows("SELECT low_gave, high_gave, low_helped, high_helped FROM pair") == [(0, 0, 0, 0)]
     assert await books.rows("SELECT member, first, postings FROM balance ORDER BY member") == [
@@ -322,6 +323,8 @@ async def test_an_aggregate_that_begins_and_goes_on_in_one_batch_is_written_once
 
 
 # Plans
+
+QUERIES: Final = {**named("writer"), **named("changes")}
 
 
 @pytest.mark.parametrize(
