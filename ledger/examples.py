@@ -5,8 +5,7 @@ The documents are generated from these, so no example is written by hand, and no
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 from ledger.domain.catalog.kinds import KIND_OF_EVENT
@@ -22,7 +21,16 @@ MODERATOR: Final = "mod"
 LAPSE_SUFFIXES: Final = (".lapsed", ".expired")
 AGGREGATE: Final = "0197b0a4-2f6e-7000-8000-000000000001"
 NOW: Final = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
-EXAMPLES: Final[Mapping[str, Any]] = MappingProxyType(
+
+
+class FieldExamples(dict[str, Any]):
+    """Values by field name. Raises: KeyError, with the file to change, for a field without a value."""
+
+    def __missing__(self, field: str) -> NoReturn:
+        raise KeyError(f"no example of the field {field}: add one to EXAMPLES in ledger/examples.py")
+
+
+EXAMPLES: Final[Mapping[str, Any]] = FieldExamples(
     {
         "about": UUID("0197b0a4-2f6e-7000-8000-000000000004"),
         "advice": Advice(verdict="ok"),

@@ -65,7 +65,7 @@ def refused_file(wanted: Path | None, file: Path, name: str) -> Path:
 
 @contextmanager
 def reported_as_failure(message: str) -> Generator[None]:
-    """Raises: Failure, for an error of the operating system."""
+    """Turn an error of the operating system in the block into a Failure that begins with `message`."""
     try:
         yield
     except OSError as error:

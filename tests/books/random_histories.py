@@ -30,6 +30,7 @@ from ledger.domain.values.points import DealBand, Level, Size
 from ledger.domain.values.policy import Policy
 from ledger.domain.values.refusals import Refusal
 from ledger.envelope import AggregateRef, RecordedEvent
+from ledger.examples import EXAMPLES
 from ledger.log.event_log import EventLog
 from tests.books.histories import CommandLog, submission, uuid_of
 
@@ -252,7 +253,13 @@ class RandomHistory:
             yield LAPSES[kind]()
         for operation in OPERATIONS.values():
             if operation.kind.name == kind and not operation.creates:
-                chosen = {name: fields[name] for name in operation.command.__struct_fields__ if name in fields}
+                own = msgspec.structs.fields(operation.command)
+                chosen = {field.name: fields[field.name] for field in own if field.name in fields}
+                chosen |= {
+                    field.name: EXAMPLES[field.name]
+                    for field in own
+                    if field.required and field.name not in {"actor", *fields}
+                }
                 yield from (operation.command(actor=actor, **chosen) for actor in (*CAST, MODERATOR))
 
     def _is_possible(self, ref: AggregateRef, step: Command | Lapse) -> bool:

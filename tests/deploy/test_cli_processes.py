@@ -23,6 +23,7 @@ from ledger.log.message import event_subject
 from tests.conftest import fresh_stream
 from tests.deploy.conftest import CommandLine, answers, until, until_shown
 from tests.deploy.invocations import NOBODY, PROJECTS, failure_text, serve, thank
+from workers.table import WORKERS
 
 if TYPE_CHECKING:
     from deploy.embedded.nats import EmbeddedNats
@@ -107,7 +108,7 @@ def test_it_serves_before_its_servers_are_there_and_says_what_is_missing(command
 # Working
 
 
-@pytest.mark.parametrize("worker", ["projector", "clock"])
+@pytest.mark.parametrize("worker", WORKERS)
 def test_a_metrics_port_that_is_taken_is_told(invoke: Invoke, worker: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

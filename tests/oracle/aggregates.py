@@ -32,7 +32,7 @@ PARTIES: Final = {
     "one-to-one": ("member", "other"),
     "policy": (),
 }
-# The state after each event. Two events need both parties: `Aggregate.state_after` decides them.
+# The state after each event that changes it. Two events need both parties: `Aggregate.state_after` decides them.
 STATES: Final = {
     "favour.thanked": "posted",
     "favour.claimed": "claimed",
@@ -185,10 +185,8 @@ class Aggregate:
                 return "offered" if self.matchmade and self.consents < 2 else "consented"  # Both must consent.
             case "one-to-one.held":
                 return "held" if self.confirmations == 2 else "booked"  # A one-to-one needs both confirmations.
-            case "member.wants-set" | "member.offers-set" | "member.caps-set":
-                return self.state
             case _:
-                return STATES[event.name]
+                return STATES.get(event.name, self.state)
 
     def set_points(self, event: Event, policy: Mapping[str, Any]) -> None:
         """Set the points of the aggregate by the policy of the event that settles it."""
